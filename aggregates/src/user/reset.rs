@@ -1,0 +1,261 @@
+//! Setting another password, with the present one or with a link or a code.
+
+use uuid::Uuid;
+
+use super::links::Outgoing;
+use super::{RequestLink, User, UserError, UserEvent};
+use crate::event::Personal;
+use crate::values::{Channel, Timestamp};
+
+impl User {
+    pub(super) fn change_password(&self, kept_session: Option<Uuid>) -> Vec<UserEvent> {
+        vec![UserEvent::PasswordChanged {
+            credential_version: self.next_credential_version(),
+            kept_session,
+        }]
+    }
+
+    pub(super) fn request_password_reset(
+        &self,
+        channel: Channel,
+        link: &RequestLink,
+    ) -> Result<Vec<UserEvent>, UserError> {
+        let (email, phone, out) = match channel {
+            Channel::Mail => {
+                let email = self.email.as_ref().ok_or(UserError::NoEmail)?;
+                let open = self
+                    .open_reset
+                    .as_ref()
+                    .filter(|open| open.email.as_ref() == Some(email));
+                let open = open.map(|open| (open.original, open.issued_at, open.expires_at));
+                (email.clone().into(), Personal::unknown(), Outgoing::again(open, link))
+            }
+            // The newest code voids older ones: a code is short, so the fewer that work the better.
+            Channel::Sms => {
+                let phone = self.phone.as_ref().ok_or(UserError::NoPhone)?;
+                (Personal::unknown(), phone.clone().into(), Outgoing::fresh(link))
+            }
+        };
+        Ok(vec![UserEvent::PasswordResetRequested {
+            request: link.request,
+            original: out.original,
+            channel,
+            email,
+            phone,
+            dialect: link.dialect,
+            issued_at: out.issued_at,
+            expires_at: out.expires_at,
+        }])
+    }
+
+    /// Whoever used the link reads the mailbox, so the address (or the number) counts as verified too.
+    pub(super) fn reset_password(&self, original: Uuid, at: Timestamp) -> Result<Vec<UserEvent>, UserError> {
+        let open = self.open_reset.as_ref().ok_or(UserError::NoOpenRequest)?;
+        if open.original != original || at >= open.expires_at {
+            return Err(UserError::NoOpenRequest);
+        }
+        let mut events = vec![UserEvent::PasswordReset {
+            original,
+            credential_version: self.next_credential_version(),
+        }];
+        if let Some(email) = self
+            .email
+            .as_ref()
+            .filter(|email| !self.email_verified && open.email.as_ref() == Some(email))
+        {
+            events.push(UserEvent::EmailVerified {
+                original: None,
+                email: email.clone().into(),
+            });
+        }
+        if let Some(phone) = self
+            .phone
+            .as_ref()
+            .filter(|phone| !self.phone_verified && open.phone.as_ref() == Some(phone))
+        {
+            events.push(UserEvent::PhoneVerified {
+                request: None,
+                phone: phone.clone().into(),
+            });
+        }
+        Ok(events)
+    }
+
+    const fn next_credential_version(&self) -> u32 {
+        self.credential_version.saturating_add(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::user::fixtures::{HOUR, MINUTE, ada, at, email, grace, id, link, phone, registered, tim, verified_ada};
+    use crate::user::{Phase, Register, User, UserCommand, UserError, UserEvent};
+    use crate::values::{Channel, LockReason};
+
+    fn ask(channel: Channel, request: u128, now: i64) -> UserCommand {
+        UserCommand::RequestPasswordReset {
+            channel,
+            link: link(request, now),
+        }
+    }
+
+    fn reset(original: u128, now: i64) -> UserCommand {
+        UserCommand::ResetPassword {
+            original: id(original),
+            at: at(now),
+        }
+    }
+
+    fn original(events: &[UserEvent]) -> uuid::Uuid {
+        match events {
+            [UserEvent::PasswordResetRequested { original, .. }] => *original,
+            _ => unreachable!("{events:?}"),
+        }
+    }
+
+    fn asked() -> User {
+        verified_ada().then(ask(Channel::Mail, 5, HOUR))
+    }
+
+    #[test]
+    fn each_new_password_is_a_new_version_of_the_credential() {
+        let ada = verified_ada();
+        assert_eq!(ada.credential_version(), 1);
+        let ada = ada.then(UserCommand::ChangePassword {
+            kept_session: Some(id(9)),
+        });
+        assert_eq!(ada.credential_version(), 2);
+        let ada = ada.then(ask(Channel::Mail, 5, HOUR)).then(reset(5, HOUR + 1));
+        assert_eq!(ada.credential_version(), 3);
+    }
+
+    #[test]
+    fn changing_the_password_names_the_session_that_goes_on() {
+        let events = verified_ada().events(UserCommand::ChangePassword {
+            kept_session: Some(id(9)),
+        });
+        assert_eq!(
+            events,
+            [UserEvent::PasswordChanged {
+                credential_version: 2,
+                kept_session: Some(id(9))
+            }]
+        );
+    }
+
+    #[test]
+    fn the_link_sets_a_new_password_once() {
+        let events = asked().events(reset(5, HOUR + 1));
+        assert_eq!(
+            events,
+            [UserEvent::PasswordReset {
+                original: id(5),
+                credential_version: 2
+            }]
+        );
+        let ada = asked().then(reset(5, HOUR + 1));
+        assert_eq!(ada.refusal(reset(5, HOUR + 2)), UserError::NoOpenRequest);
+    }
+
+    #[test]
+    fn a_wrong_or_late_link_sets_no_password() {
+        assert_eq!(asked().refusal(reset(6, HOUR + 1)), UserError::NoOpenRequest);
+        assert_eq!(asked().refusal(reset(5, 2 * HOUR)), UserError::NoOpenRequest);
+        assert_eq!(verified_ada().refusal(reset(5, HOUR)), UserError::NoOpenRequest);
+    }
+
+    #[test]
+    fn a_link_of_another_purpose_sets_no_password() {
+        assert_eq!(registered(ada()).refusal(reset(1, MINUTE)), UserError::NoOpenRequest);
+    }
+
+    #[test]
+    fn a_young_link_is_sent_again_and_an_old_one_is_replaced() {
+        assert_eq!(original(&asked().events(ask(Channel::Mail, 6, HOUR + 1))), id(5));
+        let replaced = asked().then(ask(Channel::Mail, 6, HOUR + HOUR / 2));
+        assert_eq!(replaced.refusal(reset(5, HOUR + HOUR / 2)), UserError::NoOpenRequest);
+        assert_eq!(replaced.events(reset(6, HOUR + HOUR / 2)).len(), 1);
+    }
+
+    #[test]
+    fn a_code_is_always_a_new_one() {
+        let grace = registered(grace()).then(ask(Channel::Sms, 5, 0));
+        assert_eq!(original(&grace.events(ask(Channel::Sms, 6, 1))), id(6));
+        let both = Register {
+            phone: Some(phone()),
+            ..ada()
+        };
+        let mailed = registered(both).then(ask(Channel::Mail, 5, 0));
+        assert_eq!(original(&mailed.events(ask(Channel::Sms, 6, 1))), id(6));
+        assert_eq!(
+            original(&mailed.then(ask(Channel::Sms, 6, 1)).events(ask(Channel::Mail, 7, 2))),
+            id(7)
+        );
+    }
+
+    #[test]
+    fn a_changed_password_voids_an_open_reset() {
+        let ada = asked().then(UserCommand::ChangePassword { kept_session: None });
+        assert_eq!(ada.refusal(reset(5, HOUR + 1)), UserError::NoOpenRequest);
+    }
+
+    #[test]
+    fn who_resets_by_mail_has_proved_the_mailbox() {
+        let ada = registered(ada()).then(ask(Channel::Mail, 5, 1));
+        let events = ada.events(reset(5, 2));
+        assert_eq!(
+            events,
+            [
+                UserEvent::PasswordReset {
+                    original: id(5),
+                    credential_version: 2
+                },
+                UserEvent::EmailVerified {
+                    original: None,
+                    email: email("ada@farm.example").into()
+                },
+            ]
+        );
+        let ada = ada.then(reset(5, 2));
+        assert_eq!(ada.phase(), Phase::Active);
+        assert_eq!(ada.spent_email_verification(), None);
+    }
+
+    #[test]
+    fn who_resets_by_sms_has_proved_the_number() {
+        let events = registered(grace()).then(ask(Channel::Sms, 5, 1)).events(reset(5, 2));
+        assert_eq!(
+            events[1..],
+            [UserEvent::PhoneVerified {
+                request: None,
+                phone: phone().into()
+            }]
+        );
+    }
+
+    #[test]
+    fn a_reset_needs_somewhere_to_send_it() {
+        assert_eq!(registered(tim()).refusal(ask(Channel::Mail, 5, 0)), UserError::NoEmail);
+        assert_eq!(registered(tim()).refusal(ask(Channel::Sms, 5, 0)), UserError::NoPhone);
+    }
+
+    #[test]
+    fn a_reset_works_through_a_lock_and_leaves_it_in_place() {
+        let ada = asked()
+            .then(UserCommand::Lock {
+                reason: LockReason::Attempts,
+                note: None,
+            })
+            .then(reset(5, HOUR + 1));
+        assert_eq!((ada.phase(), ada.credential_version()), (Phase::Locked, 2));
+        let change = UserCommand::ChangePassword { kept_session: None };
+        assert_eq!(ada.refusal(change), UserError::Locked);
+    }
+
+    #[test]
+    fn a_deactivated_account_sets_no_password() {
+        let off = asked().then(UserCommand::Deactivate { note: None });
+        assert_eq!(off.refusal(reset(5, HOUR + 1)), UserError::NotActive);
+        assert_eq!(off.refusal(ask(Channel::Mail, 6, HOUR)), UserError::NotActive);
+    }
+}
