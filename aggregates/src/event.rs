@@ -1,6 +1,6 @@
 //! How an event is declared: its type, its fields and how personal each of them is.
 //!
-//! An event type is a closed enum made by [`events!`]. Every field's type says its [`Level`]; a type
+//! An event type is a closed enum made by `events!`. Every field's type says its [`Level`]; a type
 //! that declares none does not compile inside an event, so nothing personal is stored by accident.
 
 use std::fmt;

@@ -37,8 +37,8 @@ impl Session {
             (Self::Absent | Self::Failed, C::Refresh { .. } | C::End { .. }) => Err(SessionError::Unknown),
             (Self::Live(live), C::Refresh { generation, idle, at }) => live.refresh(generation, idle, at),
             (Self::Live(_), C::End { reason, all }) => Ok(vec![SessionEvent::Ended { reason, all }]),
-            // Signing out twice is no error: what it asks for is the case.
-            (Self::Ended, C::End { .. }) => Ok(vec![]),
+            // Signing out twice is no error: what it asks for is the case. Ending every session is not the case.
+            (Self::Ended, C::End { all: false, .. }) => Ok(vec![]),
             (Self::Ended, _) => Err(SessionError::Ended),
             (Self::Live(_) | Self::Failed, C::Start { .. } | C::Fail { .. }) => Err(SessionError::AlreadyExists),
         }
@@ -331,7 +331,9 @@ mod tests {
             all: true,
         };
         assert_eq!(started().decide(all.clone()), Ok(vec![ended]));
-        assert_eq!(started().then(all.clone()).decide(all), Ok(vec![]));
+        assert_eq!(started().then(all.clone()).decide(end()), Ok(vec![]));
+        // A session that has ended cannot end the others: to say "done" would be untrue.
+        assert_eq!(started().then(end()).decide(all), Err(SessionError::Ended));
         for order in [start(), refresh(0, 0), fail()] {
             assert_eq!(started().then(end()).decide(order), Err(SessionError::Ended));
         }

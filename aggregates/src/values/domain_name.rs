@@ -32,7 +32,7 @@ facts!(DomainName);
 impl DomainName {
     /// Reads a name in any case and any script; blanks around it do not count.
     pub fn parse(text: &str) -> Result<Self, DomainNameError> {
-        Self::exact(text.trim())
+        Self::exact(text.trim_matches(' '))
     }
 
     /// The part of an address after its `@`, which is already known to be a name.

@@ -46,7 +46,7 @@ pub struct Email {
 impl Email {
     /// Reads an address. The domain is the part after the last `@`.
     pub fn parse(text: &str) -> Result<Self, EmailError> {
-        let (local, domain) = text.trim().rsplit_once('@').ok_or(EmailError::Form)?;
+        let (local, domain) = text.trim_matches(' ').rsplit_once('@').ok_or(EmailError::Form)?;
         if local.is_empty() {
             return Err(EmailError::Form);
         }

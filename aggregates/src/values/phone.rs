@@ -35,7 +35,7 @@ struct Stored {
 impl Phone {
     /// Reads a number in E.164 form and asks the numbering plan of its country whether it can exist.
     pub fn parse_e164(text: &str) -> Result<Self, PhoneError> {
-        let text = text.trim();
+        let text = text.trim_matches(' ');
         // The shape first: the numbering plans are large and are loaded at the first real number.
         let shaped = text
             .strip_prefix('+')

@@ -49,9 +49,12 @@ pub(super) fn is_unfit(c: char) -> bool {
         || (c as u32 & 0xFFFE) == 0xFFFE
 }
 
-/// Trims, composes (NFC) and checks a text of one line.
+/// Trims, composes (NFC) and checks a text of one line. A line break at its end is no blank: it is refused.
 fn single_line(what: &'static str, max: usize, text: &str) -> Result<String, TextError> {
-    let text: String = text.trim().nfc().collect();
+    let text: String = text
+        .trim_matches(|c: char| c.is_whitespace() && !is_unfit(c))
+        .nfc()
+        .collect();
     if text.is_empty() {
         Err(TextError::Empty { what })
     } else if text.chars().count() > max {

@@ -1,0 +1,148 @@
+//! `admin create`: the first administrator, for whom nobody could yet ask over HTTP.
+
+use std::io::{IsTerminal as _, Read as _};
+use std::process::ExitCode;
+
+use aggregates::values::Role;
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use projections::NameKind;
+use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
+
+use super::flags::CreateFlags;
+use super::open::Opened;
+use super::say;
+use crate::config::Config;
+use crate::passwords::rules::OwnData;
+use crate::passwords::{MOST_BYTES, Password};
+use crate::registry::{Asked, Caller, Refusal, Registration, Registry};
+use crate::store::Store;
+
+/// More than any password, and less than a file piped in by mistake.
+const MOST_READ: u64 = 8 * MOST_BYTES as u64;
+
+impl CreateFlags {
+    /// The password, from where it was said to come from.
+    pub fn password(&self) -> Result<Password> {
+        let text = if self.password_stdin {
+            piped(std::io::stdin().lock())?
+        } else {
+            asked()?
+        };
+        Ok(Password::parse(&text)?)
+    }
+}
+
+/// One line, without its end.
+fn piped(input: impl std::io::Read) -> Result<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_BYTES));
+    input
+        .take(MOST_READ)
+        .read_to_end(&mut bytes)
+        .context("standard input cannot be read")?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| anyhow!("the password is not text in UTF-8"))?;
+    let line = text
+        .strip_suffix('\n')
+        .map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    ensure!(
+        !line.contains(['\n', '\r']),
+        "the password on standard input is more than one line"
+    );
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
+/// Twice, because nobody sees what is typed.
+fn asked() -> Result<Zeroizing<String>> {
+    ensure!(
+        std::io::stdin().is_terminal(),
+        "no terminal to ask for the password; give it with --password-stdin"
+    );
+    let ask = |prompt| {
+        rpassword::prompt_password(prompt)
+            .map(Zeroizing::new)
+            .context("the terminal cannot be read")
+    };
+    let password = ask("Password: ")?;
+    ensure!(
+        password == ask("The same again: ")?,
+        "the two passwords are not the same"
+    );
+    Ok(password)
+}
+
+/// Makes the account and prints its id. An account made here is active, and its address counts as verified.
+pub(super) async fn create(config: Config, who: &CreateFlags, password: Password) -> Result<ExitCode> {
+    let opened = Opened::new(&config).await?;
+    opened
+        .during(async |store| {
+            let id = register(store, &config, who, password).await?;
+            say(&id);
+            Ok(ExitCode::SUCCESS)
+        })
+        .await
+}
+
+async fn register(store: &Store, config: &Config, who: &CreateFlags, password: Password) -> Result<String> {
+    let after = TaskTracker::new();
+    let registry = Registry::new(store.clone(), config, after.clone())?;
+    let own = OwnData {
+        username: Some(who.username.as_str()),
+        email: Some(who.email.as_str()),
+        phone: None,
+    };
+    let weak: Vec<String> = registry
+        .weaknesses_for(&password, &own)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if !weak.is_empty() {
+        bail!("the password {}", weak.join(", and it "));
+    }
+    let registration = Registration {
+        username: Some(who.username.clone()),
+        email: Some(who.email.clone()),
+        verified: true,
+        role: Some(Role::Admin),
+        ..Registration::default()
+    };
+    let receipt = registry
+        .register(&Asked::plainly(Caller::system(store)), &registration, password)
+        .await;
+    after.close();
+    after.wait().await;
+    Ok(receipt.map_err(|refusal| refused(&refusal, who))?.id)
+}
+
+/// The refusal as a sentence about this account.
+fn refused(refusal: &Refusal, who: &CreateFlags) -> anyhow::Error {
+    match refusal {
+        Refusal::Taken(NameKind::Username) => anyhow!("the username {} is taken", who.username.as_str()),
+        Refusal::Taken(_) => anyhow!("the e-mail address {} is taken", who.email.as_str()),
+        Refusal::DomainBlocked(_) => anyhow!("the domain {} may not register", who.email.domain()),
+        Refusal::AddressBlocked(_) => anyhow!("the e-mail address {} may not register", who.email.as_str()),
+        Refusal::Unavailable { .. } => anyhow!("the store is away or too busy; nothing was done, try again"),
+        other => anyhow!("the account was not made: {other}"),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piped_password_ends_with_its_line() {
+        for text in ["correct horse", "correct horse\n", "correct horse\r\n"] {
+            assert_eq!(*piped(text.as_bytes()).unwrap(), "correct horse", "{text:?}");
+        }
+        assert_eq!(*piped(" a \n".as_bytes()).unwrap(), " a ");
+        assert_eq!(*piped("".as_bytes()).unwrap(), "");
+    }
+
+    #[test]
+    fn a_file_piped_by_mistake_is_no_password() {
+        assert!(piped("one\ntwo\n".as_bytes()).is_err());
+        assert!(piped([0xff_u8, b'\n'].as_slice()).is_err());
+        assert!(piped(std::io::repeat(b'\n')).is_err());
+    }
+}

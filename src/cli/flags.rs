@@ -1,0 +1,313 @@
+//! What may be typed. Nothing here reads the environment: the configuration's layers do.
+
+use std::path::PathBuf;
+
+use aggregates::values::{Email, Username};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::config::{Overrides, Secret};
+
+/// Accounts of people and the standing of their e-mail domains, kept as events.
+///
+/// Without a command it serves.
+#[derive(Debug, Parser)]
+#[command(name = "user-registry", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    everywhere: Everywhere,
+    #[command(flatten)]
+    serve: ServeFlags,
+    #[command(subcommand)]
+    verb: Option<Typed>,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+struct Everywhere {
+    /// Configuration file (TOML); environment and flags win over it
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Folder of the embedded store, the keys and the outbox [default: ./data]
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<PathBuf>,
+    /// postgres://… instead of the embedded store; in the environment fewer people can read it
+    #[arg(long, value_name = "URL", global = true)]
+    database_url: Option<Secret>,
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Args)]
+struct ServeFlags {
+    /// Address and port to listen on; port 0 takes any free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// amqp://… of the broker that hears of events
+    #[arg(long, value_name = "URL")]
+    amqp_url: Option<Secret>,
+}
+
+impl ServeFlags {
+    fn given(&self) -> bool {
+        self.listen.is_some() || self.amqp_url.is_some()
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Typed {
+    /// Serve HTTP until told to stop
+    Serve(ServeFlags),
+    /// Bring the store up to date, make its keys, and end
+    Migrate,
+    /// Administrators
+    #[command(subcommand)]
+    Admin(AdminVerb),
+    /// Fold the whole log anew and compare it with the live tables
+    Rebuild(RebuildFlags),
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigVerb),
+}
+
+/// What to do with administrators.
+#[derive(Debug, Subcommand)]
+pub(super) enum AdminVerb {
+    /// Make an administrator's account, also while the service runs
+    Create(CreateFlags),
+}
+
+/// Whom to make an administrator.
+#[derive(Debug, Args)]
+pub(super) struct CreateFlags {
+    /// The address; it counts as verified
+    #[arg(long, value_parser = Email::parse)]
+    pub email: Email,
+    /// The name to sign in with
+    #[arg(long, value_parser = Username::parse)]
+    pub username: Username,
+    /// Read the password from standard input instead of asking for it
+    #[arg(long)]
+    pub password_stdin: bool,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+#[group(required = true, multiple = false)]
+struct RebuildFlags {
+    /// Only compare; ends with 1 when anything differs
+    #[arg(long)]
+    check: bool,
+    /// Replace the rows that differ
+    #[arg(long)]
+    swap: bool,
+}
+
+/// What to do with a rebuild.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rebuild {
+    /// Compare.
+    Check,
+    /// Compare and replace.
+    Swap,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(super) enum ConfigVerb {
+    /// Say everything that is wrong with it
+    Check,
+    /// Print every setting, who set it, and no secrets
+    Show,
+}
+
+/// What was asked for.
+#[derive(Debug)]
+pub(super) enum Verb {
+    Serve,
+    Migrate,
+    Admin(AdminVerb),
+    Rebuild(Rebuild),
+    Config(ConfigVerb),
+}
+
+/// A command line that makes sense.
+#[derive(Debug)]
+pub(super) struct Command {
+    pub file: Option<PathBuf>,
+    pub overrides: Overrides,
+    pub verb: Verb,
+}
+
+impl Command {
+    /// Reads this process's arguments; ends the process with an explanation when they make no sense.
+    pub fn read() -> Self {
+        Self::parse(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn parse(arguments: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>) -> Result<Self, clap::Error> {
+        let cli = Cli::from_arg_matches(&Cli::command().try_get_matches_from(arguments)?)?;
+        // `user-registry --listen … serve` is as good as `user-registry serve --listen …`.
+        let (verb, flags) = match cli.verb {
+            None => (Verb::Serve, cli.serve),
+            Some(Typed::Serve(flags)) => (
+                Verb::Serve,
+                ServeFlags {
+                    listen: flags.listen.or(cli.serve.listen),
+                    amqp_url: flags.amqp_url.or(cli.serve.amqp_url),
+                },
+            ),
+            Some(_) if cli.serve.given() => {
+                let why = "--listen and --amqp-url belong to `serve`";
+                return Err(Cli::command().error(ErrorKind::ArgumentConflict, why));
+            }
+            Some(Typed::Migrate) => (Verb::Migrate, cli.serve),
+            Some(Typed::Admin(verb)) => (Verb::Admin(verb), cli.serve),
+            Some(Typed::Rebuild(flags)) if flags.swap => (Verb::Rebuild(Rebuild::Swap), cli.serve),
+            Some(Typed::Rebuild(_)) => (Verb::Rebuild(Rebuild::Check), cli.serve),
+            Some(Typed::Config(verb)) => (Verb::Config(verb), cli.serve),
+        };
+        Ok(Self {
+            file: cli.everywhere.config,
+            overrides: Overrides {
+                listen: flags.listen,
+                data_dir: cli.everywhere.data_dir,
+                database_url: cli.everywhere.database_url,
+                amqp_url: flags.amqp_url,
+            },
+            verb,
+        })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, ErrorKind> {
+        Command::parse(std::iter::once("user-registry").chain(line.split_whitespace())).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_verb_it_serves() {
+        let command = parse("").unwrap();
+        assert!(matches!(command.verb, Verb::Serve));
+        assert_eq!(command.overrides.listen, None);
+        for line in [
+            "--listen 127.0.0.1:0 --data-dir d --amqp-url amqp://h",
+            "serve --listen 127.0.0.1:0 --data-dir d --amqp-url amqp://h",
+            "--data-dir d --listen 127.0.0.1:0 serve --amqp-url amqp://h",
+        ] {
+            let command = parse(line).unwrap();
+            assert!(matches!(command.verb, Verb::Serve), "{line}");
+            assert_eq!(command.overrides.listen.as_deref(), Some("127.0.0.1:0"), "{line}");
+            assert_eq!(command.overrides.data_dir, Some(PathBuf::from("d")), "{line}");
+            assert_eq!(command.overrides.amqp_url.unwrap().expose(), "amqp://h", "{line}");
+        }
+    }
+
+    #[test]
+    fn the_global_flags_belong_to_every_verb() {
+        for verb in [
+            "serve",
+            "migrate",
+            "admin create --email a@b.example --username ada",
+            "rebuild --check",
+            "config check",
+            "config show",
+        ] {
+            let flags = "--config f.toml --data-dir d --database-url postgres://h/d";
+            for line in [format!("{verb} {flags}"), format!("{flags} {verb}")] {
+                let command = parse(&line).unwrap();
+                assert_eq!(command.file, Some(PathBuf::from("f.toml")), "{line}");
+                assert_eq!(command.overrides.data_dir, Some(PathBuf::from("d")), "{line}");
+                assert_eq!(
+                    command.overrides.database_url.unwrap().expose(),
+                    "postgres://h/d",
+                    "{line}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn flags_of_serve_are_refused_elsewhere() {
+        assert_eq!(
+            parse("--listen 127.0.0.1:0 migrate").unwrap_err(),
+            ErrorKind::ArgumentConflict
+        );
+        assert_eq!(
+            parse("migrate --listen 127.0.0.1:0").unwrap_err(),
+            ErrorKind::UnknownArgument
+        );
+    }
+
+    #[test]
+    fn an_administrator_needs_an_address_and_a_name() {
+        let command = parse("admin create --email Ada@Mill.example --username ada --password-stdin").unwrap();
+        let Verb::Admin(AdminVerb::Create(create)) = command.verb else {
+            panic!("not admin create")
+        };
+        assert_eq!(create.email.canonical(), "ada@mill.example");
+        assert!(create.password_stdin);
+        assert_eq!(
+            parse("admin create --username ada").unwrap_err(),
+            ErrorKind::MissingRequiredArgument
+        );
+        assert_eq!(
+            parse("admin create --email a@b.example").unwrap_err(),
+            ErrorKind::MissingRequiredArgument
+        );
+        let wrong = parse("admin create --email nobody --username ada");
+        assert_eq!(wrong.unwrap_err(), ErrorKind::ValueValidation);
+    }
+
+    #[test]
+    fn a_rebuild_checks_or_swaps() {
+        let verb = |line| parse(line).map(|command| command.verb);
+        assert!(matches!(
+            verb("rebuild --check").unwrap(),
+            Verb::Rebuild(Rebuild::Check)
+        ));
+        assert!(matches!(verb("rebuild --swap").unwrap(), Verb::Rebuild(Rebuild::Swap)));
+        assert_eq!(verb("rebuild").unwrap_err(), ErrorKind::MissingRequiredArgument);
+        assert_eq!(verb("rebuild --check --swap").unwrap_err(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn no_explanation_repeats_a_database_url() {
+        for line in [
+            "--database-url postgres://u:hunter2@h/d --nonsense",
+            "--databse-url=postgres://u:hunter2@h/d",
+            "--database-url postgres://u:hunter2@h/d --database-url postgres://u:hunter2@h/d",
+            "migrate --database-url postgres://u:hunter2@h/d --listen x",
+        ] {
+            let arguments = std::iter::once("user-registry").chain(line.split_whitespace());
+            let error = Command::parse(arguments).unwrap_err();
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+        let command = parse("--database-url postgres://u:hunter2@h/d").unwrap();
+        assert!(!format!("{command:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_help_names_no_variable_of_this_process() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(!help.contains("[env"), "{help}");
+        for word in [
+            "serve",
+            "migrate",
+            "admin",
+            "rebuild",
+            "config",
+            "--listen",
+            "--data-dir",
+        ] {
+            assert!(help.contains(word), "{word} is missing in\n{help}");
+        }
+    }
+}

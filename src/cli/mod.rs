@@ -1,0 +1,86 @@
+//! The command line: reads flags and configuration, does one verb, says in one sentence what went wrong.
+//!
+//! Nothing is decided here that the library decides. `anyhow` stands here and nowhere else.
+
+mod admin;
+mod config;
+mod flags;
+mod migrate;
+mod open;
+mod rebuild;
+mod serve;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use self::flags::{AdminVerb, Command, Verb};
+use crate::config::{Config, ConfigErrors};
+use crate::telemetry;
+
+/// The command line or the configuration does not hold; clap ends with the same code.
+const USAGE: u8 = 2;
+/// How long threads that still read or write a file may hold up the end.
+const LAST: Duration = Duration::from_millis(200);
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    // What this process writes is its owner's only, also what libraries create, and whatever the shell said.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // One provider for every TLS connection; somebody was quicker only in a test.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match run(Command::read()) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "user-registry: {error:#}");
+            if error.is::<ConfigErrors>() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    let loaded = config::load(&command);
+    match command.verb {
+        Verb::Config(verb) => config::run(verb, &loaded?),
+        Verb::Serve => {
+            let config = loaded?;
+            let sender = config::usable(&config)?;
+            telemetry::install_log(&config.log)?;
+            finish(serve::run(config, sender))
+        }
+        Verb::Migrate => one_off(loaded?, |config| finish(migrate::run(config))),
+        Verb::Admin(AdminVerb::Create(create)) => one_off(loaded?, |config| {
+            finish(admin::create(config, &create, create.password()?))
+        }),
+        Verb::Rebuild(rebuild) => one_off(loaded?, |config| finish(rebuild::run(config, rebuild))),
+    }
+}
+
+/// A verb that does one thing and ends.
+fn one_off(config: Config, verb: impl FnOnce(Config) -> Result<ExitCode>) -> Result<ExitCode> {
+    telemetry::install_log(&config.log)?;
+    verb(config)
+}
+
+/// Runs a verb to its end. Hashing has threads of its own, so these only wait for the world.
+fn finish(verb: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(verb);
+    runtime.shutdown_timeout(LAST);
+    result
+}
+
+/// Writes lines for people and programs to standard output.
+///
+/// Whoever read it may be gone, as `head` is: that is no failure of what was done.
+fn say(text: &str) {
+    let mut output = std::io::stdout().lock();
+    let _ = writeln!(output, "{text}").and_then(|()| output.flush());
+}

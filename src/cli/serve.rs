@@ -1,0 +1,257 @@
+//! `serve`: puts the parts together, says where it listens, and ends in order when told to.
+//!
+//! The end is: no new connections, running requests, what goes on after answers, followers and their leases, the
+//! appender, the files. Each has its time, and together they stay within ten seconds.
+
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use lettre::message::Mailbox;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::open::{self, Opened};
+use super::say;
+use crate::config::{Config, LogFormat};
+use crate::follow::{self, FollowOptions, Health, Links, MailFollower, Outbox};
+use crate::http::{self, App};
+use crate::registry::Registry;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+/// How long followers and what goes on after answers may take to end. Requests have had seven seconds by then.
+const ENDING: Duration = Duration::from_secs(1);
+/// A signal repeated this soon is the same one: `timeout` signals its child, then its child's whole group.
+const SAME: Duration = Duration::from_millis(50);
+/// How often measurements are folded.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// How often lapsed rows are thrown away.
+const SWEEP: Duration = Duration::from_mins(10);
+/// How often to try for a lease another process holds, and to look whether the outside is back.
+const RETRY: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(config: Config, sender: Mailbox) -> Result<ExitCode> {
+    let stop = CancellationToken::new();
+    stop_on_signals(&stop)?;
+    open::folders(&config)?;
+    let opened = tokio::select! {
+        opened = Opened::new(&config) => opened?,
+        () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+    };
+    opened
+        .during(async |store| serve(store, Arc::new(config), sender, stop).await)
+        .await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(store: &Store, config: Arc<Config>, sender: Mailbox, stop: CancellationToken) -> Result<()> {
+    let metrics = Metrics::install()?;
+    let after = TaskTracker::new();
+    let registry = Registry::new(store.clone(), &config, after.clone())?;
+    let listen = config.http.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr()?;
+    let health = Health::default();
+    let tasks = TaskTracker::new();
+    tasks.spawn(upkeep(metrics.clone(), stop.clone()));
+    tasks.spawn(sweep(store.clone(), stop.clone()));
+    if config.followers.enabled {
+        let follower = mail_follower(store, &config, sender, address)?;
+        let lease = Duration::from_secs(config.followers.lease_seconds.into());
+        let options = FollowOptions { lease, retry: RETRY };
+        tasks.spawn(follow::run(
+            follower,
+            store.clone(),
+            owner(store),
+            options,
+            health.clone(),
+            stop.clone(),
+        ));
+    }
+    info!(
+        engine = store.engine_name(),
+        position = store.head().await?.position,
+        %address,
+        version = env!("CARGO_PKG_VERSION"),
+        "started"
+    );
+    say(&format!("listening on http://{address}"));
+    if config.log.format == LogFormat::Text {
+        // Standard error may be closed; that is no reason to end.
+        let _ = writeln!(std::io::stderr(), "{}", hints(&config, address));
+    }
+    if config.amqp_url.is_some() {
+        // Nothing is lost by it: a publisher will begin at the first event of the log. So it is no reason not to start.
+        warn!("`amqp_url` is set, but this version does not publish to a broker yet");
+    }
+    let app = App::new(registry, config, Some(metrics), health);
+    let served = http::serve(listener, app, stop.clone()).await;
+    // The accept loop may also have ended by itself.
+    stop.cancel();
+    tasks.close();
+    after.close();
+    let ending = async {
+        after.wait().await;
+        tasks.wait().await;
+    };
+    if tokio::time::timeout(ENDING, ending).await.is_err() {
+        warn!(
+            followers = tasks.len(),
+            "followers did not end in time; their leases lapse by themselves"
+        );
+    }
+    info!(engine = store.engine_name(), position = *store.watch_head().borrow(), %address, "stopped");
+    served.context("the listener failed")
+}
+
+/// The first signal asks to end, the second ends.
+fn stop_on_signals(stop: &CancellationToken) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        let first = next(&mut terminate, &mut interrupt).await.0;
+        let at = Instant::now();
+        info!(signal = first, "stopping; once more ends at once");
+        stop.cancel();
+        let (name, kind) = loop {
+            let second = next(&mut terminate, &mut interrupt).await;
+            if second.0 != first || at.elapsed() > SAME {
+                break second;
+            }
+        };
+        warn!(signal = name, "ended at once");
+        std::process::exit(128 + kind.as_raw_value());
+    });
+    Ok(())
+}
+
+async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> (&'static str, SignalKind) {
+    tokio::select! {
+        _ = terminate.recv() => ("SIGTERM", SignalKind::terminate()),
+        _ = interrupt.recv() => ("SIGINT", SignalKind::interrupt()),
+    }
+}
+
+async fn upkeep(metrics: Metrics, stop: CancellationToken) {
+    let mut every = tokio::time::interval(UPKEEP);
+    loop {
+        tokio::select! {
+            _ = every.tick() => metrics.upkeep(),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn sweep(store: Store, stop: CancellationToken) {
+    let mut every = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            _ = every.tick() => {
+                if let Err(problem) = store.sweep().await {
+                    warn!(%problem, "lapsed rows could not be swept");
+                }
+            }
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn mail_follower(store: &Store, config: &Config, sender: Mailbox, address: SocketAddr) -> Result<MailFollower> {
+    let folder = open::mail_outbox(config);
+    let outbox = Outbox::open(&folder).with_context(|| format!("the folder {} cannot be used", folder.display()))?;
+    let listening = format!("http://{}", reachable(address));
+    if config.public_url.is_none() && !address.ip().is_loopback() {
+        warn!(
+            links = listening,
+            "`public_url` is not set: links in mails begin with the listening address"
+        );
+    }
+    let links = Links::new(
+        store.keyring().clone(),
+        config.public_url.as_deref().unwrap_or(&listening),
+    );
+    Ok(MailFollower::new(links, outbox, sender))
+}
+
+/// Names this process among its replicas, also after its number was given to another process.
+fn owner(store: &Store) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}/{}/{}", std::process::id(), store.chance().uuid_v7(store.now()))
+}
+
+/// An address to connect to: "any address" is one to listen on only.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// What to try next, for somebody who has just started it.
+fn hints(config: &Config, address: SocketAddr) -> String {
+    let address = reachable(address);
+    let outbox = absolute(&open::mail_outbox(config)).display().to_string();
+    let key = open::master_key_file(config).map_or_else(
+        || "your master key".to_owned(),
+        |path| absolute(&path).display().to_string(),
+    );
+    format!(
+        "\n\
+         Register somebody:\n  \
+         curl -i http://{address}/v1/commands/register-user -H 'Content-Type: application/json' \
+         -d '{{\"email\":\"ada@farm.example\",\"username\":\"ada\",\"password\":\"violet kettle tuesday\"}}'\n\
+         Read the mail it sends:\n  {outbox}\n\
+         Back up {key}\n  Without it nobody can sign in and personal data cannot be read.\n"
+    )
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::config::Overrides;
+
+    #[test]
+    fn hints_name_an_address_one_can_connect_to() {
+        for (listening, shown) in [
+            ("0.0.0.0:80", "http://127.0.0.1:80/"),
+            ("[::]:80", "http://[::1]:80/"),
+            ("192.0.2.1:80", "http://192.0.2.1:80/"),
+        ] {
+            let text = hints(&Config::default(), listening.parse().unwrap());
+            assert!(text.contains(shown), "{text}");
+        }
+    }
+
+    #[test]
+    fn hints_tell_what_to_back_up() {
+        let flags = Overrides {
+            data_dir: Some("/srv/registry".into()),
+            ..Overrides::default()
+        };
+        let mut config = Config::load(None, std::iter::empty(), &flags).unwrap();
+        let address = "127.0.0.1:80".parse().unwrap();
+        assert!(hints(&config, address).contains("Back up /srv/registry/keys/master.key\n"));
+        assert!(hints(&config, address).contains("/srv/registry/outbox/mail\n"));
+        config.keys.master = Some("hunter2".into());
+        assert!(hints(&config, address).contains("Back up your master key\n"));
+        assert!(!hints(&config, address).contains("hunter2"));
+    }
+}

@@ -1,0 +1,109 @@
+//! The switches of the dialects, under the names their contracts give them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Network, Secret};
+
+/// Section `agstack`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of a contract, each with a fixed name"
+)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Agstack {
+    /// Whether the dialect is mounted. Default true.
+    pub enabled: bool,
+    /// The HS256 secret shared with its peers; without one a key file is made. Default none.
+    pub shared_secret: Option<Secret>,
+    /// Whether a device id alone signs in. Default false.
+    pub bare_device_id: bool,
+    /// Callers who need no credential for the peer routes. Default loopback and private ranges.
+    pub trusted_clients: Vec<Network>,
+    /// Whether those callers may also authorize domains. Default false.
+    pub trusted_clients_may_authorize: bool,
+    /// Whether unknown user and wrong password are one answer. Default false.
+    pub uniform_login_errors: bool,
+}
+
+impl Default for Agstack {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            shared_secret: None,
+            bare_device_id: false,
+            trusted_clients: Network::loopback().into_iter().chain(Network::private()).collect(),
+            trusted_clients_may_authorize: false,
+            uniform_login_errors: false,
+        }
+    }
+}
+
+/// Section `cadasta`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cadasta {
+    /// Whether the dialect is mounted. Default true.
+    pub enabled: bool,
+    /// Status of `GET /account/`, 200 or 201. Default 201, as its document says.
+    pub account_read_status: u16,
+    /// Status of `PATCH /account/`, 200 or 201. Default 201, as its document says.
+    pub account_update_status: u16,
+    /// Whether a reset for an unknown address is told so. Default true, as its document says.
+    pub password_reset_show_email_not_found: bool,
+}
+
+impl Default for Cadasta {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            account_read_status: 201,
+            account_update_status: 201,
+            password_reset_show_email_not_found: true,
+        }
+    }
+}
+
+/// Section `xhoppe`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Xhoppe {
+    /// Whether the dialect is mounted. Default true.
+    pub enabled: bool,
+    /// Whether a code alone, without its number, is accepted. Default true.
+    pub bare_code: bool,
+    /// The country code of numbers written without one; empty means none. Default empty.
+    pub default_country_code: String,
+    /// Whether common passwords are refused here too. Default false.
+    pub reject_common_passwords: bool,
+}
+
+impl Default for Xhoppe {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            bare_code: true,
+            default_country_code: String::new(),
+            reject_common_passwords: false,
+        }
+    }
+}
+
+/// Section `taxi`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Taxi {
+    /// Whether the dialect is mounted. Default true.
+    pub enabled: bool,
+    /// Whether registering sends a verification mail. Default false.
+    pub send_verification: bool,
+}
+
+impl Default for Taxi {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            send_verification: false,
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Followers: what happens because something was recorded, each after its own named checkpoint.
+//!
+//! A follower reads the log in order, handles each event, and moves its checkpoint in the transaction of its own
+//! rows. One process runs it at a time, under a lease. What it cannot handle stops it: it keeps the position and the
+//! reason, shows both, and never skips. What leaves the process may happen again after a crash, never be lost.
+
+mod mail;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use metrics::gauge;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+pub use mail::{Links, MailFollower, Outbox};
+
+use crate::store::{EventRecord, Lease, OpenedEvent, Store, StoreError};
+
+/// How many events a follower reads at a time.
+const PAGE: i64 = 100;
+
+/// Where a follower begins that has no checkpoint yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the first event: read models.
+    Origin,
+    /// After what is in the log already: messages.
+    Now,
+}
+
+/// Why an event could not be handled.
+#[derive(Debug, Error)]
+pub enum FollowError {
+    /// The outside is away; the same event will do later.
+    #[error("{0}")]
+    Later(String),
+    /// This event cannot be handled: somebody must look.
+    #[error("{0}")]
+    Never(String),
+}
+
+/// Statements a follower wants written with its checkpoint.
+pub type Writes = Vec<crate::store::RowWrite>;
+
+/// Something that happens because of the log.
+pub trait Follower: Send + Sync + 'static {
+    /// The checkpoint's name; never changed.
+    fn name(&self) -> &'static str;
+
+    /// Where it begins.
+    fn start(&self) -> Start;
+
+    /// Whether an event is any business of this follower. One that is not costs nothing but its reading.
+    fn concerns(&self, event: &OpenedEvent) -> bool {
+        let _ = event;
+        true
+    }
+
+    /// Handles one event. A repeat of an event must change nothing more.
+    fn handle(&self, event: &OpenedEvent) -> impl Future<Output = Result<Writes, FollowError>> + Send;
+}
+
+/// How followers are run.
+#[derive(Debug, Clone, Copy)]
+pub struct FollowOptions {
+    /// How long a lease lasts without being renewed.
+    pub lease: Duration,
+    /// How often to try for a lease that another process holds, and to look again when the outside is away.
+    pub retry: Duration,
+}
+
+impl FollowOptions {
+    fn lease_micros(&self) -> i64 {
+        i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX)
+    }
+}
+
+/// What is known of the followers this process runs, for `/readyz`.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    stopped: Arc<Mutex<Vec<(&'static str, i64)>>>,
+}
+
+impl Health {
+    fn set(&self, follower: &'static str, stopped_at: Option<i64>) {
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        stopped.retain(|(name, _)| *name != follower);
+        stopped.extend(stopped_at.map(|position| (follower, position)));
+    }
+
+    /// The followers that stopped, each with the position of the event it cannot handle.
+    #[must_use]
+    pub fn stopped(&self) -> Vec<(&'static str, i64)> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Runs a follower until `stop`: takes the lease when it can, follows while it holds it.
+pub async fn run<F: Follower>(
+    follower: F,
+    store: Store,
+    owner: String,
+    options: FollowOptions,
+    health: Health,
+    stop: CancellationToken,
+) {
+    let mut held: Option<Lease> = None;
+    while !stop.is_cancelled() {
+        match follow(&follower, &store, &owner, options, &health, &stop, &mut held).await {
+            Ok(()) => {}
+            Err(problem) => warn!(follower = follower.name(), %problem, "a follower lost its store; trying again"),
+        }
+        pause(options.retry, &stop).await;
+    }
+    if let Some(lease) = held
+        && let Err(problem) = store.release(&lease).await
+    {
+        warn!(follower = follower.name(), %problem, "a lease could not be given back; it lapses by itself");
+    }
+}
+
+async fn pause(length: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(length) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// One tenure: from getting the lease to losing it, to an event that cannot be handled, or to the end.
+async fn follow<F: Follower>(
+    follower: &F,
+    store: &Store,
+    owner: &str,
+    options: FollowOptions,
+    health: &Health,
+    stop: &CancellationToken,
+    held: &mut Option<Lease>,
+) -> Result<(), StoreError> {
+    let start = match follower.start() {
+        Start::Origin => 0,
+        Start::Now => store.head().await?.position,
+    };
+    let mut head = store.watch_head();
+    let lease_micros = options.lease_micros();
+    loop {
+        // Also renews: a quiet log must not cost the lease.
+        let Some(mut lease) = store.lease(follower.name(), owner, lease_micros, start).await? else {
+            *held = None;
+            health.set(follower.name(), None);
+            return Ok(());
+        };
+        if held.as_ref().is_none_or(|before| before.epoch != lease.epoch) {
+            info!(
+                follower = follower.name(),
+                position = lease.position,
+                epoch = lease.epoch,
+                "following"
+            );
+        }
+        let tenure = turn(follower, store, lease_micros, health, stop, &mut lease).await;
+        *held = Some(lease.clone());
+        if !tenure? || stop.is_cancelled() {
+            return Ok(());
+        }
+        tokio::select! {
+            changed = head.changed() => if changed.is_err() { return Ok(()) },
+            () = tokio::time::sleep(options.lease / 3) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// Handles what is new. False: stop this tenure and come back later.
+async fn turn<F: Follower>(
+    follower: &F,
+    store: &Store,
+    lease_micros: i64,
+    health: &Health,
+    stop: &CancellationToken,
+    lease: &mut Lease,
+) -> Result<bool, StoreError> {
+    let name = follower.name();
+    loop {
+        let records = store.events_after(lease.position, PAGE).await?;
+        if records.is_empty() {
+            gauge!("registry_follower_lag_events", "follower" => name).set(0.0);
+            return Ok(true);
+        }
+        lag(name, store, lease.position);
+        let (opened, broken) = open(store, records).await?;
+        let mut passed = lease.position;
+        for event in opened {
+            if stop.is_cancelled() {
+                return Ok(false);
+            }
+            let position = event.record.position;
+            if !follower.concerns(&event) {
+                passed = position;
+                continue;
+            }
+            match follower.handle(&event).await {
+                Ok(writes) => {
+                    if !store.advance(lease, position, lease_micros, &writes).await? {
+                        info!(follower = name, position, "another process follows now");
+                        return Ok(false);
+                    }
+                    health.set(name, None);
+                }
+                Err(FollowError::Later(problem)) => {
+                    warn!(follower = name, position, %problem, "an event waits for the outside");
+                    store.stopped(lease, position, &problem).await?;
+                    return Ok(false);
+                }
+                Err(FollowError::Never(problem)) => {
+                    error!(follower = name, position, %problem, "a follower stopped at an event it cannot handle");
+                    store.stopped(lease, position, &problem).await?;
+                    health.set(name, Some(position));
+                    return Ok(false);
+                }
+            }
+        }
+        // What was passed over is written once a page, not once an event.
+        if passed > lease.position && !store.advance(lease, passed, lease_micros, &[]).await? {
+            info!(follower = name, position = passed, "another process follows now");
+            return Ok(false);
+        }
+        if let Some((position, problem)) = broken {
+            error!(follower = name, position, %problem, "a follower stopped at an event that cannot be opened");
+            store.stopped(lease, position, &problem).await?;
+            health.set(name, Some(position));
+            return Ok(false);
+        }
+    }
+}
+
+/// Opens a page as far as it goes: the events before the first one that makes no sense, and that one's position.
+async fn open(
+    store: &Store,
+    records: Vec<EventRecord>,
+) -> Result<(Vec<OpenedEvent>, Option<(i64, String)>), StoreError> {
+    match store.open_events(records.clone()).await {
+        Ok(opened) => return Ok((opened, None)),
+        Err(problem @ StoreError::Unavailable(_)) => return Err(problem),
+        Err(_) => {}
+    }
+    let mut opened = Vec::new();
+    for record in records {
+        let position = record.position;
+        match store.open_events(vec![record]).await {
+            Ok(one) => opened.extend(one),
+            Err(problem @ StoreError::Unavailable(_)) => return Err(problem),
+            Err(problem) => return Ok((opened, Some((position, problem.to_string())))),
+        }
+    }
+    Ok((opened, None))
+}
+
+/// Shows how far behind a follower is.
+#[expect(clippy::cast_precision_loss, reason = "a lag is shown to a few digits")]
+fn lag(name: &'static str, store: &Store, position: i64) {
+    let head = *store.watch_head().borrow();
+    gauge!("registry_follower_lag_events", "follower" => name).set((head - position).max(0) as f64);
+}

@@ -1,0 +1,74 @@
+//! What every handler shares, and how the routes are put together.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+
+use super::{caller, canonical, edge, operations, pages};
+use crate::config::Config;
+use crate::follow::Health;
+use crate::registry::Registry;
+use crate::telemetry::Metrics;
+
+/// Everything HTTP needs.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Registry,
+    config: Arc<Config>,
+    metrics: Option<Metrics>,
+    health: Health,
+}
+
+impl App {
+    /// The service over these use cases.
+    #[must_use]
+    pub fn new(registry: Registry, config: Arc<Config>, metrics: Option<Metrics>, health: Health) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                registry,
+                config,
+                metrics,
+                health,
+            }),
+        }
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    pub(super) fn metrics(&self) -> Option<&Metrics> {
+        self.inner.metrics.as_ref()
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.inner.health
+    }
+
+    /// The router: every route of the table, behind the guard that reads the table.
+    pub(super) fn router(self) -> Router {
+        Router::new()
+            .merge(canonical::router())
+            .merge(operations::router())
+            .merge(pages::router())
+            .fallback(edge::not_found)
+            // The route is known here, so that its permission can be looked up before its handler runs.
+            .route_layer(from_fn_with_state(self.clone(), caller::guard))
+            // Within the next one: the answer to a panic has an id and is counted too.
+            .layer(from_fn(edge::catch_panic))
+            .layer(from_fn_with_state(self.clone(), edge::request))
+            // Bodies are limited where they are read, per route.
+            .layer(DefaultBodyLimit::disable())
+            .with_state(self)
+    }
+}

@@ -1,0 +1,253 @@
+//! Who calls: the guard before every route, and the extractor behind it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use aggregates::values::{Dialect, Role};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use projections::UserRow;
+use uuid::Uuid;
+
+use super::App;
+use super::edge::RequestId;
+use super::problem::{Problem, Slug};
+use super::routes::{Permission, allowed, permission};
+use crate::registry::{Caller, Refusal, Who};
+use crate::tokens::TokenError;
+
+/// The peer of the connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub SocketAddr);
+
+/// Longest user agent that is kept.
+const USER_AGENT_CHARACTERS: usize = 256;
+
+/// A caller as the handlers see it: who, and the account as it was when the request was let in.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub caller: Caller,
+    /// The caller's account; none for the anonymous.
+    pub account: Option<UserRow>,
+}
+
+/// A caller who is signed in.
+#[derive(Clone)]
+pub(super) struct SignedInUser {
+    pub caller: Caller,
+    pub id: Uuid,
+    pub session: Uuid,
+    pub account: UserRow,
+}
+
+/// Lets a request through to its route, or not. A route without a permission is not served.
+pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned())
+        .unwrap_or_default();
+    let Some(needed) = permission(request.method(), &path) else {
+        // The fallback of a path's missing methods is behind this guard too.
+        return match allowed(&path) {
+            Some(methods) => Problem::method_not_allowed(&methods).into_response(),
+            None => Problem::new(Slug::NotFound).into_response(),
+        };
+    };
+    if path.starts_with("/v1/") && !accepts_json(request.headers()) {
+        return Problem::new(Slug::NotAcceptable).into_response();
+    }
+    match identify(&app, request.headers(), request.extensions(), needed).await {
+        Ok(known) => {
+            if let Err(problem) = may(&app, needed, &known) {
+                return problem.into_response();
+            }
+            request.extensions_mut().insert(known);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Whether the client takes JSON. One that says nothing does; of several ranges the most exact decides (RFC 9110,
+/// section 12.5.1).
+fn accepts_json(headers: &HeaderMap) -> bool {
+    let texts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut best = None;
+    let mut said = false;
+    for range in texts
+        .flat_map(|text| text.split(','))
+        .map(str::trim)
+        .filter(|range| !range.is_empty())
+    {
+        said = true;
+        let mut parts = range.split(';').map(str::trim);
+        let exactness = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+            "*/*" => 1,
+            "application/*" => 2,
+            "application/json" | "application/problem+json" => 3,
+            _ => continue,
+        };
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        let taken = weight.is_none_or(|weight| weight.parse::<f32>().is_ok_and(|weight| weight > 0.0));
+        best = best.max(Some((exactness, taken)));
+    }
+    !said || best.is_some_and(|(_, taken)| taken)
+}
+
+fn may(app: &App, needed: Permission, known: &Known) -> Result<(), Problem> {
+    let caller = &known.caller;
+    let allowed = match needed {
+        Permission::Public => return Ok(()),
+        Permission::SignedIn => caller.has(Role::User),
+        Permission::Reader => caller.has(Role::Admin) || caller.has(Role::Auditor),
+        Permission::Checker if app.config().registration.public_check => return Ok(()),
+        Permission::Admin | Permission::Checker => caller.has(Role::Admin),
+    };
+    match (allowed, &caller.who) {
+        (true, _) => Ok(()),
+        (false, Who::Anonymous) => Err(Problem::new(Slug::Unauthenticated)),
+        (false, _) => Err(Problem::new(Slug::Forbidden)),
+    }
+}
+
+/// Reads the credential. On a public route a bad one counts as none: a stale token must not block a sign-in.
+async fn identify(
+    app: &App,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    needed: Permission,
+) -> Result<Known, Problem> {
+    let mut caller = Caller {
+        who: Who::Anonymous,
+        dialect: Dialect::Canonical,
+        request_id: extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
+        ip: client_address(app, headers, extensions).map(|ip| ip.to_string()),
+        user_agent: headers
+            .get(USER_AGENT)
+            .and_then(|value| value.to_str().ok())
+            .map(|text| text.chars().take(USER_AGENT_CHARACTERS).collect()),
+    };
+    let mut credentials = headers.get_all(AUTHORIZATION).iter();
+    let (Some(credential), second) = (credentials.next(), credentials.next()) else {
+        return Ok(Known { caller, account: None });
+    };
+    if second.is_some() {
+        return Err(Problem::new(Slug::Malformed).detail("two credentials in one request"));
+    }
+    let known = match credential.to_str() {
+        Ok(text) => bearer(app, text).await,
+        Err(_) => Err(Problem::unknown_token()),
+    };
+    match known {
+        Ok((session, account)) => {
+            caller.who = Who::User {
+                id: account.id,
+                session,
+                roles: account.roles.clone(),
+            };
+            Ok(Known {
+                caller,
+                account: Some(account),
+            })
+        }
+        Err(problem) if needed == Permission::Public && problem.slug() != Slug::Malformed => {
+            // An outage is told even here: it would come up in the handler anyway.
+            if problem.slug() == Slug::Unavailable {
+                Err(problem)
+            } else {
+                Ok(Known { caller, account: None })
+            }
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+async fn bearer(app: &App, text: &str) -> Result<(Uuid, UserRow), Problem> {
+    let Some((scheme, token)) = text.split_once(' ') else {
+        return Err(Problem::unknown_token());
+    };
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Problem::unknown_token());
+    }
+    if token.contains(',') {
+        return Err(Problem::new(Slug::Malformed).detail("two credentials in one request"));
+    }
+    let registry = app.registry();
+    let claims = registry
+        .verifier()
+        .verify(token.trim(), registry.store().now())
+        .map_err(|error| match error {
+            TokenError::Expired => Problem::new(Slug::TokenExpired),
+            _ => Problem::unknown_token(),
+        })?;
+    match registry.authenticate(claims.sub, claims.sid).await {
+        Ok(row) => Ok((claims.sid, row.user)),
+        Err(Refusal::Revoked) => Err(Problem::new(Slug::TokenRevoked)),
+        Err(other) => Err(super::canonical::problem(other)),
+    }
+}
+
+/// Where the client is: the peer, or what a configured proxy says of it.
+fn client_address(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+    let peer = extensions.get::<Peer>()?.0.ip().to_canonical();
+    let trusted = |ip: IpAddr| {
+        app.config()
+            .http
+            .trusted_proxies
+            .iter()
+            .any(|network| network.contains(ip))
+    };
+    if !trusted(peer) {
+        return Some(peer);
+    }
+    // From the right: each proxy appends whom it heard; the first that is not one of ours is the client.
+    let forwarded: Vec<IpAddr> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map_while(|part| part.trim().parse::<IpAddr>().ok())
+        .map(|ip| ip.to_canonical())
+        .collect();
+    forwarded
+        .iter()
+        .rev()
+        .find(|ip| !trusted(**ip))
+        .or(forwarded.first())
+        .copied()
+        .or(Some(peer))
+}
+
+impl<S: Sync> FromRequestParts<S> for Known {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        // The guard put it there; without the guard nothing is served.
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Problem::new(Slug::Internal))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for SignedInUser {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let known = Known::from_request_parts(parts, state).await?;
+        match (&known.caller.who, known.account) {
+            (Who::User { id, session, .. }, Some(account)) => Ok(Self {
+                id: *id,
+                session: *session,
+                caller: known.caller,
+                account,
+            }),
+            _ => Err(Problem::new(Slug::Unauthenticated)),
+        }
+    }
+}

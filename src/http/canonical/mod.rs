@@ -1,0 +1,99 @@
+//! The canonical API, version 1 (contracts, canonical).
+
+mod commands;
+mod reads;
+mod reply;
+mod sessions;
+mod wire;
+
+use axum::Router;
+use axum::routing::{delete, get, post};
+
+use super::App;
+use super::problem::{FieldError, Problem, Slug};
+use crate::passwords::rules::Weakness;
+use crate::registry::Refusal;
+use projections::NameKind;
+
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .route("/v1/commands/register-user", post(commands::register_user))
+        .route(
+            "/v1/commands/request-email-verification",
+            post(commands::request_email_verification),
+        )
+        .route("/v1/commands/verify-email", post(commands::verify_email))
+        .route("/v1/commands/change-password", post(commands::change_password))
+        .route("/v1/commands/update-profile", post(commands::update_profile))
+        .route("/v1/commands/allow-domain", post(commands::allow_domain))
+        .route("/v1/commands/block-domain", post(commands::block_domain))
+        .route("/v1/commands/unblock-domain", post(commands::unblock_domain))
+        .route(
+            "/v1/sessions",
+            post(sessions::sign_in).get(sessions::list).delete(sessions::end_all),
+        )
+        .route("/v1/sessions/refresh", post(sessions::refresh))
+        .route("/v1/sessions/current", delete(sessions::end_current))
+        .route("/v1/sessions/{id}", delete(sessions::end_one))
+        .route("/v1/me", get(reads::me))
+        .route("/v1/users", get(reads::users))
+        .route("/v1/users/{id}", get(reads::user))
+        .route("/v1/users/{id}/history", get(reads::user_history))
+        .route("/v1/domains", get(reads::domains))
+        .route("/v1/domains/check", get(reads::check_address))
+        .route("/v1/domains/{name}", get(reads::domain))
+        .route("/v1/domains/{name}/history", get(reads::domain_history))
+}
+
+/// The problem that words a refusal. A new refusal must choose its problem before it compiles.
+pub(super) fn problem(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Taken(kind) => {
+            let pointer = match kind {
+                NameKind::Email => "/email",
+                NameKind::Username => "/username",
+                NameKind::Phone => "/phone",
+                NameKind::Device => "/device",
+            };
+            Problem::of_field(
+                Slug::Taken,
+                FieldError::new(pointer, "taken", "belongs to another account"),
+            )
+        }
+        Refusal::DomainBlocked(rule) => Problem::new(Slug::DomainBlocked).detail(format!(
+            "refused by the rule for {} ({}, version {})",
+            rule.domain,
+            rule.kind.as_str(),
+            rule.version
+        )),
+        Refusal::AddressBlocked(rule) => Problem::new(Slug::AddressBlocked)
+            .detail(format!("refused by a rule for this address (version {})", rule.version)),
+        Refusal::InvalidToken => Problem::new(Slug::InvalidToken),
+        Refusal::InvalidCredentials => Problem::new(Slug::InvalidCredentials),
+        Refusal::WrongPassword => Problem::of_field(
+            Slug::WrongPassword,
+            FieldError::new("/current_password", "wrong-password", "is not the current password"),
+        ),
+        Refusal::Weak(weaknesses) => Problem::invalid(weak(&weaknesses)),
+        Refusal::Revoked => Problem::new(Slug::TokenRevoked),
+        Refusal::Expired => Problem::new(Slug::TokenExpired),
+        Refusal::Forbidden => Problem::new(Slug::Forbidden),
+        Refusal::NotFound => Problem::new(Slug::NotFound),
+        Refusal::Stale => Problem::new(Slug::Stale),
+        Refusal::IdempotencyMismatch => Problem::new(Slug::IdempotencyMismatch),
+        Refusal::Conflict(why) => Problem::new(Slug::Conflict).detail(why),
+        Refusal::Unavailable { retry_after } => Problem::unavailable(retry_after),
+        Refusal::Internal(problem) => {
+            tracing::error!(%problem, "a request met a fault of ours");
+            Problem::new(Slug::Internal)
+        }
+    }
+}
+
+/// Every reason against a new password, at its field.
+fn weak(weaknesses: &[Weakness]) -> Vec<FieldError> {
+    weaknesses
+        .iter()
+        .map(|weakness| FieldError::new("/new_password", weakness.code(), weakness.to_string()))
+        .collect()
+}

@@ -1,0 +1,116 @@
+//! What a command answers, and the conditions that come with one.
+
+use axum::Json;
+use axum::http::header::{ETAG, HeaderName, IF_MATCH, LOCATION};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::http::App;
+use crate::http::body::Tree;
+use crate::http::problem::{FieldError, Problem, Slug};
+use crate::registry::{Asked, Caller};
+use crate::store::{Idempotency, Receipt};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Longest idempotency key, characters (contract, section 2).
+const KEY_CHARACTERS: usize = 255;
+
+#[derive(Serialize)]
+struct ReceiptBody<'a> {
+    id: &'a str,
+    version: i64,
+    position: i64,
+    events: &'a [String],
+}
+
+/// A receipt as the contract words it; `path` is where what was created can be read.
+pub(super) fn receipt(receipt: &Receipt, path: &str) -> Response {
+    let body = ReceiptBody {
+        id: &receipt.id,
+        version: receipt.version,
+        position: receipt.position,
+        events: &receipt.events,
+    };
+    let status = if receipt.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let mut response = (status, Json(body)).into_response();
+    set(&mut response, ETAG, &format!("\"{}\"", receipt.version));
+    if receipt.created {
+        set(&mut response, LOCATION, &format!("{path}/{}", receipt.id));
+    }
+    response
+}
+
+/// Sets a header made of our own characters.
+pub(super) fn set(response: &mut Response, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// The command's conditions: `If-Match` and `Idempotency-Key`.
+pub(super) fn asked(
+    app: &App,
+    caller: Caller,
+    headers: &HeaderMap,
+    command: &str,
+    body: &Tree,
+) -> Result<Asked, Problem> {
+    Ok(Asked {
+        if_match: if_match(headers)?,
+        idempotency: idempotency(app, &caller, headers, command, body)?,
+        caller,
+    })
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    let wrong = || Problem::new(Slug::Malformed).detail("If-Match must be one version number in double quotes");
+    let mut values = headers.get_all(IF_MATCH).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(wrong());
+    }
+    let digits = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.strip_prefix('"')?.strip_suffix('"'))
+        .filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .ok_or_else(wrong)?;
+    // A number beyond all versions is one that matches none.
+    Ok(Some(digits.parse().unwrap_or(i64::MAX)))
+}
+
+fn idempotency(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    command: &str,
+    body: &Tree,
+) -> Result<Option<Idempotency>, Problem> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=KEY_CHARACTERS).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()));
+    let (Some(key), None) = (key, values.next()) else {
+        let error = FieldError::new(
+            "/Idempotency-Key",
+            "invalid",
+            "must be one header of 1 to 255 visible ASCII characters",
+        );
+        return Err(Problem::invalid(vec![error]));
+    };
+    // Anonymous callers share one scope: the receipt holds no secret.
+    let scope = caller
+        .user()
+        .map_or_else(|| "anonymous".to_owned(), |id| id.to_string());
+    let body = body.canonical();
+    let request: [&[u8]; 2] = [command.as_bytes(), body.as_bytes()];
+    Ok(Some(Idempotency::new(app.registry().store(), scope, key, &request)))
+}

@@ -1,0 +1,111 @@
+//! What happens to every request, whatever its route: an id, a limit, a measure, a log line, and no panic gets out.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt as _;
+use metrics::{counter, histogram};
+use tracing::Instrument as _;
+
+use super::App;
+use super::problem::{Problem, Slug};
+
+/// The id of a request: in its answer, its events' metadata and its log lines.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(pub String);
+
+/// Gives the request its id, measures it, logs it.
+pub(super) async fn request(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let store = app.registry().store();
+    let id = store.chance().uuid_v7(store.now()).to_string();
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let method = request.method().clone();
+    // The pattern, never the path: a path may hold what somebody typed.
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("none".to_owned(), |path| path.as_str().to_owned());
+    let http = &app.config().http;
+    let beyond = if request.uri().to_string().len() > http.uri_bytes {
+        Some("the request's address is too long")
+    } else if size(request.headers()) > http.header_bytes {
+        // The connection's buffer has the same bound, but may have read further when the head was complete.
+        Some("the request's headers are too large")
+    } else {
+        None
+    };
+    let span = tracing::info_span!("http", request.id = %id, method = %method, route = %route);
+    let response = async {
+        match beyond {
+            Some(detail) => Problem::new(Slug::TooLarge).detail(detail).into_response(),
+            None => next.run(request).await,
+        }
+    }
+    .instrument(span.clone())
+    .await;
+    let mut response = Problem::stamp(response, &id);
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-request-id", value);
+    }
+    response
+        .headers_mut()
+        .entry(header::X_CONTENT_TYPE_OPTIONS)
+        .or_insert(HeaderValue::from_static("nosniff"));
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    let (status, took) = (response.status(), started.elapsed());
+    let labels = [
+        ("method", method_label(&method).to_owned()),
+        ("route", route),
+        ("status", status.as_str().to_owned()),
+    ];
+    counter!("registry_http_requests_total", &labels).increment(1);
+    histogram!("registry_http_request_seconds", &labels[..2]).record(took.as_secs_f64());
+    let _entered = span.enter();
+    tracing::debug!(status = status.as_u16(), took_us = took.as_micros(), "request answered");
+    response
+}
+
+/// The bytes of headers as they were sent: name, colon, blank, value and the end of the line.
+fn size(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum()
+}
+
+/// A method is whatever a client sends; a label is one of a few.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// A panic is a fault of ours: logged whole, answered with one sentence.
+pub(super) async fn catch_panic(request: Request, next: Next) -> Response {
+    if let Ok(response) = AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        return response;
+    }
+    tracing::error!("a handler panicked");
+    counter!("registry_panics_total").increment(1);
+    Problem::new(Slug::Internal).into_response()
+}
+
+/// A path nobody serves.
+pub(super) async fn not_found(_: Uri) -> Problem {
+    Problem::new(Slug::NotFound)
+}

@@ -1,0 +1,20 @@
+//! Everything that speaks HTTP: reading a request, wording an answer.
+//!
+//! A dialect only translates; what may happen is decided in `registry` and `aggregates`.
+
+mod app;
+pub mod body;
+mod caller;
+mod canonical;
+mod edge;
+mod linger;
+mod operations;
+mod pages;
+pub mod problem;
+mod query;
+mod routes;
+mod serve;
+
+pub use app::App;
+pub use routes::{Permission, ROUTES, Route};
+pub use serve::serve;

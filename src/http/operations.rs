@@ -1,0 +1,91 @@
+//! What operators and other services need: health, metrics, keys, and the page of each problem.
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+
+use super::App;
+use super::problem::{Problem, Slug};
+use super::query::Segment;
+
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/.well-known/jwks.json", get(jwks))
+        .route("/problems/{slug}", get(problem_page))
+}
+
+/// The process lives.
+async fn healthz() -> Json<serde_json::Value> {
+    Json(serde_json::json!({ "status": "ok" }))
+}
+
+#[derive(Serialize)]
+struct Ready {
+    status: &'static str,
+    parts: Vec<Part>,
+}
+
+#[derive(Serialize)]
+struct Part {
+    name: String,
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+/// Whether requests can be served, part by part.
+async fn readyz(State(app): State<App>) -> Response {
+    let store = tokio::time::timeout(std::time::Duration::from_secs(1), app.registry().store().ping()).await;
+    let mut parts = vec![Part {
+        name: "store".to_owned(),
+        ready: matches!(store, Ok(Ok(()))),
+        detail: (!matches!(store, Ok(Ok(())))).then(|| "the database does not answer".to_owned()),
+    }];
+    parts.extend(app.health().stopped().into_iter().map(|(follower, position)| Part {
+        name: format!("follower {follower}"),
+        ready: false,
+        detail: Some(format!("stopped at position {position}")),
+    }));
+    let ready = parts.iter().all(|part| part.ready);
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(Ready {
+            status: if ready { "ready" } else { "not ready" },
+            parts,
+        }),
+    )
+        .into_response()
+}
+
+async fn metrics(State(app): State<App>) -> Response {
+    match app.metrics() {
+        Some(metrics) => (
+            [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+            metrics.render(),
+        )
+            .into_response(),
+        None => Problem::new(Slug::NotFound).into_response(),
+    }
+}
+
+/// The public keys of access tokens (RFC 7517).
+async fn jwks(State(app): State<App>) -> Response {
+    Json(app.registry().verifier().jwks()).into_response()
+}
+
+async fn problem_page(Segment(slug): Segment, headers: HeaderMap) -> Response {
+    super::problem::page(&slug, &headers)
+}

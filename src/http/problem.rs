@@ -1,0 +1,281 @@
+//! The error answer of the canonical API: an RFC 9457 problem document.
+//!
+//! Only the canonical API words its errors this way; a dialect has its own shape.
+
+mod page;
+mod slug;
+
+use std::borrow::Cow;
+
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+pub use self::page::page;
+pub use self::slug::Slug;
+
+const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="user-registry""#);
+const INVALID_TOKEN: HeaderValue = HeaderValue::from_static(r#"Bearer realm="user-registry", error="invalid_token""#);
+
+/// What is wrong with one member of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// JSON pointer to the member (RFC 6901); empty means the whole body.
+    pub pointer: String,
+    /// A stable word for programs.
+    pub code: Cow<'static, str>,
+    /// A sentence for people. Never holds the value.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub detail: Cow<'static, str>,
+}
+
+impl FieldError {
+    /// The error of one member.
+    pub fn new(
+        pointer: impl Into<String>,
+        code: impl Into<Cow<'static, str>>,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            pointer: pointer.into(),
+            code: code.into(),
+            detail: detail.into(),
+        }
+    }
+}
+
+/// A refusal on its way to the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    slug: Slug,
+    detail: Option<Cow<'static, str>>,
+    instance: Option<Box<str>>,
+    errors: Vec<FieldError>,
+    retry_after: Option<u32>,
+    allow: Option<Box<str>>,
+    presented_token: bool,
+}
+
+impl Problem {
+    /// A problem that says no more than its kind.
+    #[must_use]
+    pub fn new(slug: Slug) -> Self {
+        Self {
+            slug,
+            detail: None,
+            instance: None,
+            errors: Vec::new(),
+            retry_after: None,
+            allow: None,
+            presented_token: matches!(slug, Slug::TokenExpired | Slug::TokenRevoked),
+        }
+    }
+
+    /// Fields that do not hold, all at once.
+    #[must_use]
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        Self {
+            errors,
+            ..Self::new(Slug::Invalid)
+        }
+    }
+
+    /// One field that does not hold.
+    #[must_use]
+    pub fn of_field(slug: Slug, error: FieldError) -> Self {
+        Self {
+            errors: vec![error],
+            ..Self::new(slug)
+        }
+    }
+
+    /// A bearer token that is none of ours: the challenge then says so (RFC 6750, 3.1).
+    #[must_use]
+    pub fn unknown_token() -> Self {
+        Self {
+            presented_token: true,
+            ..Self::new(Slug::Unauthenticated)
+        }
+    }
+
+    /// Too many requests; come back after so many seconds.
+    #[must_use]
+    pub fn too_many_requests(seconds: u32) -> Self {
+        Self::new(Slug::TooManyRequests).retry_after(seconds)
+    }
+
+    /// Something needed is away; come back after so many seconds.
+    #[must_use]
+    pub fn unavailable(seconds: u32) -> Self {
+        Self::new(Slug::Unavailable).retry_after(seconds)
+    }
+
+    /// A path that exists, with the methods it has.
+    #[must_use]
+    pub fn method_not_allowed(methods: &str) -> Self {
+        Self {
+            allow: Some(methods.into()),
+            ..Self::new(Slug::MethodNotAllowed)
+        }
+    }
+
+    /// Adds a sentence about this very occurrence. Never put a client's value into it.
+    #[must_use]
+    pub fn detail(self, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            detail: Some(detail.into()),
+            ..self
+        }
+    }
+
+    /// Adds a `Retry-After`; never zero, which clients take for "at once".
+    #[must_use]
+    pub fn retry_after(self, seconds: u32) -> Self {
+        Self {
+            retry_after: Some(seconds.max(1)),
+            ..self
+        }
+    }
+
+    /// Adds what is wrong with one field.
+    #[must_use]
+    pub fn error(mut self, error: FieldError) -> Self {
+        self.errors.push(error);
+        self
+    }
+
+    pub(crate) fn with_slug(self, slug: Slug) -> Self {
+        Self { slug, ..self }
+    }
+
+    /// Which kind of problem this is.
+    #[must_use]
+    pub fn slug(&self) -> Slug {
+        self.slug
+    }
+
+    /// What is wrong with which fields.
+    #[must_use]
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
+    /// Writes the request's id into a problem that is already an answer. Answers of another shape
+    /// pass unchanged.
+    #[must_use]
+    pub fn stamp(mut response: Response, request_id: &str) -> Response {
+        let Some(mut problem) = response.extensions_mut().remove::<Self>() else {
+            return response;
+        };
+        problem.instance = Some(request_id.into());
+        let (mut parts, _) = response.into_parts();
+        parts.headers.remove(axum::http::header::CONTENT_LENGTH);
+        Response::from_parts(parts, problem.document().into())
+    }
+
+    fn document(&self) -> String {
+        let document = Document {
+            kind: format!("/problems/{}", self.slug),
+            title: self.slug.title(),
+            status: self.slug.status().as_u16(),
+            detail: Some(self.detail.as_deref().unwrap_or_else(|| self.slug.meaning())),
+            instance: self.instance.as_deref(),
+            errors: &self.errors,
+        };
+        // Strings and numbers only: this cannot fail, and a client still learns the kind.
+        serde_json::to_string(&document).unwrap_or_else(|_| format!(r#"{{"type":"/problems/{}"}}"#, self.slug))
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, MEDIA_TYPE)]);
+        if self.slug.status() == axum::http::StatusCode::UNAUTHORIZED {
+            let challenge = if self.presented_token { INVALID_TOKEN } else { CHALLENGE };
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = self.allow.as_deref().and_then(|a| HeaderValue::from_str(a).ok()) {
+            headers.insert(ALLOW, allow);
+        }
+        headers
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.slug.status(), self.headers(), self.document()).into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    async fn body(response: Response) -> String {
+        let bytes = axum::body::to_bytes(response.into_body(), 65_536).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_problem_names_its_page_its_fields_and_its_request() {
+        let error = FieldError::new("/email", "taken", "This address has an account.");
+        let response = Problem::of_field(Slug::Taken, error).into_response();
+        assert_eq!(response.status(), 409);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        let stamped = Problem::stamp(response, "req-1");
+        insta::assert_snapshot!(body(stamped).await, @r#"{"type":"/problems/taken","title":"Already taken","status":409,"detail":"The e-mail address, username or phone number belongs to another account. The pointer says which.","instance":"req-1","errors":[{"pointer":"/email","code":"taken","detail":"This address has an account."}]}"#);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_no_problem_passes_unchanged() {
+        let stamped = Problem::stamp("hello".into_response(), "req-1");
+        assert_eq!(body(stamped).await, "hello");
+    }
+
+    #[test]
+    fn every_401_challenges_and_names_a_bad_token() {
+        let challenge = |problem: Problem| {
+            let response = problem.into_response();
+            response.headers()[WWW_AUTHENTICATE].to_str().unwrap().to_owned()
+        };
+        let plain = r#"Bearer realm="user-registry""#;
+        assert_eq!(challenge(Problem::new(Slug::Unauthenticated)), plain);
+        assert_eq!(challenge(Problem::new(Slug::InvalidCredentials)), plain);
+        for problem in [
+            Problem::unknown_token(),
+            Problem::new(Slug::TokenExpired),
+            Problem::new(Slug::TokenRevoked),
+        ] {
+            assert_eq!(challenge(problem), format!(r#"{plain}, error="invalid_token""#));
+        }
+    }
+
+    #[test]
+    fn waiting_and_methods_are_told_in_headers() {
+        let response = Problem::unavailable(0).into_response();
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        let response = Problem::method_not_allowed("GET, HEAD").into_response();
+        assert_eq!(response.headers()[ALLOW], "GET, HEAD");
+    }
+}

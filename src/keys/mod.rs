@@ -1,0 +1,17 @@
+//! Keys: the master key outside the store, and everything it wraps inside.
+//!
+//! `master` reads the one key an operator must back up. `ring` holds the keys that all replicas share:
+//! the index key (names), the link key (links, codes, derived secrets) and the signing keys. `data` holds
+//! the keys that seal what is personal; destroying one of those is what erasing a person means.
+
+mod data;
+mod master;
+mod ring;
+mod seal;
+
+pub use data::{DataKey, NewDataKey, Scope};
+pub use master::{MasterError, MasterKey};
+pub use ring::{KeyKind, Keyring, WrappedKey};
+pub use seal::{Seal, SealError, SealedIdentity};
+
+pub(crate) use master::hex;

@@ -1,0 +1,250 @@
+//! The keys that all replicas share, wrapped by the master key in the table `keys`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aggregates::values::Timestamp;
+use projections::NameKind;
+use ring::digest::{SHA256, digest};
+use ring::hmac;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::{MasterError, MasterKey};
+use crate::chance::Chance;
+
+/// What a key of the table `keys` is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyKind {
+    /// Tells whether a master key is the right one.
+    Fingerprint,
+    /// Names, blocked addresses, requests: keyed hashes that are compared. Never rotates with the master.
+    Index,
+    /// Links, codes and derived secrets.
+    Link,
+    /// Access tokens, Ed25519.
+    Signing,
+}
+
+impl KeyKind {
+    /// Its name in the table.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fingerprint => "fingerprint",
+            Self::Index => "index",
+            Self::Link => "link",
+            Self::Signing => "signing",
+        }
+    }
+}
+
+/// One row of the table `keys`.
+#[derive(Debug, Clone)]
+pub struct WrappedKey {
+    /// What it is for.
+    pub kind: String,
+    /// Which of its kind.
+    pub kid: String,
+    /// Sealed under the master key.
+    pub wrapped: Vec<u8>,
+    /// Which master key.
+    pub kek_id: String,
+    /// When it was made, microseconds since 1970.
+    pub created_at: i64,
+    /// Since when it only verifies, microseconds since 1970.
+    pub retired_at: Option<i64>,
+}
+
+/// The opened keys of a store.
+#[derive(Clone)]
+pub struct Keyring {
+    inner: Arc<Opened>,
+}
+
+struct Opened {
+    master: MasterKey,
+    index: hmac::Key,
+    link: hmac::Key,
+    signing: Vec<SigningKey>,
+}
+
+/// A signing key as PKCS#8, with whether it still signs.
+struct SigningKey {
+    pkcs8: Zeroizing<Vec<u8>>,
+    retired: bool,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keyring(master {})", self.inner.master.id())
+    }
+}
+
+impl Keyring {
+    /// The rows of a new store: one key of every kind.
+    pub fn draw(master: &MasterKey, chance: &Chance, now: Timestamp) -> Result<Vec<WrappedKey>, MasterError> {
+        let mut rows = Vec::new();
+        let mut row = |kind: KeyKind, kid: String, key: &[u8]| -> Result<(), MasterError> {
+            rows.push(WrappedKey {
+                wrapped: master.wrap(&place(kind.as_str(), &kid), key, chance)?,
+                kind: kind.as_str().to_owned(),
+                kid,
+                kek_id: master.id().to_owned(),
+                created_at: now.as_micros(),
+                retired_at: None,
+            });
+            Ok(())
+        };
+        row(KeyKind::Fingerprint, "1".into(), b"user-registry")?;
+        for kind in [KeyKind::Index, KeyKind::Link] {
+            let mut key = Zeroizing::new([0_u8; 32]);
+            chance.fill(&mut *key);
+            row(kind, "1".into(), &*key)?;
+        }
+        let mut seed = Zeroizing::new([0_u8; 32]);
+        chance.fill(&mut *seed);
+        let pair = Ed25519KeyPair::from_seed_unchecked(&*seed).map_err(|_| MasterError::Unwrap)?;
+        let kid = super::master::hex(&digest(&SHA256, pair.public_key().as_ref()).as_ref()[..8]);
+        row(KeyKind::Signing, kid, &pkcs8_of(&seed))?;
+        Ok(rows)
+    }
+
+    /// Opens the keys of a store. A fingerprint made by another master key is [`MasterError::Wrong`].
+    pub fn open(master: MasterKey, rows: &[WrappedKey]) -> Result<Self, MasterError> {
+        if let Some(row) = rows.iter().find(|row| row.kek_id != master.id()) {
+            return Err(MasterError::Wrong {
+                expected: row.kek_id.clone(),
+                given: master.id().to_owned(),
+            });
+        }
+        let open = |row: &WrappedKey| master.unwrap(&place(&row.kind, &row.kid), &row.wrapped);
+        let one = |kind: KeyKind| -> Result<hmac::Key, MasterError> {
+            let row = rows
+                .iter()
+                .find(|row| row.kind == kind.as_str())
+                .ok_or(MasterError::Unwrap)?;
+            Ok(hmac::Key::new(hmac::HMAC_SHA256, &open(row)?))
+        };
+        let mut signing: Vec<&WrappedKey> = rows
+            .iter()
+            .filter(|row| row.kind == KeyKind::Signing.as_str())
+            .collect();
+        signing.sort_by_key(|row| (row.retired_at.is_some(), -row.created_at));
+        let signing = signing
+            .into_iter()
+            .map(|row| {
+                Ok(SigningKey {
+                    pkcs8: open(row)?,
+                    retired: row.retired_at.is_some(),
+                })
+            })
+            .collect::<Result<_, MasterError>>()?;
+        Ok(Self {
+            inner: Arc::new(Opened {
+                index: one(KeyKind::Index)?,
+                link: one(KeyKind::Link)?,
+                signing,
+                master,
+            }),
+        })
+    }
+
+    /// The master key, for data keys.
+    #[must_use]
+    pub fn master(&self) -> &MasterKey {
+        &self.inner.master
+    }
+
+    /// The keyed hash a name is found by.
+    #[must_use]
+    pub fn name(&self, kind: NameKind, canonical: &str) -> [u8; 32] {
+        mac(
+            &self.inner.index,
+            &[b"name", kind.as_str().as_bytes(), canonical.as_bytes()],
+        )
+    }
+
+    /// The keyed hash of anything else that is only compared, such as a request or a guard.
+    #[must_use]
+    pub fn fingerprint(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
+        let mut all = vec![b"fingerprint".as_slice(), purpose.as_bytes()];
+        all.extend_from_slice(parts);
+        mac(&self.inner.index, &all)
+    }
+
+    /// The part of a link that proves it was made here: over purpose, user, address and request event.
+    #[must_use]
+    pub fn link(&self, purpose: &str, user: Uuid, address: &str, request: Uuid) -> [u8; 32] {
+        mac(
+            &self.inner.link,
+            &[
+                b"link",
+                purpose.as_bytes(),
+                user.as_bytes(),
+                address.as_bytes(),
+                request.as_bytes(),
+            ],
+        )
+    }
+
+    /// A secret that derives from the event that issued it.
+    #[must_use]
+    pub fn derived(&self, purpose: &str, event_id: Uuid) -> [u8; 32] {
+        mac(&self.inner.link, &[b"secret", purpose.as_bytes(), event_id.as_bytes()])
+    }
+
+    /// The signing keys as PKCS#8, the one that signs first, then those that only verify.
+    pub fn signing(&self) -> impl Iterator<Item = (&[u8], bool)> {
+        self.inner.signing.iter().map(|key| (key.pkcs8.as_slice(), key.retired))
+    }
+}
+
+/// HMAC-SHA-256 over parts that each carry their length, so that no two lists of parts collide.
+fn mac(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut output = [0_u8; 32];
+    output.copy_from_slice(context.sign().as_ref());
+    output
+}
+
+fn place(kind: &str, kid: &str) -> String {
+    format!("keys/{kind}/{kid}")
+}
+
+/// RFC 8410: `OneAsymmetricKey` version 1 of an Ed25519 seed.
+fn pkcs8_of(seed: &[u8; 32]) -> Zeroizing<Vec<u8>> {
+    const PREFIX: [u8; 16] = [
+        0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+    ];
+    Zeroizing::new([PREFIX.as_slice(), seed].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+    use super::*;
+
+    #[test]
+    fn a_store_opens_with_its_own_master_key_only() {
+        let chance = Chance::system();
+        let master = MasterKey::new([1; 32]);
+        let rows = Keyring::draw(&master, &chance, Timestamp::from_micros(1)).unwrap();
+        let ring = Keyring::open(master, &rows).unwrap();
+        assert_eq!(ring.signing().count(), 1);
+        let wrong = Keyring::open(MasterKey::new([2; 32]), &rows);
+        assert!(matches!(wrong, Err(MasterError::Wrong { .. })));
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]);
+        assert_ne!(mac(&key, &[b"ab", b"c"]), mac(&key, &[b"a", b"bc"]));
+    }
+}

@@ -1,0 +1,17 @@
+//! The user and domain registry: accounts of people and the standing of their e-mail domains, kept as events.
+//!
+//! A request comes in through [`http`], becomes one use case of [`registry`], which lets an aggregate decide and
+//! hands the events to the [`store`]; what happens because of them is in [`follow`].
+
+pub mod chance;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod follow;
+pub mod http;
+pub mod keys;
+pub mod passwords;
+pub mod registry;
+pub mod store;
+pub mod telemetry;
+pub mod tokens;

@@ -1,0 +1,215 @@
+//! What a person does with their account: verify, change the password, change the profile.
+
+use std::time::Duration;
+
+use aggregates::user::{ProfileChange, RequestLink, User, UserCommand};
+use aggregates::values::{Dialect, Email};
+use projections::{NameKind, UserRow};
+use uuid::Uuid;
+
+use super::command::Asked;
+use super::{LinkToken, Purpose, Refusal, Registry};
+use crate::passwords::Password;
+use crate::passwords::rules::{OwnData, weaknesses};
+use crate::store::{Credential, Receipt, UserFilter, UserSort};
+
+/// How long a public request for a link takes at least: longer than an append.
+const PUBLIC_ANSWER: Duration = Duration::from_millis(60);
+
+/// A password someone wants from now on, with what they have now.
+#[derive(Debug)]
+pub struct NewPassword {
+    /// What they have.
+    pub current: Password,
+    /// What they want.
+    pub new: Password,
+}
+
+impl Registry {
+    /// Uses the link of a mail. The very link that verified the address changes nothing any more and is no error;
+    /// whatever else is wrong with a link is one answer.
+    pub async fn verify_email(&self, asked: &Asked, token: &str) -> Result<Receipt, Refusal> {
+        let token = LinkToken::parse(token).ok_or(Refusal::InvalidToken)?;
+        let user = self.requester(&token).await?;
+        let token = &token;
+        self.command(asked, Some(user), |unit| async move {
+            let (state, _) = unit.load_fresh::<User>(&user.to_string()).await?;
+            let open = state
+                .open_email_verification()
+                .filter(|open| open.original == token.request)
+                .map(|open| &open.email)
+                .or_else(|| {
+                    state
+                        .spent_email_verification()
+                        .filter(|(spent, _)| *spent == token.request)
+                        .map(|(_, email)| email)
+                });
+            let genuine =
+                open.is_some_and(|email| token.is_for(self.store().keyring(), Purpose::VerifyEmail, user, email));
+            if !genuine {
+                return Err(Refusal::InvalidToken.into());
+            }
+            let command = UserCommand::VerifyEmail {
+                original: token.request,
+                at: self.store().now(),
+            };
+            self.decide_user(&unit, asked, user, command).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The user whose event a link says it derives from.
+    async fn requester(&self, token: &LinkToken) -> Result<Uuid, Refusal> {
+        let record = self.store().event(token.request).await?.ok_or(Refusal::InvalidToken)?;
+        match record.aggregate_type.as_str() {
+            "user" => Uuid::parse_str(&record.aggregate_id).map_err(|_| Refusal::InvalidToken),
+            _ => Err(Refusal::InvalidToken),
+        }
+    }
+
+    /// Sends the verification link again, if the address belongs to an account that is waiting for it.
+    ///
+    /// The owner is answered with a receipt. The public learns nothing, not even from the time it takes: every such
+    /// answer waits for the same moment.
+    pub async fn request_email_verification(&self, asked: &Asked, email: &Email) -> Result<Option<Receipt>, Refusal> {
+        let answer_at = tokio::time::Instant::now() + PUBLIC_ANSWER;
+        let holder = self.store().holder(NameKind::Email, email.canonical()).await?;
+        if holder.is_some() && holder == asked.caller.user() {
+            return self
+                .send_verification(asked, asked.caller.user().unwrap_or_default())
+                .await
+                .map(Some);
+        }
+        let asked = &Asked {
+            if_match: None,
+            ..asked.clone()
+        };
+        let sent = match holder {
+            Some(user) => self.send_verification(asked, user).await,
+            None => {
+                self.command(asked, None, |unit| async move {
+                    unit.unchanged(Receipt::nothing());
+                    Ok(())
+                })
+                .await
+            }
+        };
+        tokio::time::sleep_until(answer_at).await;
+        match sent {
+            Ok(_) | Err(Refusal::Conflict(_) | Refusal::NotFound) => Ok(None),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    async fn send_verification(&self, asked: &Asked, user: Uuid) -> Result<Receipt, Refusal> {
+        self.command(asked, Some(user), |unit| async move {
+            let at = self.store().now();
+            let link = RequestLink {
+                request: self.store().chance().uuid_v7(at),
+                dialect: Dialect::Canonical,
+                life: self.rules().verification_life,
+                at,
+            };
+            self.decide_user(&unit, asked, user, UserCommand::RequestEmailVerification(link))
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets another password: the current one is verified, every other session ends.
+    pub async fn change_password(
+        &self,
+        asked: &Asked,
+        user: Uuid,
+        session: Uuid,
+        passwords: NewPassword,
+    ) -> Result<Receipt, Refusal> {
+        if let Some(key) = &asked.idempotency
+            && let Some(receipt) = self.store().remembered(key).await?
+        {
+            return Ok(receipt);
+        }
+        let row = self.store().user(user).await?.ok_or(Refusal::NotFound)?;
+        let weak = self.weaknesses(&passwords.new, &row);
+        if !weak.is_empty() {
+            return Err(Refusal::Weak(weak));
+        }
+        let credential = self.store().credential(user).await?;
+        let version = credential.as_ref().map_or(0, |credential| credential.version);
+        let verdict = self
+            .hasher()
+            .verify(passwords.current, credential.map(|credential| credential.hash))
+            .await?;
+        if !verdict.ok {
+            return Err(Refusal::WrongPassword);
+        }
+        let hash = &self.hasher().hash(passwords.new).await?;
+        self.command(asked, Some(user), |unit| async move {
+            // The session that is to go on may have ended while the passwords were hashed.
+            self.authenticate(user, session).await?;
+            // The credential was read from the table; an older account out of the cache would not fit it.
+            unit.load_fresh::<User>(&user.to_string()).await?;
+            let command = UserCommand::ChangePassword {
+                kept_session: Some(session),
+            };
+            let executed = self.decide_user(&unit, asked, user, command).await?;
+            let new = i64::from(executed.state.credential_version());
+            if new != version + 1 {
+                // Somebody else changed it since the current one was verified.
+                return Err(Refusal::WrongPassword.into());
+            }
+            unit.credential(Credential {
+                user_id: user,
+                version: new,
+                hash: hash.as_str().to_owned(),
+            });
+            Ok(())
+        })
+        .await
+    }
+
+    /// The canonical rule for new passwords, with what is known of their owner.
+    #[must_use]
+    pub fn weaknesses(&self, password: &Password, owner: &UserRow) -> Vec<crate::passwords::rules::Weakness> {
+        let own = OwnData {
+            username: owner.username.as_deref(),
+            email: owner.email.as_deref(),
+            phone: owner.phone.as_deref(),
+        };
+        weaknesses(password, self.rules().min_password, &own)
+    }
+
+    /// The same for somebody who is only registering.
+    #[must_use]
+    pub fn weaknesses_for(&self, password: &Password, own: &OwnData<'_>) -> Vec<crate::passwords::rules::Weakness> {
+        weaknesses(password, self.rules().min_password, own)
+    }
+
+    /// Changes the profile.
+    pub async fn update_profile(&self, asked: &Asked, user: Uuid, change: &ProfileChange) -> Result<Receipt, Refusal> {
+        self.command(asked, Some(user), |unit| async move {
+            let command = UserCommand::UpdateProfile(Box::new(change.clone()));
+            self.decide_user(&unit, asked, user, command).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// One account.
+    pub async fn user(&self, id: Uuid) -> Result<UserRow, Refusal> {
+        self.store().user(id).await?.ok_or(Refusal::NotFound)
+    }
+
+    /// Accounts in an order, after the last one of the page before.
+    pub async fn users(
+        &self,
+        filter: &UserFilter,
+        sort: UserSort,
+        after: Option<(&str, Uuid)>,
+        limit: i64,
+    ) -> Result<Vec<UserRow>, Refusal> {
+        Ok(self.store().users(filter, sort, after, limit).await?)
+    }
+}

@@ -1,0 +1,217 @@
+//! Who asks, and the one way from a command to the log: load, decide, append, and again when it was stale.
+
+use aggregates::user::{User, UserCommand};
+use aggregates::values::{Dialect, Role};
+use uuid::Uuid;
+
+use super::refusal::Trouble;
+use super::{Refusal, Registry};
+use crate::store::{Actor, Context, Executed, Idempotency, Receipt, Store, StoreError, Unit};
+
+/// How often a stale command is decided again before the caller is asked to come back. Of those who change one account
+/// at once each batch takes one, so this is also how many may do so before somebody is sent away.
+const TRIES: u32 = 64;
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// Nobody known.
+    Anonymous,
+    /// A person with a live session.
+    User {
+        /// Their id.
+        id: Uuid,
+        /// The session.
+        session: Uuid,
+        /// What they may do beyond `user`.
+        roles: Vec<Role>,
+    },
+    /// The registry itself, or an operator at the command line.
+    System,
+}
+
+/// A caller and where they call from.
+#[derive(Clone)]
+pub struct Caller {
+    /// Who.
+    pub who: Who,
+    /// Through which API.
+    pub dialect: Dialect,
+    /// The request's id.
+    pub request_id: String,
+    /// Their address.
+    pub ip: Option<String>,
+    /// Their program.
+    pub user_agent: Option<String>,
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caller")
+            .field("who", &self.who)
+            .field("request_id", &self.request_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Caller {
+    /// An operator at the command line.
+    #[must_use]
+    pub fn system(store: &Store) -> Self {
+        Self {
+            who: Who::System,
+            dialect: Dialect::Canonical,
+            request_id: store.chance().uuid_v7(store.now()).to_string(),
+            ip: None,
+            user_agent: None,
+        }
+    }
+
+    /// The caller's user id.
+    #[must_use]
+    pub const fn user(&self) -> Option<Uuid> {
+        match &self.who {
+            Who::User { id, .. } => Some(*id),
+            Who::Anonymous | Who::System => None,
+        }
+    }
+
+    /// Whether the caller holds a role. Everybody known is a `user`; the system may everything.
+    #[must_use]
+    pub fn has(&self, role: Role) -> bool {
+        match &self.who {
+            Who::User { roles, .. } => role == Role::User || roles.contains(&role),
+            Who::System => true,
+            Who::Anonymous => false,
+        }
+    }
+
+    /// The metadata of events about `subject`.
+    pub(super) fn context(&self, subject: Option<Uuid>) -> Context {
+        let actor = match &self.who {
+            Who::Anonymous => Actor::Anonymous,
+            Who::System => Actor::System,
+            Who::User { id, .. } if Some(*id) == subject => Actor::Own,
+            Who::User { roles, .. } if roles.contains(&Role::Admin) => Actor::Admin,
+            Who::User { .. } => Actor::Own,
+        };
+        Context {
+            actor,
+            actor_id: self.user(),
+            origin_owner: self.user(),
+            dialect: self.dialect,
+            request_id: self.request_id.clone(),
+            ip: self.ip.clone(),
+            user_agent: self.user_agent.clone(),
+        }
+    }
+}
+
+/// What a caller asks for beside the command itself.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Who.
+    pub caller: Caller,
+    /// The version the stream must be at.
+    pub if_match: Option<i64>,
+    /// The idempotency key, if one came along.
+    pub idempotency: Option<Idempotency>,
+}
+
+impl Asked {
+    /// A command without conditions.
+    #[must_use]
+    pub const fn plainly(caller: Caller) -> Self {
+        Self {
+            caller,
+            if_match: None,
+            idempotency: None,
+        }
+    }
+}
+
+impl Registry {
+    /// Decides and appends; decides again when what it relied on has changed.
+    ///
+    /// `work` stages everything on the unit it is given and may run several times; it must do its slow work
+    /// (hashing) beforehand.
+    pub(super) async fn command<W>(
+        &self,
+        asked: &Asked,
+        subject: Option<Uuid>,
+        work: impl Fn(Unit) -> W + Send,
+    ) -> Result<Receipt, Refusal>
+    where
+        W: Future<Output = Result<(), Trouble>> + Send,
+    {
+        if let Some(key) = &asked.idempotency
+            && let Some(receipt) = self.store().remembered(key).await?
+        {
+            return Ok(receipt);
+        }
+        for _ in 0..TRIES {
+            let unit = self.store().unit(asked.caller.context(subject));
+            if let Some(key) = &asked.idempotency {
+                unit.remember(key.clone());
+            }
+            match work(unit.clone()).await {
+                Ok(()) => {}
+                Err(Trouble::Stale) => continue,
+                Err(Trouble::Refused(refusal)) => return Err(refusal),
+            }
+            match unit.append().await {
+                Ok(appended) => return Ok(appended.receipt),
+                Err(StoreError::Stale) => {}
+                Err(StoreError::Replayed(receipt)) => return Ok(*receipt),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        tracing::warn!("a command was stale time and again");
+        Err(Refusal::Unavailable { retry_after: 1 })
+    }
+
+    /// Lets a user's aggregate decide, minding `If-Match`, and says what to answer if nothing changes.
+    pub(super) async fn decide_user(
+        &self,
+        unit: &Unit,
+        asked: &Asked,
+        id: Uuid,
+        command: UserCommand,
+    ) -> Result<Executed<User>, Trouble> {
+        let text = id.to_string();
+        if let Some(version) = asked.if_match {
+            // What is cached may be old, and what the caller holds newer.
+            let current =
+                unit.load::<User>(&text).await?.1 == version || unit.load_fresh::<User>(&text).await?.1 == version;
+            if !current {
+                return Err(Refusal::Stale.into());
+            }
+        }
+        let executed = match unit.execute::<User>(&text, command).await {
+            Ok(executed) => executed,
+            Err(refused) => {
+                // Deciding may have read the log again; a refusal of another version is no answer to this one.
+                if let Some(version) = asked.if_match
+                    && unit.load::<User>(&text).await?.1 != version
+                {
+                    return Err(Refusal::Stale.into());
+                }
+                return Err(refused.into());
+            }
+        };
+        if asked.if_match.is_some_and(|version| version != executed.loaded) {
+            return Err(Refusal::Stale.into());
+        }
+        if executed.version == executed.loaded {
+            let position = self.store().user(id).await?.map_or(0, |row| row.log_position);
+            unit.unchanged(Receipt {
+                id: text,
+                version: executed.version,
+                position,
+                events: Vec::new(),
+                created: false,
+            });
+        }
+        Ok(executed)
+    }
+}

@@ -1,0 +1,150 @@
+//! Use cases: look up, hash, read the clock, give one command, append.
+//!
+//! A use case knows no wire format; a dialect knows no rule. Everything that two dialects share stands here.
+
+mod accounts;
+mod command;
+mod countries;
+mod domains;
+mod history;
+mod links;
+mod login;
+mod refusal;
+mod register;
+mod sessions;
+
+use std::sync::Arc;
+
+use aggregates::values::DefaultRule;
+
+pub use accounts::NewPassword;
+pub use command::{Asked, Caller, Who};
+pub use countries::country_at;
+pub use domains::DomainView;
+pub use history::{HistoryEntry, HistoryPage};
+pub use links::{LinkToken, Purpose};
+pub use login::{Identifier, SignedIn, Tokens};
+pub use refusal::Refusal;
+pub use register::Registration;
+
+use crate::config::{Config, DomainDefault};
+use crate::passwords::{Hasher, HasherError};
+use crate::store::Store;
+use crate::tokens::{KeyError, PublicKey, Signer, Verifier};
+use tokio_util::task::TaskTracker;
+
+/// Microseconds of a second, an hour and a day.
+pub(crate) const SECOND: i64 = 1_000_000;
+pub(crate) const HOUR: i64 = 3_600 * SECOND;
+pub(crate) const DAY: i64 = 24 * HOUR;
+
+/// How many verified signatures are remembered.
+const SIGNATURES: u64 = 20_000;
+
+/// The use cases, over one store.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    hasher: Hasher,
+    signer: Signer,
+    verifier: Verifier,
+    rules: Rules,
+    tasks: TaskTracker,
+}
+
+/// What the configuration says about the use cases.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    /// What holds for a domain without a rule.
+    pub domains: DefaultRule,
+    /// How long a registration may stay unverified, microseconds.
+    pub unverified_life: i64,
+    /// How long a verification link works, microseconds.
+    pub verification_life: i64,
+    /// How long an access token works, microseconds.
+    pub access_life: i64,
+    /// How long a refresh token works unused, microseconds.
+    pub idle: i64,
+    /// How long a session lives, microseconds.
+    pub session_life: i64,
+    /// Least length of a password, code points.
+    pub min_password: usize,
+}
+
+/// Why the use cases cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// Hashing.
+    #[error(transparent)]
+    Hasher(#[from] HasherError),
+    /// Signing keys.
+    #[error("the signing key of the store cannot be used")]
+    Key,
+}
+
+impl From<KeyError> for SetupError {
+    fn from(_: KeyError) -> Self {
+        Self::Key
+    }
+}
+
+impl Registry {
+    /// The use cases over a store. `tasks` holds what goes on after an answer, so that a stop waits for it.
+    pub fn new(store: Store, config: &Config, tasks: TaskTracker) -> Result<Self, SetupError> {
+        let mut keys = Vec::new();
+        let mut signer = None;
+        for (pkcs8, retired) in store.keyring().signing() {
+            keys.push(PublicKey::of_pkcs8(pkcs8)?);
+            if !retired && signer.is_none() {
+                signer = Some(Signer::new(config.tokens.issuer.as_str(), pkcs8)?);
+            }
+        }
+        let unverified_life = i64::from(config.registration.unverified_hours) * HOUR;
+        let rules = Rules {
+            domains: match config.domains.default {
+                DomainDefault::Allow => DefaultRule::Allow,
+                DomainDefault::Block => DefaultRule::Block,
+            },
+            unverified_life,
+            verification_life: unverified_life.min(DAY),
+            access_life: i64::from(config.tokens.access_seconds) * SECOND,
+            idle: i64::from(config.tokens.refresh_idle_days) * DAY,
+            session_life: i64::from(config.tokens.refresh_days) * DAY,
+            min_password: config.passwords.min_length,
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                hasher: Hasher::new(&config.passwords, store.chance().clone())?,
+                verifier: Verifier::new(&config.tokens.issuer, &keys, SIGNATURES),
+                signer: signer.ok_or(SetupError::Key)?,
+                store,
+                rules,
+                tasks,
+            }),
+        })
+    }
+
+    /// The store underneath.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// What verifies access tokens.
+    #[must_use]
+    pub fn verifier(&self) -> &Verifier {
+        &self.inner.verifier
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.inner.rules
+    }
+
+    pub(crate) fn hasher(&self) -> &Hasher {
+        &self.inner.hasher
+    }
+}

@@ -1,0 +1,150 @@
+//! Opening an account.
+
+use aggregates::domain::{Domain, DomainCommand};
+use aggregates::user::{Register, RequestLink, User, UserCommand};
+use aggregates::values::{Boundary, Coordinates, Email, FullName, GeoId, Locale, Phone, Username};
+use projections::NameKind;
+
+use super::command::Asked;
+use super::refusal::Trouble;
+use super::{Refusal, Registry, country_at};
+use crate::passwords::{Password, PasswordHash};
+use crate::store::{Credential, Receipt, Unit};
+
+/// What a person gives to open an account.
+#[derive(Debug, Clone, Default)]
+pub struct Registration {
+    /// The name to sign in with.
+    pub username: Option<Username>,
+    /// The address.
+    pub email: Option<Email>,
+    /// The number.
+    pub phone: Option<Phone>,
+    /// The name of the person.
+    pub full_name: Option<FullName>,
+    /// Whether others may find the account by its place.
+    pub discoverable: bool,
+    /// Where the person is.
+    pub position: Option<Coordinates>,
+    /// A place identifier.
+    pub geo_id: Option<GeoId>,
+    /// The outline of the person's land.
+    pub boundary: Option<Boundary>,
+    /// The language to write in.
+    pub locale: Option<Locale>,
+    /// Whether the address counts as verified: only an operator may say so.
+    pub verified: bool,
+    /// A role given at once: only an operator may say so.
+    pub role: Option<aggregates::values::Role>,
+}
+
+impl Registry {
+    /// Opens an account and, if it has an address or a number, asks for its verification.
+    pub async fn register(
+        &self,
+        asked: &Asked,
+        registration: &Registration,
+        password: Password,
+    ) -> Result<Receipt, Refusal> {
+        if let Some(key) = &asked.idempotency
+            && let Some(receipt) = self.store().remembered(key).await?
+        {
+            return Ok(receipt);
+        }
+        if asked.if_match.is_some_and(|version| version != 0) {
+            return Err(Refusal::Stale);
+        }
+        // Whoever cannot register anyway costs no hash. The append decides: this is only a look.
+        self.look_before_hashing(registration).await?;
+        let hash = self.hasher().hash(password).await?;
+        let hash = &hash;
+        self.command(asked, None, |unit| async move {
+            self.open_account(&unit, registration, hash).await
+        })
+        .await
+    }
+
+    async fn look_before_hashing(&self, registration: &Registration) -> Result<(), Refusal> {
+        let names = [
+            (NameKind::Email, registration.email.as_ref().map(Email::canonical)),
+            (
+                NameKind::Username,
+                registration.username.as_ref().map(Username::canonical),
+            ),
+            (NameKind::Phone, registration.phone.as_ref().map(Phone::msisdn)),
+        ];
+        if let Some(email) = &registration.email {
+            let verdict = self.verdict(email).await?.0;
+            if !verdict.allowed {
+                return Err(super::domains::blocked(verdict));
+            }
+        }
+        for (kind, name) in names {
+            if let Some(name) = name
+                && self.store().holder(kind, name).await?.is_some()
+            {
+                return Err(Refusal::Taken(kind));
+            }
+        }
+        Ok(())
+    }
+
+    async fn open_account(&self, unit: &Unit, registration: &Registration, hash: &PasswordHash) -> Result<(), Trouble> {
+        let store = self.store();
+        let at = store.now();
+        let id = store.chance().uuid_v7(at);
+        let request = |life| RequestLink {
+            request: store.chance().uuid_v7(at),
+            dialect: aggregates::values::Dialect::Canonical,
+            life,
+            at,
+        };
+        let (standing, observe) = match &registration.email {
+            Some(email) => {
+                let (verdict, known) = self.verdict_guarded(unit, email).await?;
+                (verdict.standing(), (!known).then(|| email.domain().to_owned()))
+            }
+            None => (aggregates::values::Standing::Allowed, None),
+        };
+        let life = self.rules().verification_life;
+        let command = Register {
+            dialect: aggregates::values::Dialect::Canonical,
+            username: registration.username.clone(),
+            email: registration.email.clone(),
+            phone: registration.phone.clone(),
+            device: None,
+            full_name: registration.full_name.clone(),
+            discoverable: registration.discoverable,
+            position: registration.position,
+            country: registration.position.as_ref().and_then(country_at),
+            geo_id: registration.geo_id.clone(),
+            boundary: registration.boundary.clone(),
+            locale: registration.locale.clone(),
+            password: true,
+            standing,
+            verified: registration.verified,
+            unverified_life: (!registration.verified).then_some(self.rules().unverified_life),
+            email_request: registration.email.is_some().then(|| request(life)),
+            phone_request: registration.phone.is_some().then(|| request(super::SECOND * 600)),
+            at,
+        };
+        let user = id.to_string();
+        unit.is_fresh::<User>(&user);
+        unit.owned_by(id);
+        unit.execute::<User>(&user, UserCommand::Register(Box::new(command)))
+            .await?;
+        if let Some(role) = registration.role {
+            unit.execute::<User>(&user, UserCommand::GrantRole { role }).await?;
+        }
+        if let Some(domain) = observe {
+            unit.is_fresh::<Domain>(&domain);
+            unit.execute::<Domain>(&domain, DomainCommand::Observe).await?;
+        }
+        unit.credential(Credential {
+            user_id: id,
+            version: 1,
+            hash: hash.as_str().to_owned(),
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,466 @@
+//! Connecting: pools, migrations, keys, and hearing of what other processes append.
+
+use std::path::PathBuf;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aggregates::values::Timestamp;
+use postgres_es::PostgresEventRepository;
+use sqlite_es::SqliteEventRepository;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+use zeroize::Zeroizing;
+
+use super::StoreError;
+use super::append::Writer;
+use super::plan::Head;
+use super::postgres::PostgresWriter;
+use super::sqlite::SqliteWriter;
+use crate::chance::Chance;
+use crate::keys::{Keyring, MasterError, MasterKey, WrappedKey};
+
+/// Where the master key comes from.
+#[derive(Clone)]
+pub enum MasterSource {
+    /// From the configuration: 64 hexadecimal digits.
+    Text(Zeroizing<String>),
+    /// A file that must exist.
+    File(PathBuf),
+    /// What a command prints.
+    Command(String),
+    /// A file that is made for a new store and must exist for an old one.
+    Made(PathBuf),
+}
+
+/// How to reach and use a store.
+#[derive(Clone)]
+pub struct EngineOptions {
+    /// A PostgreSQL URL; none: SQLite in `data_dir`.
+    pub database_url: Option<Zeroizing<String>>,
+    /// The folder of `registry.db`.
+    pub data_dir: PathBuf,
+    /// See [`MasterSource`].
+    pub master: MasterSource,
+    /// Connections that read.
+    pub readers: u32,
+    /// How many aggregates and data keys are kept in memory.
+    pub cache_entries: u64,
+    /// How often to look for other writers' events when nobody tells of them.
+    pub poll: Duration,
+}
+
+/// The two engines. `side` writes what is not part of a unit: checkpoints, attempts, keys.
+#[derive(Clone)]
+pub(super) enum Engine {
+    Postgres {
+        pool: PgPool,
+        side: PgPool,
+        repository: Arc<PostgresEventRepository>,
+    },
+    Sqlite {
+        pool: SqlitePool,
+        side: SqlitePool,
+        repository: Arc<SqliteEventRepository>,
+    },
+}
+
+/// Runs the same reading code on either engine's read pool.
+macro_rules! on_pool {
+    ($engine:expr, $pool:ident => $body:expr) => {
+        match $engine {
+            $crate::store::engine::Engine::Postgres { pool: $pool, .. } => $body,
+            $crate::store::engine::Engine::Sqlite { pool: $pool, .. } => $body,
+        }
+    };
+}
+pub(super) use on_pool;
+
+/// Runs the same code on either engine's small writing pool.
+macro_rules! on_side {
+    ($engine:expr, $pool:ident => $body:expr) => {
+        match $engine {
+            $crate::store::engine::Engine::Postgres { side: $pool, .. } => $body,
+            $crate::store::engine::Engine::Sqlite { side: $pool, .. } => $body,
+        }
+    };
+}
+pub(super) use on_side;
+
+const HEAD: &str = "SELECT position, recorded_at FROM log_head WHERE lane = 0";
+const KEYS: &str = "SELECT kind, kid, wrapped, kek_id, created_at, retired_at FROM keys";
+const NEW_KEY: &str = "
+    INSERT INTO keys (kind, kid, wrapped, kek_id, created_at) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (kind, kid) DO NOTHING";
+
+impl Engine {
+    /// Connects and migrates. Several processes may do so at once.
+    pub async fn open(options: &EngineOptions) -> Result<Self, StoreError> {
+        match &options.database_url {
+            Some(url) => Self::open_postgres(url, options).await,
+            None => Self::open_sqlite(options).await,
+        }
+    }
+
+    async fn open_postgres(url: &str, options: &EngineOptions) -> Result<Self, StoreError> {
+        let connect = postgres_options(url)?;
+        // That a table is there already is what a second start expects, and no notice.
+        let mut connection = connect
+            .clone()
+            .options([("client_min_messages", "warning")])
+            .connect()
+            .await?;
+        migrate_postgres(&mut connection).await?;
+        connection.close().await?;
+        let pool = |size: u32| {
+            PgPoolOptions::new()
+                .max_connections(size)
+                // A ping before each use costs a third of a point read. A connection that has just been used lives.
+                .test_before_acquire(false)
+                .before_acquire(|connection, used| {
+                    Box::pin(async move {
+                        if used.idle_for > TRUSTED {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
+                .acquire_timeout(Duration::from_millis(2_500))
+                .connect_lazy_with(connect.clone().options([("statement_timeout", "10s")]))
+        };
+        let (pool, side) = (pool(options.readers), pool(2));
+        Ok(Self::Postgres {
+            repository: Arc::new(PostgresEventRepository::new(pool.clone())),
+            pool,
+            side,
+        })
+    }
+
+    async fn open_sqlite(options: &EngineOptions) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(&options.data_dir)
+            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", options.data_dir.display())))?;
+        migrate_sqlite(options).await?;
+        let writable = sqlite_options(options);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(options.readers)
+            .test_before_acquire(false)
+            .connect_lazy_with(writable.clone().read_only(true));
+        let side = SqlitePoolOptions::new()
+            .max_connections(1)
+            .test_before_acquire(false)
+            .connect_lazy_with(writable);
+        Ok(Self::Sqlite {
+            repository: Arc::new(SqliteEventRepository::new(pool.clone())),
+            pool,
+            side,
+        })
+    }
+
+    /// The connection for the appender.
+    pub fn writer(&self, options: &EngineOptions) -> Writer {
+        match self {
+            Self::Postgres { pool, .. } => Writer::Postgres(PostgresWriter::new((*pool.connect_options()).clone())),
+            Self::Sqlite { .. } => Writer::Sqlite(SqliteWriter::new(writer_options(options))),
+        }
+    }
+
+    /// Where the log ends.
+    pub async fn head(&self) -> Result<Head, StoreError> {
+        on_pool!(self, pool => {
+            let row = sqlx::query(HEAD).fetch_one(pool).await?;
+            Ok(Head { position: row.try_get("position")?, recorded_at: row.try_get("recorded_at")? })
+        })
+    }
+
+    /// Opens the store's keys; a new store gets its own.
+    pub async fn keyring(&self, source: &MasterSource, chance: &Chance, now: Timestamp) -> Result<Keyring, StoreError> {
+        let known = self.wrapped_keys().await?;
+        let master = master(source, chance, known.is_empty())?;
+        if known.is_empty() {
+            self.add_keys(&Keyring::draw(&master, chance, now)?).await?;
+        }
+        Ok(Keyring::open(master, &self.wrapped_keys().await?)?)
+    }
+
+    async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>, StoreError> {
+        on_side!(self, pool => {
+            let rows = sqlx::query(KEYS).fetch_all(pool).await?;
+            rows.into_iter()
+                .map(|row| {
+                    Ok(WrappedKey {
+                        kind: row.try_get("kind")?,
+                        kid: row.try_get("kid")?,
+                        wrapped: row.try_get("wrapped")?,
+                        kek_id: row.try_get("kek_id")?,
+                        created_at: row.try_get("created_at")?,
+                        retired_at: row.try_get("retired_at")?,
+                    })
+                })
+                .collect()
+        })
+    }
+
+    /// Writes the keys of a new store. Of two processes that start at once, the second keeps the first one's.
+    async fn add_keys(&self, keys: &[WrappedKey]) -> Result<(), StoreError> {
+        on_side!(self, pool => {
+            let mut transaction = pool.begin().await?;
+            for key in keys {
+                let done = sqlx::query(NEW_KEY)
+                    .bind(&key.kind)
+                    .bind(&key.kid)
+                    .bind(&key.wrapped)
+                    .bind(&key.kek_id)
+                    .bind(key.created_at)
+                    .execute(&mut *transaction)
+                    .await?;
+                // The fingerprint comes first: whoever wrote it writes the rest.
+                if done.rows_affected() == 0 {
+                    return Ok(transaction.rollback().await?);
+                }
+            }
+            Ok(transaction.commit().await?)
+        })
+    }
+
+    /// Closes the pools: a SQLite file is then left without its `-wal` and `-shm` companions.
+    pub async fn close(&self) {
+        // The pool that only reads goes first: only a connection that may write puts the companions away.
+        match self {
+            Self::Postgres { pool, side, .. } => {
+                close(pool).await;
+                close(side).await;
+            }
+            Self::Sqlite { pool, side, .. } => {
+                close(pool).await;
+                close(side).await;
+            }
+        }
+    }
+}
+
+/// Closes a pool. `sqlx` does not always wait for a connection that is on its way back, and leaves it open.
+async fn close<DB: sqlx::Database>(pool: &sqlx::Pool<DB>) {
+    pool.close().await;
+    for _ in 0..500 {
+        if pool.size() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        pool.close().await;
+    }
+}
+
+fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    // The text of the parse error is not shown: it could quote the password.
+    PgConnectOptions::from_str(url)
+        .map(|options| {
+            options
+                .application_name("user-registry")
+                .log_slow_statements(log_level(), SLOW)
+        })
+        .map_err(|_| StoreError::Unavailable("the database URL is not a PostgreSQL URL".into()))
+}
+
+/// How long after its last use a connection is used without asking whether it is still there.
+const TRUSTED: Duration = Duration::from_millis(100);
+const SLOW: Duration = Duration::from_secs(1);
+
+fn log_level() -> tracing_log_level::LevelFilter {
+    tracing_log_level::LevelFilter::Debug
+}
+
+/// `sqlx` names log levels by the `log` crate's type.
+mod tracing_log_level {
+    pub use log::LevelFilter;
+}
+
+fn sqlite_options(options: &EngineOptions) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(options.data_dir.join("registry.db"))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(4))
+        // What is deleted is overwritten: an erased person must not be found in free pages.
+        .pragma("secure_delete", "ON")
+        .log_slow_statements(log_level(), SLOW)
+}
+
+/// A batch touches some hundred pages: they stay in memory, and those that batches share are carried over to the
+/// file once for several batches.
+fn writer_options(options: &EngineOptions) -> SqliteConnectOptions {
+    sqlite_options(options)
+        .pragma("cache_size", "-16000")
+        .pragma("wal_autocheckpoint", "4000")
+}
+
+/// The migrator takes an advisory lock. Where that is none, a second migrator at the same time fails, and finds the
+/// first one's work done when it tries again.
+async fn migrate_postgres(connection: &mut sqlx::PgConnection) -> Result<(), StoreError> {
+    const TRIES: u32 = 5;
+    for _ in 1..TRIES {
+        match sqlx::migrate!("migrations/postgres").run(&mut *connection).await {
+            Ok(()) => return Ok(()),
+            Err(
+                problem @ (sqlx::migrate::MigrateError::Execute(_) | sqlx::migrate::MigrateError::ExecuteMigration(..)),
+            ) => {
+                debug!(%problem, "migrating once more");
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+            Err(problem) => return Err(migration(problem)),
+        }
+    }
+    sqlx::migrate!("migrations/postgres")
+        .run(connection)
+        .await
+        .map_err(migration)
+}
+
+/// SQLite has no lock for migrators, so the first one holds a lock file.
+async fn migrate_sqlite(options: &EngineOptions) -> Result<(), StoreError> {
+    let path = options.data_dir.join("registry.lock");
+    let lock = tokio::task::spawn_blocking(move || {
+        let file = std::fs::File::create(path)?;
+        file.lock()?;
+        Ok::<_, std::io::Error>(file)
+    });
+    let lock = lock
+        .await
+        .map_err(|error| StoreError::Unavailable(error.to_string()))?
+        .map_err(|error| StoreError::Unavailable(format!("registry.lock: {error}")))?;
+    create_private(options)?;
+    let mut connection = sqlite_options(options).connect().await?;
+    sqlx::migrate!("migrations/sqlite")
+        .run(&mut connection)
+        .await
+        .map_err(migration)?;
+    connection.close().await?;
+    drop(lock);
+    restrict(options)
+}
+
+/// An empty file is a new database to SQLite: made by us, it is its owner's from the first byte on.
+fn create_private(options: &EngineOptions) -> Result<(), StoreError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = options.data_dir.join("registry.db");
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(&path)
+        .map(|_| ())
+        .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))
+}
+
+/// The store is its owner's only, whatever the umask.
+fn restrict(options: &EngineOptions) -> Result<(), StoreError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = options.data_dir.join("registry.db");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))
+}
+
+fn migration(error: sqlx::migrate::MigrateError) -> StoreError {
+    match error {
+        sqlx::migrate::MigrateError::Execute(error) => error.into(),
+        other => StoreError::Refused(format!("migration: {other}")),
+    }
+}
+
+fn master(source: &MasterSource, chance: &Chance, new: bool) -> Result<MasterKey, MasterError> {
+    let missing = |path: &PathBuf| MasterError::Missing {
+        path: path.display().to_string(),
+    };
+    match source {
+        MasterSource::Text(text) => MasterKey::parse(text),
+        MasterSource::File(path) => MasterKey::read(path)?.ok_or_else(|| missing(path)),
+        MasterSource::Command(command) => {
+            let output = std::process::Command::new("sh")
+                .args(["-c", command])
+                .stdin(std::process::Stdio::null())
+                .output()
+                .map_err(|error| MasterError::Command(error.to_string()))?;
+            if !output.status.success() {
+                return Err(MasterError::Command(output.status.to_string()));
+            }
+            MasterKey::parse(&Zeroizing::new(String::from_utf8_lossy(&output.stdout).into_owned()))
+        }
+        MasterSource::Made(path) => match MasterKey::read(path)? {
+            Some(key) => Ok(key),
+            None if new => {
+                if let Some(folder) = path.parent() {
+                    private_folder(folder).map_err(|source| MasterError::File {
+                        path: path.display().to_string(),
+                        source,
+                    })?;
+                }
+                MasterKey::create(path, chance)
+            }
+            None => Err(missing(path)),
+        },
+    }
+}
+
+/// Makes a folder that only its owner can enter.
+pub(crate) fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Moves `head` when any process appends: told by PostgreSQL where it can, by looking where it cannot.
+pub(super) async fn listen(engine: Engine, head: watch::Sender<i64>, poll: Duration, stop: CancellationToken) {
+    let mut ear = None;
+    loop {
+        if let (None, Engine::Postgres { side, .. }) = (&ear, &engine) {
+            ear = tokio::select! {
+                () = stop.cancelled() => return,
+                ear = ears(side) => ear,
+            };
+        }
+        // With an ear, looking is only a safeguard.
+        let pause = if ear.is_some() {
+            poll.max(Duration::from_secs(1))
+        } else {
+            poll
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+            heard = hear(&mut ear) => {
+                if let Err(error) = heard {
+                    debug!(%error, "LISTEN was cut; polling");
+                    ear = None;
+                }
+            }
+        }
+        match engine.head().await {
+            Ok(now) => {
+                head.send_if_modified(|known| {
+                    let later = now.position > *known;
+                    *known = now.position.max(*known);
+                    later
+                });
+            }
+            // The pools are being closed.
+            Err(_) if stop.is_cancelled() => return,
+            Err(error) => warn!(%error, "the head of the log cannot be read"),
+        }
+    }
+}
+
+async fn ears(pool: &PgPool) -> Option<PgListener> {
+    let mut ear = PgListener::connect_with(pool).await.ok()?;
+    ear.listen("registry_head").await.ok()?;
+    Some(ear)
+}
+
+async fn hear(ear: &mut Option<PgListener>) -> Result<(), sqlx::Error> {
+    match ear {
+        Some(ear) => ear.recv().await.map(|_| ()),
+        None => std::future::pending().await,
+    }
+}

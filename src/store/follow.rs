@@ -1,0 +1,208 @@
+//! Checkpoints: how far each follower of the log has come, and which process may run it.
+
+use sqlx::Row as _;
+
+use super::engine::{Engine, on_side};
+use super::{Store, StoreError};
+
+/// The right to run a follower until it lapses or somebody else takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Which follower.
+    pub follower: String,
+    /// Which process.
+    pub owner: String,
+    /// Counts changes of owner; a checkpoint moves only under the epoch it was leased in.
+    pub epoch: i64,
+    /// The last event it is done with.
+    pub position: i64,
+    /// Why it stopped, if it did.
+    pub error: Option<String>,
+}
+
+/// A row of the table, for those who watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Which follower.
+    pub follower: String,
+    /// The last event it is done with.
+    pub position: i64,
+    /// Which process runs it.
+    pub owner: Option<String>,
+    /// Why it stopped, if it did.
+    pub error: Option<String>,
+    /// The event it stopped at.
+    pub error_position: Option<i64>,
+    /// When the row last changed, microseconds since 1970.
+    pub updated_at: i64,
+}
+
+/// A statement of a follower's own, run in the transaction that moves its checkpoint.
+#[derive(Debug, Clone)]
+pub struct RowWrite {
+    /// With places `$1`, `$2` …
+    pub sql: &'static str,
+    /// Texts for the places.
+    pub texts: Vec<String>,
+    /// Numbers for the places after the texts.
+    pub numbers: Vec<i64>,
+}
+
+/// Leases are compared by the database's clock: the clocks of replicas differ.
+const NOW_POSTGRES: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+const NOW_SQLITE: &str = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
+
+impl Store {
+    fn database_now(&self) -> &'static str {
+        match self.inner.engine {
+            Engine::Postgres { .. } => NOW_POSTGRES,
+            Engine::Sqlite { .. } => NOW_SQLITE,
+        }
+    }
+
+    /// Takes or renews the lease of a follower. None: another process has it.
+    ///
+    /// A follower seen for the first time begins after `start`.
+    pub async fn lease(
+        &self,
+        follower: &str,
+        owner: &str,
+        length_micros: i64,
+        start: i64,
+    ) -> Result<Option<Lease>, StoreError> {
+        let now = self.database_now();
+        let create = format!(
+            "INSERT INTO checkpoints (follower, position, lease_until, epoch, updated_at) VALUES ($1, $2, 0, 0, {now})
+             ON CONFLICT (follower) DO NOTHING"
+        );
+        let take = format!(
+            "UPDATE checkpoints
+             SET epoch = CASE WHEN owner = $2 THEN epoch ELSE epoch + 1 END, owner = $2, lease_until = {now} + $3,
+                 updated_at = {now}
+             WHERE follower = $1 AND (owner IS NULL OR owner = $2 OR lease_until < {now})
+             RETURNING position, epoch, error"
+        );
+        on_side!(&self.inner.engine, pool => {
+            let mut row = sqlx::query(&take).bind(follower).bind(owner).bind(length_micros).fetch_optional(pool).await?;
+            if row.is_none() {
+                let made = sqlx::query(&create).bind(follower).bind(start).execute(pool).await?;
+                if made.rows_affected() == 0 {
+                    return Ok(None);
+                }
+                row = sqlx::query(&take).bind(follower).bind(owner).bind(length_micros).fetch_optional(pool).await?;
+            }
+            row.map(|row| {
+                Ok(Lease {
+                    follower: follower.to_owned(),
+                    owner: owner.to_owned(),
+                    epoch: row.try_get("epoch")?,
+                    position: row.try_get("position")?,
+                    error: row.try_get("error")?,
+                })
+            })
+            .transpose()
+        })
+    }
+
+    /// Moves a checkpoint together with the follower's own rows. False: the lease has passed to another process,
+    /// and nothing was written.
+    pub async fn advance(
+        &self,
+        lease: &mut Lease,
+        position: i64,
+        length_micros: i64,
+        writes: &[RowWrite],
+    ) -> Result<bool, StoreError> {
+        let now = self.database_now();
+        let sql = format!(
+            "UPDATE checkpoints
+             SET position = $3, lease_until = {now} + $4, error = NULL, error_position = NULL, updated_at = {now}
+             WHERE follower = $1 AND epoch = $2 AND position <= $3"
+        );
+        let moved = on_side!(&self.inner.engine, pool => {
+            let mut transaction = pool.begin().await?;
+            let moved = sqlx::query(&sql)
+                .bind(&lease.follower)
+                .bind(lease.epoch)
+                .bind(position)
+                .bind(length_micros)
+                .execute(&mut *transaction)
+                .await?
+                .rows_affected()
+                == 1;
+            if moved {
+                for write in writes {
+                    let mut query = sqlx::query(write.sql);
+                    for text in &write.texts {
+                        query = query.bind(text);
+                    }
+                    for number in &write.numbers {
+                        query = query.bind(number);
+                    }
+                    query.execute(&mut *transaction).await?;
+                }
+                transaction.commit().await?;
+            } else {
+                transaction.rollback().await?;
+            }
+            moved
+        });
+        if moved {
+            lease.position = position;
+            lease.error = None;
+        }
+        Ok(moved)
+    }
+
+    /// Keeps why a follower stopped and at which event. It stays where it is until somebody sees to it.
+    pub async fn stopped(&self, lease: &Lease, position: i64, error: &str) -> Result<(), StoreError> {
+        let now = self.database_now();
+        let sql = format!(
+            "UPDATE checkpoints SET error = $3, error_position = $4, updated_at = {now}
+             WHERE follower = $1 AND epoch = $2"
+        );
+        on_side!(&self.inner.engine, pool => {
+            sqlx::query(&sql)
+                .bind(&lease.follower)
+                .bind(lease.epoch)
+                .bind(error)
+                .bind(position)
+                .execute(pool)
+                .await?;
+            Ok(())
+        })
+    }
+
+    /// Gives a lease back, so that another process need not wait for it to lapse.
+    pub async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        on_side!(&self.inner.engine, pool => {
+            sqlx::query("UPDATE checkpoints SET owner = NULL, lease_until = 0 WHERE follower = $1 AND epoch = $2")
+                .bind(&lease.follower)
+                .bind(lease.epoch)
+                .execute(pool)
+                .await?;
+            Ok(())
+        })
+    }
+
+    /// All checkpoints.
+    pub async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
+        const ALL: &str = "
+            SELECT follower, position, owner, error, error_position, updated_at FROM checkpoints ORDER BY follower";
+        on_side!(&self.inner.engine, pool => {
+            let rows = sqlx::query(ALL).fetch_all(pool).await?;
+            rows.into_iter()
+                .map(|row| {
+                    Ok(Checkpoint {
+                        follower: row.try_get("follower")?,
+                        position: row.try_get("position")?,
+                        owner: row.try_get("owner")?,
+                        error: row.try_get("error")?,
+                        error_position: row.try_get("error_position")?,
+                        updated_at: row.try_get("updated_at")?,
+                    })
+                })
+                .collect()
+        })
+    }
+}

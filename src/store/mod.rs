@@ -1,0 +1,213 @@
+//! The store: the log, the names, the secrets and the immediate read models, on PostgreSQL or SQLite.
+//!
+//! Writing goes through one door: a [`Unit`] stages what one command wants, [`Unit::append`] hands it to the
+//! process's appender, which writes whatever waits in one transaction. SQL stands here and in `migrations` only.
+
+mod append;
+mod attempts;
+mod context;
+mod engine;
+mod error;
+mod event;
+mod follow;
+pub mod leaf;
+mod plan;
+mod postgres;
+mod prepared;
+mod read;
+mod rebuild;
+mod rows;
+mod sqlite;
+mod stream;
+mod sweep;
+mod unit;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aggregates::values::Timestamp;
+use moka::sync::Cache;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use context::{Actor, Context};
+pub(crate) use engine::private_folder;
+pub use engine::{EngineOptions, MasterSource};
+pub use error::StoreError;
+pub use event::{AnyEvent, Row};
+pub use follow::{Checkpoint, Lease, RowWrite};
+pub use plan::Head;
+pub(crate) use plan::NameKey;
+pub use prepared::{
+    Appended, Code, Credential, Guard, Idempotency, Prepared, Receipt, Secret, SecretKind, StagedEvent, StagedStream,
+};
+pub use read::{
+    AuthenticatedRow, CredentialRow, DomainFilter, EventRecord, OpenedEvent, SecretRow, UserFilter, UserSort,
+};
+pub use rebuild::{Difference, RebuildReport};
+pub use rows::{Cell, Read, Table, Written};
+pub use stream::{AnyState, Stream};
+pub use unit::{ExecuteError, Executed, Unit};
+
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::keys::{DataKey, Keyring};
+use append::{Appender, Job};
+use engine::Engine;
+
+/// How many commands may wait for the appender before new ones are refused.
+const WAITING: usize = 4_096;
+/// How long a caller waits for its unit.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// One store, shared by everything in the process.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    keyring: Keyring,
+    chance: Chance,
+    clock: Clock,
+    jobs: mpsc::Sender<Job>,
+    head: watch::Sender<i64>,
+    aggregates: Cache<(&'static str, String), (AnyState, i64)>,
+    data_keys: Cache<(String, String), DataKey>,
+    ear: Ear,
+}
+
+/// What hears of other writers, and how it is ended before the connections it looks through are closed.
+struct Ear {
+    stop: CancellationToken,
+    task: std::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+}
+
+impl Ear {
+    async fn end(&self) {
+        self.stop.cancel();
+        let task = self
+            .task
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        if let Some(task) = task {
+            // It ends by itself; that it panicked would have been told already.
+            let _ = task.await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.inner.engine {
+            Engine::Postgres { .. } => "Store(postgres)",
+            Engine::Sqlite { .. } => "Store(sqlite)",
+        })
+    }
+}
+
+impl Store {
+    /// Opens the store: connects, migrates, opens the keys, starts the appender and the ear for other writers.
+    ///
+    /// `tasks` and `stop` are how the caller ends what was started: the appender ends when the last `Store` is
+    /// gone, the ear when `stop` is cancelled or the store closed.
+    pub async fn open(
+        options: &EngineOptions,
+        clock: Clock,
+        chance: Chance,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Self, StoreError> {
+        let engine = Engine::open(options).await?;
+        let keyring = engine.keyring(&options.master, &chance, clock.now()).await?;
+        let (jobs, waiting) = mpsc::channel(WAITING);
+        let (head, _) = watch::channel(engine.head().await?.position);
+        let appender = Appender::new(
+            engine.writer(options),
+            waiting,
+            head.clone(),
+            keyring.clone(),
+            clock.clone(),
+        );
+        tasks.spawn(appender.run());
+        let stop = stop.child_token();
+        let task = tasks.spawn(engine::listen(engine.clone(), head.clone(), options.poll, stop.clone()));
+        let ear = Ear {
+            stop,
+            task: std::sync::Mutex::new(Some(task)),
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                engine,
+                keyring,
+                chance,
+                clock,
+                jobs,
+                head,
+                aggregates: Cache::builder()
+                    .max_capacity(options.cache_entries)
+                    .weigher(|_, (state, _)| stream::weight(state))
+                    .build(),
+                data_keys: Cache::builder()
+                    .max_capacity(options.cache_entries)
+                    .time_to_live(Duration::from_mins(1))
+                    .build(),
+                ear,
+            }),
+        })
+    }
+
+    /// The keys this store's rows are sealed, named and signed with.
+    #[must_use]
+    pub fn keyring(&self) -> &Keyring {
+        &self.inner.keyring
+    }
+
+    /// Now, as the store sees it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// The source of ids and secrets.
+    #[must_use]
+    pub fn chance(&self) -> &Chance {
+        &self.inner.chance
+    }
+
+    /// The newest log position this process has heard of; changes wake whoever waits on it.
+    #[must_use]
+    pub fn watch_head(&self) -> watch::Receiver<i64> {
+        self.inner.head.subscribe()
+    }
+
+    /// `sqlite` or `postgres`.
+    #[must_use]
+    pub fn engine_name(&self) -> &'static str {
+        match self.inner.engine {
+            Engine::Postgres { .. } => "postgres",
+            Engine::Sqlite { .. } => "sqlite",
+        }
+    }
+
+    /// A unit of work for one command.
+    #[must_use]
+    pub fn unit(&self, context: Context) -> Unit {
+        Unit::new(self.clone(), context)
+    }
+
+    /// Hands a unit to the appender and waits for its answer.
+    async fn append(&self, unit: Prepared) -> Result<Appended, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let busy = || StoreError::Unavailable("too many commands wait".into());
+        self.inner.jobs.try_send(Job { unit, reply }).map_err(|_| busy())?;
+        match tokio::time::timeout(ANSWER, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(StoreError::Unavailable("the appender has stopped".into())),
+            Err(_) => Err(StoreError::Unavailable("the log did not answer in time".into())),
+        }
+    }
+}

@@ -1,0 +1,639 @@
+//! What a batch of units writes. Pure: from the units and what the database said under the head lock.
+//!
+//! A unit that lost is answered and disturbs nobody. A unit that shares a stream, a subject, a name or an
+//! idempotency key with an earlier one of its batch waits for the next.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use aggregates::domain::DomainEvent;
+use aggregates::session::SessionEvent;
+use aggregates::user::UserEvent;
+use aggregates::values::Timestamp;
+use projections::{ApiKeyRow, BlockedAddressRow, DomainRow, Name, NameKind, Recorded, SessionRow, UserRow, names_of};
+use uuid::Uuid;
+
+use super::leaf::Leaf;
+use super::prepared::{Appended, Code, Credential, Idempotency, Prepared, Receipt, Secret, StagedStream};
+use super::{AnyEvent, StoreError};
+use crate::keys::{Keyring, NewDataKey};
+
+/// A keyed hash with its kind: how a name stands in the table.
+pub(crate) type NameKey = (NameKind, [u8; 32]);
+
+/// Where the log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Position of the last event; 0: none.
+    pub position: i64,
+    /// When it was recorded, microseconds since 1970.
+    pub recorded_at: i64,
+}
+
+/// What the batch needs to know, to be read under the head lock.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub streams: BTreeSet<(&'static str, String)>,
+    pub idempotency: Vec<(String, [u8; 32])>,
+    pub keys: Vec<(String, String)>,
+    pub codes: Vec<(&'static str, [u8; 32])>,
+    pub users: BTreeSet<Uuid>,
+    pub sessions: BTreeSet<Uuid>,
+    pub domains: BTreeSet<String>,
+    pub api_keys: BTreeSet<Uuid>,
+    pub addresses: BTreeSet<String>,
+}
+
+/// What the database said.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub versions: HashMap<(String, String), i64>,
+    pub idempotency: HashMap<(String, [u8; 32]), ([u8; 32], String)>,
+    pub keys: HashSet<(String, String)>,
+    pub codes: HashSet<(String, [u8; 32])>,
+    pub rows: Rows,
+}
+
+/// Rows of the immediate read models, by key.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Rows {
+    pub users: BTreeMap<Uuid, UserRow>,
+    pub sessions: BTreeMap<Uuid, SessionRow>,
+    pub domains: BTreeMap<String, DomainRow>,
+    pub api_keys: BTreeMap<Uuid, ApiKeyRow>,
+    pub addresses: BTreeMap<String, BlockedAddressRow>,
+}
+
+/// Rows as they are to be: none means delete.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub users: BTreeMap<Uuid, Option<UserRow>>,
+    pub sessions: BTreeMap<Uuid, Option<SessionRow>>,
+    pub domains: BTreeMap<String, Option<DomainRow>>,
+    pub api_keys: BTreeMap<Uuid, Option<ApiKeyRow>>,
+    pub addresses: BTreeMap<String, Option<BlockedAddressRow>>,
+}
+
+/// One row of the log.
+#[derive(Debug)]
+pub(super) struct EventRow {
+    pub aggregate_type: &'static str,
+    pub aggregate_id: String,
+    pub sequence: i64,
+    pub event_type: &'static str,
+    pub payload: String,
+    pub metadata: String,
+    pub position: i64,
+    pub event_id: Uuid,
+    pub subject: String,
+    pub leaf_hash: [u8; 32],
+}
+
+/// The version of every payload's shape that is written today.
+pub(super) const EVENT_VERSION: &str = "1.0";
+
+/// Everything a batch writes.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub position: i64,
+    pub recorded_at: i64,
+    pub events: Vec<EventRow>,
+    pub rows: Changes,
+    pub release: Vec<NameKey>,
+    pub claim: Vec<(NameKey, Uuid)>,
+    pub credentials: Vec<Credential>,
+    pub secrets: Vec<Secret>,
+    pub drop_secrets: Vec<String>,
+    pub codes: Vec<Code>,
+    pub drop_codes: Vec<Uuid>,
+    pub new_keys: Vec<NewDataKey>,
+    pub destroy_keys: Vec<(String, String)>,
+    pub idempotency: Vec<(Idempotency, String)>,
+    /// Users whose sessions up to a position ended, but for one.
+    pub end_sessions: Vec<(Uuid, i64, Option<Uuid>)>,
+    /// Users of whom nothing stays but their sealed history.
+    pub erase: Vec<Uuid>,
+}
+
+impl Plan {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.idempotency.is_empty()
+    }
+}
+
+/// What to ask the database before this batch can be decided.
+pub(super) fn wanted<'a>(units: impl Iterator<Item = &'a Prepared>) -> Wanted {
+    let mut wanted = Wanted::default();
+    for unit in units {
+        for stream in &unit.streams {
+            wanted
+                .streams
+                .insert((stream.aggregate_type, stream.aggregate_id.clone()));
+            want_rows(stream, &mut wanted);
+        }
+        for guard in &unit.guards {
+            wanted
+                .streams
+                .insert((guard.aggregate_type, guard.aggregate_id.clone()));
+        }
+        wanted
+            .idempotency
+            .extend(unit.idempotency.iter().map(|key| (key.caller.clone(), key.key_hash)));
+        wanted
+            .keys
+            .extend(unit.new_keys.iter().map(|key| (key.subject.clone(), key.scope.clone())));
+        wanted
+            .codes
+            .extend(unit.codes.iter().map(|code| (code.purpose, code.value)));
+    }
+    wanted
+}
+
+/// A stream that begins with this unit has no rows to be read.
+fn want_rows(stream: &StagedStream, wanted: &mut Wanted) {
+    let known = stream.expected > 0;
+    let id = Uuid::parse_str(&stream.aggregate_id).ok();
+    for staged in &stream.events {
+        match &staged.event {
+            AnyEvent::User(event) => {
+                wanted.users.extend(id.filter(|_| known));
+                wanted.api_keys.extend(api_key_of(event).filter(|_| known));
+                if let UserEvent::PasswordChanged { kept_session, .. } = event {
+                    wanted.sessions.extend(*kept_session);
+                }
+            }
+            AnyEvent::Session(_) => {
+                wanted.sessions.extend(id.filter(|_| known));
+                wanted.users.extend(Uuid::parse_str(&staged.subject).ok());
+            }
+            AnyEvent::Domain(event) => {
+                if known {
+                    wanted.domains.insert(stream.aggregate_id.clone());
+                }
+                wanted.addresses.extend(address_of(event).filter(|_| known));
+            }
+            AnyEvent::Audit(_) => {}
+        }
+    }
+}
+
+fn api_key_of(event: &UserEvent) -> Option<Uuid> {
+    match event {
+        UserEvent::ApiKeyIssued { key_id, .. } | UserEvent::ApiKeyRevoked { key_id } => Some(*key_id),
+        _ => None,
+    }
+}
+
+fn address_of(event: &DomainEvent) -> Option<String> {
+    match event {
+        DomainEvent::AddressBlocked { address, .. } | DomainEvent::AddressUnblocked { address, .. } => {
+            Some(address.as_str().to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// What is to be done with one unit of a batch.
+pub(super) enum Fate {
+    /// It is answered now, without having been written.
+    Lost(StoreError),
+    /// It comes with the next batch.
+    Waits,
+    /// It wants names that an earlier unit of the batch moves: with that one in, they are taken or free.
+    WaitsForNames(Vec<NameKey>),
+    /// It is in, if the names it claims are free.
+    Claims(Vec<NameKey>),
+}
+
+impl Fate {
+    /// The names it wants.
+    pub fn wanted(&self) -> &[NameKey] {
+        match self {
+            Self::WaitsForNames(names) | Self::Claims(names) => names,
+            Self::Lost(_) | Self::Waits => &[],
+        }
+    }
+}
+
+/// The name of these that is held once the plan is written; `taken`: what was held before.
+pub(super) fn held(names: &[NameKey], taken: &HashSet<NameKey>, plan: &Plan) -> Option<NameKind> {
+    let claimed = |name: &NameKey| plan.claim.iter().any(|(claimed, _)| claimed == name);
+    let held = |name: &&NameKey| claimed(name) || (taken.contains(*name) && !plan.release.contains(name));
+    names.iter().find(held).map(|(kind, _)| *kind)
+}
+
+/// First look at a batch: who is stale, who waits, and which names the others claim.
+pub(super) fn first_look(units: &[&Prepared], facts: &Facts, keyring: &Keyring) -> Vec<Fate> {
+    let mut touched = HashSet::new();
+    let mut claimed: HashSet<NameKey> = HashSet::new();
+    units
+        .iter()
+        .map(|unit| {
+            let touches = unit.touches();
+            if !touched.is_disjoint(&touches) || relies_on(unit, &touched) {
+                return Fate::Waits;
+            }
+            if let Some(error) = lost(unit, facts) {
+                return Fate::Lost(error);
+            }
+            let mut rows = facts.rows.clone_for(unit);
+            let before = names(&rows, keyring);
+            fold_unit(unit, 0, 0, &mut rows, &mut Plan::default());
+            let after = names(&rows, keyring);
+            let moved: HashSet<NameKey> = before.symmetric_difference(&after).copied().collect();
+            let claims = after.difference(&before).copied().collect();
+            if !claimed.is_disjoint(&moved) {
+                return Fate::WaitsForNames(claims);
+            }
+            touched.extend(touches);
+            claimed.extend(moved);
+            Fate::Claims(claims)
+        })
+        .collect()
+}
+
+/// Whether a guard of the unit names a stream that an earlier unit of the batch adds to.
+fn relies_on(unit: &Prepared, touched: &HashSet<(u8, &str, &[u8])>) -> bool {
+    unit.guards
+        .iter()
+        .any(|guard| touched.contains(&(0, guard.aggregate_type, guard.aggregate_id.as_bytes())))
+}
+
+fn lost(unit: &Prepared, facts: &Facts) -> Option<StoreError> {
+    if let Some(key) = &unit.idempotency
+        && let Some((request, receipt)) = facts.idempotency.get(&(key.caller.clone(), key.key_hash))
+    {
+        if *request != key.request_hash {
+            return Some(StoreError::IdempotencyMismatch);
+        }
+        return Some(match serde_json::from_str(receipt) {
+            Ok(receipt) => StoreError::Replayed(Box::new(receipt)),
+            Err(problem) => StoreError::corrupt("idempotency", &key.caller, problem),
+        });
+    }
+    let version = |kind: &str, id: &str| {
+        facts
+            .versions
+            .get(&(kind.to_owned(), id.to_owned()))
+            .copied()
+            .unwrap_or_default()
+    };
+    let stale = unit
+        .streams
+        .iter()
+        .any(|s| version(s.aggregate_type, &s.aggregate_id) != s.expected)
+        || unit
+            .guards
+            .iter()
+            .any(|g| version(g.aggregate_type, &g.aggregate_id) != g.version)
+        || unit
+            .new_keys
+            .iter()
+            .any(|key| facts.keys.contains(&(key.subject.clone(), key.scope.clone())));
+    if stale || begins_for_nobody(unit, facts) || outlives_its_session(unit, facts) {
+        return Some(StoreError::Stale);
+    }
+    let clash = unit
+        .codes
+        .iter()
+        .any(|code| facts.codes.contains(&(code.purpose.to_owned(), code.value)));
+    clash.then_some(StoreError::CodeClash)
+}
+
+/// Whether the unit begins a session of somebody who is not, or is no more: its row and its secrets would outlive
+/// their owner.
+fn begins_for_nobody(unit: &Prepared, facts: &Facts) -> bool {
+    let opens = |user: &Uuid| {
+        let id = user.to_string();
+        unit.streams
+            .iter()
+            .any(|stream| stream.aggregate_type == "user" && stream.aggregate_id == id)
+    };
+    unit.streams
+        .iter()
+        .flat_map(|stream| &stream.events)
+        .any(|staged| match &staged.event {
+            AnyEvent::Session(SessionEvent::Started { user, .. }) => {
+                !facts.rows.users.contains_key(user) && !opens(user)
+            }
+            _ => false,
+        })
+}
+
+/// Whether the unit goes on with a session that has ended otherwise than by an event of its own stream.
+fn outlives_its_session(unit: &Prepared, facts: &Facts) -> bool {
+    let gone = |id: Option<Uuid>| id.is_some_and(|id| !facts.rows.sessions.contains_key(&id));
+    unit.streams.iter().any(|stream| {
+        stream.events.iter().any(|staged| match &staged.event {
+            AnyEvent::Session(SessionEvent::Refreshed { .. }) => gone(Uuid::parse_str(&stream.aggregate_id).ok()),
+            AnyEvent::User(UserEvent::PasswordChanged { kept_session, .. }) => gone(*kept_session),
+            _ => false,
+        })
+    })
+}
+
+fn names(rows: &Rows, keyring: &Keyring) -> HashSet<NameKey> {
+    rows.users.values().flat_map(|row| name_keys(row, keyring)).collect()
+}
+
+/// The names an account holds, as they stand in the table.
+pub(super) fn name_keys(row: &UserRow, keyring: &Keyring) -> Vec<NameKey> {
+    names_of(row)
+        .into_iter()
+        .map(|Name { kind, canonical }| (kind, keyring.name(kind, &canonical)))
+        .collect()
+}
+
+/// Adds a unit to the plan. Its names are known to be free, its streams to be as expected.
+pub(super) fn add(unit: &Prepared, facts: &mut Facts, plan: &mut Plan, keyring: &Keyring) -> Appended {
+    let before = facts.rows.clone_for(unit);
+    let mut rows = before.clone();
+    let first = plan.position + 1;
+    fold_unit(unit, first, plan.recorded_at, &mut rows, plan);
+    for (id, user) in users_touched(&before, &rows) {
+        let (old, new) = (before.users.get(&id), rows.users.get(&id));
+        let (held, holds): (BTreeSet<_>, BTreeSet<_>) = (
+            old.into_iter()
+                .flat_map(|row| name_keys(row, keyring))
+                .map(sortable)
+                .collect(),
+            new.into_iter()
+                .flat_map(|row| name_keys(row, keyring))
+                .map(sortable)
+                .collect(),
+        );
+        plan.release.extend(held.difference(&holds).map(|(_, key)| *key));
+        plan.claim.extend(holds.difference(&held).map(|(_, key)| (*key, id)));
+        if let (Some(old), Some(new)) = (old, new)
+            && new.session_epoch > old.session_epoch
+        {
+            plan.end_sessions.push((id, new.session_epoch, new.kept_session));
+        }
+        plan.rows.users.insert(id, user);
+    }
+    plan.rows.note(&before, &rows, unit);
+    facts.rows.replace(&before, rows);
+
+    let receipt = write_events(unit, plan);
+    let receipt = receipt.or_else(|| unit.unchanged.clone()).unwrap_or(Receipt {
+        id: String::new(),
+        version: 0,
+        position: 0,
+        events: Vec::new(),
+        created: false,
+    });
+    plan.credentials.extend_from_slice(&unit.credentials);
+    plan.secrets.extend_from_slice(&unit.secrets);
+    plan.drop_secrets.extend_from_slice(&unit.drop_secrets);
+    plan.codes.extend_from_slice(&unit.codes);
+    plan.drop_codes.extend_from_slice(&unit.drop_codes);
+    plan.new_keys.extend_from_slice(&unit.new_keys);
+    plan.destroy_keys.extend_from_slice(&unit.destroy_keys);
+    if let Some(key) = unit.idempotency.clone()
+        && let Ok(text) = serde_json::to_string(&receipt)
+    {
+        plan.idempotency.push((key, text));
+    }
+    Appended {
+        receipt,
+        recorded_at: Timestamp::from_micros(plan.recorded_at),
+    }
+}
+
+fn sortable(key: NameKey) -> ((NameKind, [u8; 32]), NameKey) {
+    (key, key)
+}
+
+fn users_touched(before: &Rows, after: &Rows) -> Vec<(Uuid, Option<UserRow>)> {
+    let ids: BTreeSet<Uuid> = before.users.keys().chain(after.users.keys()).copied().collect();
+    ids.into_iter()
+        .filter(|id| before.users.get(id) != after.users.get(id))
+        .map(|id| (id, after.users.get(&id).cloned()))
+        .collect()
+}
+
+/// Gives the unit's events their positions and hashes. The receipt is that of its first stream.
+fn write_events(unit: &Prepared, plan: &mut Plan) -> Option<Receipt> {
+    let mut receipt = None;
+    for stream in &unit.streams {
+        for (sequence, staged) in (stream.expected + 1..).zip(&stream.events) {
+            plan.position += 1;
+            let event_type = staged.event.event_type();
+            let leaf = Leaf {
+                aggregate_type: stream.aggregate_type,
+                aggregate_id: &stream.aggregate_id,
+                sequence,
+                event_type,
+                event_version: EVENT_VERSION,
+                payload: &staged.payload,
+                metadata: &staged.metadata,
+                event_id: staged.event_id,
+                subject: &staged.subject,
+                recorded_at: plan.recorded_at,
+            };
+            plan.events.push(EventRow {
+                leaf_hash: leaf.hash(),
+                aggregate_type: stream.aggregate_type,
+                aggregate_id: stream.aggregate_id.clone(),
+                sequence,
+                event_type,
+                payload: staged.payload.clone(),
+                metadata: staged.metadata.clone(),
+                position: plan.position,
+                event_id: staged.event_id,
+                subject: staged.subject.clone(),
+            });
+        }
+        if receipt.is_none() {
+            receipt = Some(Receipt {
+                id: stream.aggregate_id.clone(),
+                version: stream.expected + i64::try_from(stream.events.len()).unwrap_or(i64::MAX),
+                position: plan.position,
+                events: stream
+                    .events
+                    .iter()
+                    .map(|staged| staged.event.event_type().to_owned())
+                    .collect(),
+                created: stream.expected == 0,
+            });
+        }
+    }
+    receipt
+}
+
+/// Folds a unit's events into the rows it touches, with the positions they will have.
+fn fold_unit(unit: &Prepared, first: i64, recorded_at: i64, rows: &mut Rows, plan: &mut Plan) {
+    let mut position = first;
+    for stream in &unit.streams {
+        for (sequence, staged) in (stream.expected + 1..).zip(&stream.events) {
+            let place = Place {
+                aggregate_id: &stream.aggregate_id,
+                subject: &staged.subject,
+                event_id: staged.event_id,
+                sequence,
+                position,
+                at: Timestamp::from_micros(recorded_at),
+                ip: staged.ip.as_deref(),
+                user_agent: staged.user_agent.as_deref(),
+            };
+            if let Some(erased) = rows.fold(&place, &staged.event) {
+                plan.erase.push(erased);
+            }
+            position += 1;
+        }
+    }
+}
+
+/// Where an event stands, for the folds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub aggregate_id: &'a str,
+    pub subject: &'a str,
+    pub event_id: Uuid,
+    pub sequence: i64,
+    pub position: i64,
+    pub at: Timestamp,
+    pub ip: Option<&'a str>,
+    pub user_agent: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    fn recorded<E>(&self, event: &'a E) -> Recorded<'a, E> {
+        Recorded {
+            event,
+            aggregate_id: self.aggregate_id,
+            event_id: self.event_id,
+            sequence: self.sequence,
+            position: self.position,
+            at: self.at,
+            ip: self.ip,
+            user_agent: self.user_agent,
+        }
+    }
+}
+
+impl Rows {
+    /// Folds one event. Gives back the user it erases, if it does.
+    ///
+    /// The append and the rebuild both come through here: there is no other way into a read model.
+    pub(super) fn fold(&mut self, place: &Place<'_>, event: &AnyEvent) -> Option<Uuid> {
+        match event {
+            AnyEvent::User(event) => {
+                let id = Uuid::parse_str(place.aggregate_id).ok()?;
+                let recorded = place.recorded(event);
+                put(&mut self.users, id, |row| UserRow::fold(row, &recorded));
+                if let Some(key) = api_key_of(event) {
+                    put(&mut self.api_keys, key, |row| ApiKeyRow::fold(row, &recorded));
+                }
+                if matches!(event, UserEvent::Erased {} | UserEvent::Expired {}) {
+                    self.api_keys.retain(|_, row| row.user_id != id);
+                    self.sessions.retain(|_, row| row.user_id != id);
+                    return Some(id);
+                }
+            }
+            AnyEvent::Session(event) => {
+                let id = Uuid::parse_str(place.aggregate_id).ok()?;
+                let recorded = place.recorded(event);
+                put(&mut self.sessions, id, |row| SessionRow::fold(row, &recorded));
+                if matches!(
+                    event,
+                    SessionEvent::Started { .. } | SessionEvent::Ended { all: true, .. }
+                ) {
+                    let user = Uuid::parse_str(place.subject).ok()?;
+                    put(&mut self.users, user, |row| UserRow::fold_session(row, &recorded));
+                }
+            }
+            AnyEvent::Domain(event) => {
+                let recorded = place.recorded(event);
+                put(&mut self.domains, place.aggregate_id.to_owned(), |row| {
+                    DomainRow::fold(row, &recorded)
+                });
+                if let Some(address) = address_of(event) {
+                    put(&mut self.addresses, address, |row| {
+                        BlockedAddressRow::fold(row, &recorded)
+                    });
+                }
+            }
+            AnyEvent::Audit(_) => {}
+        }
+        None
+    }
+
+    /// The rows a unit may change, on their own.
+    fn clone_for(&self, unit: &Prepared) -> Self {
+        let wanted = wanted(std::iter::once(unit));
+        let pick_uuid = |ids: &BTreeSet<Uuid>| ids.clone();
+        let users = pick_uuid(&wanted.users);
+        Self {
+            users: users
+                .iter()
+                .filter_map(|id| Some((*id, self.users.get(id)?.clone())))
+                .collect(),
+            sessions: wanted
+                .sessions
+                .iter()
+                .filter_map(|id| Some((*id, self.sessions.get(id)?.clone())))
+                .collect(),
+            domains: wanted
+                .domains
+                .iter()
+                .filter_map(|n| Some((n.clone(), self.domains.get(n)?.clone())))
+                .collect(),
+            api_keys: wanted
+                .api_keys
+                .iter()
+                .filter_map(|id| Some((*id, self.api_keys.get(id)?.clone())))
+                .collect(),
+            addresses: wanted
+                .addresses
+                .iter()
+                .filter_map(|a| Some((a.clone(), self.addresses.get(a)?.clone())))
+                .collect(),
+        }
+    }
+
+    fn replace(&mut self, before: &Self, after: Self) {
+        fn swap<K: Ord, V>(all: &mut BTreeMap<K, V>, before: &BTreeMap<K, V>, after: BTreeMap<K, V>) {
+            for key in before.keys() {
+                all.remove(key);
+            }
+            all.extend(after);
+        }
+        swap(&mut self.users, &before.users, after.users);
+        swap(&mut self.sessions, &before.sessions, after.sessions);
+        swap(&mut self.domains, &before.domains, after.domains);
+        swap(&mut self.api_keys, &before.api_keys, after.api_keys);
+        swap(&mut self.addresses, &before.addresses, after.addresses);
+    }
+}
+
+impl Changes {
+    /// Notes the rows (other than users) that a unit changed or deleted.
+    fn note(&mut self, before: &Rows, after: &Rows, unit: &Prepared) {
+        fn diff<K: Ord + Clone, V: Clone + PartialEq>(
+            changes: &mut BTreeMap<K, Option<V>>,
+            before: &BTreeMap<K, V>,
+            after: &BTreeMap<K, V>,
+        ) {
+            for key in before.keys().chain(after.keys()) {
+                if before.get(key) != after.get(key) {
+                    changes.insert(key.clone(), after.get(key).cloned());
+                }
+            }
+        }
+        if unit.streams.is_empty() {
+            return;
+        }
+        diff(&mut self.sessions, &before.sessions, &after.sessions);
+        diff(&mut self.domains, &before.domains, &after.domains);
+        diff(&mut self.api_keys, &before.api_keys, &after.api_keys);
+        diff(&mut self.addresses, &before.addresses, &after.addresses);
+    }
+}
+
+fn put<K: Ord, V>(rows: &mut BTreeMap<K, V>, key: K, fold: impl FnOnce(Option<V>) -> Option<V>) {
+    let row = rows.remove(&key);
+    if let Some(row) = fold(row) {
+        rows.insert(key, row);
+    }
+}

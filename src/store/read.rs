@@ -1,0 +1,874 @@
+//! Reading: rows, secrets and events. The statements are the same on both engines.
+
+use std::collections::{HashMap, HashSet};
+
+use aggregates::values::{StandingKind, Timestamp};
+use cqrs_es::EventEnvelope;
+use cqrs_es::persist::{PersistedEventRepository as _, SerializedEvent};
+use projections::{DomainRow, NameKind, SessionRow, Status, UserRow};
+use serde_json::{Map, Value};
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::engine::{Engine, on_pool};
+use super::event::{open, sealed_fields};
+use super::plan::Head;
+use super::prepared::{Idempotency, Receipt, SecretKind};
+use super::rows::{DOMAINS, Read, SESSIONS, USERS};
+use super::{AnyEvent, Row, Store, StoreError, Stream};
+use crate::keys::{DataKey, Seal, SealError};
+
+/// Binds a list's values to a query of either engine.
+macro_rules! bind_all {
+    ($query:expr, $values:expr) => {{
+        let mut query = $query;
+        for value in &$values {
+            query = match value {
+                Bound::Text(text) => query.bind(text.as_str()),
+                Bound::Number(number) => query.bind(*number),
+            };
+        }
+        query
+    }};
+}
+
+/// Reads a row of the log of either engine. PostgreSQL gives `json` as the text it was given.
+macro_rules! record {
+    ($row:expr) => {{
+        let row = $row;
+        (|| -> Result<EventRecord, sqlx::Error> {
+            Ok(EventRecord {
+                aggregate_type: row.try_get("aggregate_type")?,
+                aggregate_id: row.try_get("aggregate_id")?,
+                sequence: row.try_get("sequence")?,
+                event_type: row.try_get("event_type")?,
+                event_version: row.try_get("event_version")?,
+                payload: row.try_get_unchecked("payload")?,
+                metadata: row.try_get_unchecked("metadata")?,
+                position: row.try_get("position")?,
+                event_id: Uuid::parse_str(row.try_get("event_id")?)
+                    .map_err(|error| sqlx::Error::Decode(error.to_string().into()))?,
+                subject: row.try_get("subject")?,
+                recorded_at: Timestamp::from_micros(row.try_get("recorded_at")?),
+            })
+        })()
+    }};
+}
+pub(super) use record;
+
+/// A session with its user: what every authenticated request needs, in one indexed select.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuthenticatedRow {
+    /// Whose session it is.
+    pub user: UserRow,
+    /// The log position of the session's start.
+    pub started_position: i64,
+    /// When the session ends at the latest.
+    pub expires_at: Timestamp,
+}
+
+impl AuthenticatedRow {
+    /// Whether the session opens anything at `now`: it has not ended, and its user may be here.
+    #[must_use]
+    pub fn is_live(&self, session: Uuid, now: Timestamp) -> bool {
+        let outlived = self.started_position > self.user.session_epoch || self.user.kept_session == Some(session);
+        let status = matches!(self.user.status, Status::Active | Status::Pending);
+        outlived && status && now < self.expires_at
+    }
+}
+
+/// The current password hash of an account.
+#[derive(Clone)]
+pub struct CredentialRow {
+    /// Its number.
+    pub version: i64,
+    /// The PHC string.
+    pub hash: String,
+    /// Whether its account may be signed in to.
+    pub active: bool,
+}
+
+/// What a secret opens.
+#[derive(Debug, Clone)]
+pub struct SecretRow {
+    /// The session, key or domain.
+    pub owner: String,
+    /// The account behind it.
+    pub user_id: Option<Uuid>,
+    /// Which refresh token of its session.
+    pub generation: i64,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// One row of the log as it is stored.
+#[derive(Debug, Clone)]
+pub struct EventRecord {
+    /// Kind of the stream.
+    pub aggregate_type: String,
+    /// The stream.
+    pub aggregate_id: String,
+    /// Number in the stream.
+    pub sequence: i64,
+    /// What happened.
+    pub event_type: String,
+    /// Version of the payload's shape.
+    pub event_version: String,
+    /// The payload's text.
+    pub payload: String,
+    /// The metadata's text.
+    pub metadata: String,
+    /// Number in the log.
+    pub position: i64,
+    /// The event.
+    pub event_id: Uuid,
+    /// Whom it is about.
+    pub subject: String,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+}
+
+/// One row of the log, opened as far as its keys are still there.
+#[derive(Debug, Clone)]
+pub struct OpenedEvent {
+    /// The row.
+    pub record: EventRecord,
+    /// What happened.
+    pub event: AnyEvent,
+    /// The payload with its sealed fields back in, without the member `type`.
+    pub data: Map<String, Value>,
+    /// The names of its personal fields.
+    pub personal: Vec<String>,
+    /// Whether personal fields could not be opened any more.
+    pub erased: bool,
+    /// The unsealed metadata.
+    pub metadata: HashMap<String, String>,
+    /// The caller's address, while it is kept.
+    pub ip: Option<String>,
+    /// The caller's program, while it is kept.
+    pub user_agent: Option<String>,
+}
+
+/// In which order users are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserSort {
+    /// Oldest or newest first.
+    CreatedAt {
+        /// Newest first.
+        descending: bool,
+    },
+    /// By username, ignoring ASCII case; accounts without one come first.
+    Username {
+        /// From the end.
+        descending: bool,
+    },
+}
+
+/// Which users to list.
+#[derive(Debug, Clone, Default)]
+pub struct UserFilter {
+    /// Start of a username, address, number, or of a word of the name.
+    pub q: Option<String>,
+    /// Where they stand.
+    pub status: Option<Status>,
+    /// Domain of the address.
+    pub domain: Option<String>,
+    /// Whether the address is verified.
+    pub verified: Option<bool>,
+    /// A role they hold.
+    pub role: Option<aggregates::values::Role>,
+    /// Country of the position.
+    pub country: Option<String>,
+}
+
+/// Which domains to list.
+#[derive(Debug, Clone, Default)]
+pub struct DomainFilter {
+    /// Start of the name.
+    pub q: Option<String>,
+    /// Where they stand.
+    pub standing: Option<StandingKind>,
+}
+
+const HOLDER: &str = "SELECT user_id FROM names WHERE kind = $1 AND value = $2";
+const CREDENTIAL: &str = "
+    SELECT credentials.version, credentials.hash, users.status FROM credentials
+    JOIN users ON users.id = credentials.user_id WHERE credentials.user_id = $1";
+const SECRET: &str = "SELECT owner, user_id, generation, expires_at FROM secrets WHERE kind = $1 AND hash = $2";
+const REMEMBERED: &str = "
+    SELECT request_hash, receipt FROM idempotency WHERE caller = $1 AND key_hash = $2 AND expires_at > $3";
+const DATA_KEY: &str = "SELECT wrapped FROM subject_keys WHERE subject = $1 AND scope = $2";
+/// Who has been erased gets no new key either: their person key is destroyed.
+const DESTROYED: &str =
+    "SELECT scope FROM subject_keys WHERE subject = $1 AND scope IN ($2, 'person') AND wrapped IS NULL";
+const EVENT_COLUMNS: &str = "
+    SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, position, event_id,
+           subject, recorded_at
+    FROM events ";
+
+impl Store {
+    /// Where the log ends, read from the database.
+    pub async fn head(&self) -> Result<Head, StoreError> {
+        self.inner.engine.head().await
+    }
+
+    /// An aggregate out of memory. It may be older than the log: what is decided on it must be proved by an append.
+    pub(super) fn cached<A: Stream>(&self, id: &str) -> Option<(A, i64)> {
+        let (state, version) = self.inner.aggregates.get(&(A::TYPE, id.to_owned()))?;
+        Some((A::from_any(&state)?.clone(), version))
+    }
+
+    /// Loads an aggregate as the log has it now: what is in memory, and the events since.
+    pub(super) async fn load<A: Stream>(&self, id: &str) -> Result<(A, i64), StoreError> {
+        let (mut state, known) = self.cached::<A>(id).unwrap_or_default();
+        let events = self
+            .load_envelopes::<A>(id, usize::try_from(known).unwrap_or_default())
+            .await?;
+        let version = known + i64::try_from(events.len()).unwrap_or(i64::MAX);
+        for envelope in events {
+            state.apply(envelope.payload);
+        }
+        if version > known {
+            self.inner
+                .aggregates
+                .insert((A::TYPE, id.to_owned()), (state.clone().into_any(), version));
+        }
+        Ok((state, version))
+    }
+
+    /// The opened events of a stream, through the repositories of postgres-es and sqlite-es.
+    ///
+    /// `after` is the number of events that are known already.
+    pub(super) async fn load_envelopes<A: Stream>(
+        &self,
+        id: &str,
+        after: usize,
+    ) -> Result<Vec<EventEnvelope<A>>, StoreError> {
+        let unavailable = |error: cqrs_es::persist::PersistenceError| StoreError::Unavailable(error.to_string());
+        let events = match &self.inner.engine {
+            Engine::Postgres { repository, .. } => repository.get_last_events::<A>(id, after).await,
+            Engine::Sqlite { repository, .. } => repository.get_last_events::<A>(id, after).await,
+        }
+        .map_err(unavailable)?;
+        let mut envelopes = Vec::with_capacity(events.len());
+        for event in events {
+            envelopes.push(self.open_envelope::<A>(event).await?);
+        }
+        Ok(envelopes)
+    }
+
+    async fn open_envelope<A: Stream>(&self, mut event: SerializedEvent) -> Result<EventEnvelope<A>, StoreError> {
+        let corrupt = |problem: &dyn std::fmt::Display| {
+            StoreError::corrupt("events", format!("{}/{}", event.aggregate_id, event.sequence), problem)
+        };
+        let metadata: HashMap<String, String> =
+            serde_json::from_value(event.metadata.take()).map_err(|error| corrupt(&error))?;
+        let event_id = metadata
+            .get("event_id")
+            .and_then(|id| Uuid::parse_str(id).ok())
+            .ok_or_else(|| corrupt(&"the metadata names no event id"))?;
+        let subject = metadata
+            .get("subject")
+            .ok_or_else(|| corrupt(&"the metadata names no subject"))?
+            .clone();
+        let scopes = super::event::scopes(&event.payload);
+        let mut keys = HashMap::new();
+        for scope in scopes {
+            if let Some(key) = self.data_key(&subject, &scope).await? {
+                keys.insert(scope, key);
+            }
+        }
+        let row = Row {
+            aggregate_type: A::TYPE,
+            aggregate_id: &event.aggregate_id,
+            sequence: i64::try_from(event.sequence).unwrap_or(i64::MAX),
+            event_type: &event.event_type,
+            event_id,
+        };
+        open(&mut event.payload, &row, |scope| Ok(keys.get(scope).cloned()))?;
+        let payload = serde_json::from_value(event.payload.take())
+            .map_err(|error| StoreError::corrupt("events", event_id, super::event::unreadable(&error)))?;
+        Ok(EventEnvelope {
+            aggregate_id: event.aggregate_id,
+            sequence: event.sequence,
+            payload,
+            metadata,
+        })
+    }
+
+    /// The data key of a subject and scope, unless there is none or it was destroyed. Cached for a minute.
+    pub(super) async fn data_key(&self, subject: &str, scope: &str) -> Result<Option<DataKey>, StoreError> {
+        let place = (subject.to_owned(), scope.to_owned());
+        if let Some(key) = self.inner.data_keys.get(&place) {
+            return Ok(Some(key));
+        }
+        let wrapped: Option<Vec<u8>> = on_pool!(&self.inner.engine, pool => {
+            match sqlx::query(DATA_KEY).bind(subject).bind(scope).fetch_optional(pool).await? {
+                Some(row) => row.try_get("wrapped")?,
+                None => None,
+            }
+        });
+        let Some(wrapped) = wrapped else { return Ok(None) };
+        let key = DataKey::unwrap(subject, scope, &wrapped, self.keyring().master())?;
+        self.keep_data_key(place.0, place.1, key.clone());
+        Ok(Some(key))
+    }
+
+    /// Whether the key of a scope that never begins anew was destroyed.
+    pub(super) async fn was_destroyed(&self, subject: &str, scope: &str) -> Result<bool, StoreError> {
+        if scope.starts_with("address-") {
+            return Ok(false);
+        }
+        on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query(DESTROYED).bind(subject).bind(scope).fetch_optional(pool).await?;
+            Ok(row.is_some())
+        })
+    }
+
+    /// Caches a data key, but not that of an address: any process may destroy it while the stream it belongs to goes
+    /// on, and what were sealed with it then would never open again.
+    pub(super) fn keep_data_key(&self, subject: String, scope: String, key: DataKey) {
+        if !scope.starts_with("address-") {
+            self.inner.data_keys.insert((subject, scope), key);
+        }
+    }
+
+    /// Forgets the cached data keys of subjects that were erased.
+    pub(super) fn forget_keys_of(&self, subjects: &[String]) {
+        if !subjects.is_empty() {
+            // A cache that may hold keys of the erased is emptied: erasing is rare, reading keys again is cheap.
+            self.inner.data_keys.invalidate_all();
+        }
+    }
+
+    /// The account that holds a name.
+    pub async fn holder(&self, kind: NameKind, canonical: &str) -> Result<Option<Uuid>, StoreError> {
+        let value = self.keyring().name(kind, canonical);
+        on_pool!(&self.inner.engine, pool => {
+            let row =
+                sqlx::query(HOLDER).bind(kind.as_str()).bind(value.as_slice()).fetch_optional(pool).await?;
+            row.map(|row| parse_id("names", row.try_get("user_id")?)).transpose()
+        })
+    }
+
+    /// The current password hash of an account.
+    pub async fn credential(&self, user: Uuid) -> Result<Option<CredentialRow>, StoreError> {
+        on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query(CREDENTIAL).bind(user.to_string()).fetch_optional(pool).await?;
+            row.map(|row| {
+                Ok(CredentialRow {
+                    version: row.try_get("version")?,
+                    hash: row.try_get("hash")?,
+                    active: row.try_get::<&str, _>("status")? == Status::Active.as_str(),
+                })
+            })
+            .transpose()
+        })
+    }
+
+    /// What a secret opens, by its hash.
+    pub async fn secret(&self, kind: SecretKind, hash: &[u8; 32]) -> Result<Option<SecretRow>, StoreError> {
+        on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query(SECRET).bind(kind.as_str()).bind(hash.as_slice()).fetch_optional(pool).await?;
+            row.map(|row| {
+                Ok(SecretRow {
+                    owner: row.try_get("owner")?,
+                    user_id: row
+                        .try_get::<Option<&str>, _>("user_id")?
+                        .map(|id| parse_id("secrets", id))
+                        .transpose()?,
+                    generation: row.try_get("generation")?,
+                    expires_at: row.try_get::<Option<i64>, _>("expires_at")?.map(Timestamp::from_micros),
+                })
+            })
+            .transpose()
+        })
+    }
+
+    /// The answer an idempotency key remembers, before anything else is done for it.
+    pub async fn remembered(&self, key: &Idempotency) -> Result<Option<Receipt>, StoreError> {
+        let found: Option<(Vec<u8>, String)> = on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query(REMEMBERED)
+                .bind(&key.caller)
+                .bind(key.key_hash.as_slice())
+                .bind(self.now().as_micros())
+                .fetch_optional(pool)
+                .await?;
+            match row {
+                Some(row) => Some((row.try_get("request_hash")?, row.try_get("receipt")?)),
+                None => None,
+            }
+        });
+        let Some((request, receipt)) = found else {
+            return Ok(None);
+        };
+        if request != key.request_hash {
+            return Err(StoreError::IdempotencyMismatch);
+        }
+        serde_json::from_str(&receipt)
+            .map(Some)
+            .map_err(|problem| StoreError::corrupt("idempotency", &key.caller, problem))
+    }
+
+    /// A session and its user.
+    pub async fn authenticated(&self, session: Uuid) -> Result<Option<AuthenticatedRow>, StoreError> {
+        on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query(authenticated_sql()).bind(session.to_string()).fetch_optional(pool).await?;
+            row.map(|row| {
+                let Read(user): Read<UserRow> = sqlx::FromRow::from_row(&row)?;
+                Ok(AuthenticatedRow {
+                    user,
+                    started_position: row.try_get("session_started_position")?,
+                    expires_at: Timestamp::from_micros(row.try_get("session_expires_at")?),
+                })
+            })
+            .transpose()
+        })
+    }
+
+    /// One account.
+    pub async fn user(&self, id: Uuid) -> Result<Option<UserRow>, StoreError> {
+        let sql = format!("SELECT {} FROM users WHERE id = $1", USERS.list(""));
+        on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query_as::<_, Read<UserRow>>(&sql).bind(id.to_string()).fetch_optional(pool).await?;
+            Ok(row.map(|Read(row)| row))
+        })
+    }
+
+    /// The live sign-ins of an account, newest first.
+    pub async fn sessions(&self, user: Uuid) -> Result<Vec<SessionRow>, StoreError> {
+        let sql = format!(
+            "SELECT {} FROM sessions WHERE user_id = $1 ORDER BY started_at DESC, id",
+            SESSIONS.list("")
+        );
+        on_pool!(&self.inner.engine, pool => {
+            let rows = sqlx::query_as::<_, Read<SessionRow>>(&sql).bind(user.to_string()).fetch_all(pool).await?;
+            Ok(rows.into_iter().map(|Read(row)| row).collect())
+        })
+    }
+
+    /// The rows of these domains, as far as there are any.
+    pub async fn domain_rows(&self, names: &[&str]) -> Result<Vec<DomainRow>, StoreError> {
+        let places: Vec<String> = (1..=names.len()).map(|place| format!("${place}")).collect();
+        let sql = format!(
+            "SELECT {} FROM domains WHERE name IN ({})",
+            DOMAINS.list(""),
+            places.join(", ")
+        );
+        on_pool!(&self.inner.engine, pool => {
+            let mut query = sqlx::query_as::<_, Read<DomainRow>>(&sql);
+            for name in names {
+                query = query.bind((*name).to_owned());
+            }
+            Ok(query.fetch_all(pool).await?.into_iter().map(|Read(row)| row).collect())
+        })
+    }
+
+    /// Whether one address is blocked.
+    pub async fn is_blocked_address(&self, address: &str) -> Result<bool, StoreError> {
+        on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query("SELECT position FROM blocked_addresses WHERE address = $1")
+                .bind(address)
+                .fetch_optional(pool)
+                .await?;
+            Ok(row.is_some())
+        })
+    }
+
+    /// How many accounts have an address of each of these domains; a domain without any is left out.
+    pub async fn users_of_domains(&self, names: &[&str]) -> Result<HashMap<String, i64>, StoreError> {
+        if names.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let places: Vec<String> = (1..=names.len()).map(|place| format!("${place}")).collect();
+        let sql = format!(
+            "SELECT email_domain, count(*) AS users FROM users WHERE email_domain IN ({}) GROUP BY email_domain",
+            places.join(", ")
+        );
+        on_pool!(&self.inner.engine, pool => {
+            let mut query = sqlx::query(&sql);
+            for name in names {
+                query = query.bind((*name).to_owned());
+            }
+            let rows = query.fetch_all(pool).await?;
+            rows.into_iter().map(|row| Ok((row.try_get("email_domain")?, row.try_get("users")?))).collect()
+        })
+    }
+
+    /// Domains by name, after `after`.
+    pub async fn domains(
+        &self,
+        filter: &DomainFilter,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<DomainRow>, StoreError> {
+        let mut list = List::new(format!("SELECT {} FROM domains", DOMAINS.list("")));
+        if let Some(q) = &filter.q {
+            list.starts_with(&["name"], q);
+        }
+        if let Some(standing) = filter.standing {
+            list.clause("standing = ?", [standing.as_str().into()]);
+        }
+        if let Some(after) = after {
+            list.clause("name > ?", [after.into()]);
+        }
+        let sql = list.end("name", limit);
+        on_pool!(&self.inner.engine, pool => {
+            let rows = bind_all!(sqlx::query_as::<_, Read<DomainRow>>(&sql), list.values).fetch_all(pool).await?;
+            Ok(rows.into_iter().map(|Read(row)| row).collect())
+        })
+    }
+
+    /// Users in an order, after the last one of the page before.
+    pub async fn users(
+        &self,
+        filter: &UserFilter,
+        sort: UserSort,
+        after: Option<(&str, Uuid)>,
+        limit: i64,
+    ) -> Result<Vec<UserRow>, StoreError> {
+        let mut list = List::new(format!("SELECT {} FROM users", USERS.list("")));
+        if let Some(q) = &filter.q {
+            list.search(q);
+        }
+        if let Some(status) = filter.status {
+            list.clause("status = ?", [status.as_str().into()]);
+        }
+        if let Some(domain) = &filter.domain {
+            list.clause("email_domain = ?", [domain.as_str().into()]);
+        }
+        if let Some(verified) = filter.verified {
+            list.clause(
+                if verified {
+                    "email_verified"
+                } else {
+                    "NOT email_verified"
+                },
+                [],
+            );
+        }
+        if let Some(role) = filter.role.filter(|role| *role != aggregates::values::Role::User) {
+            list.clause("roles LIKE ?", [format!("%\"{}\"%", role.as_str()).into()]);
+        }
+        if let Some(country) = &filter.country {
+            list.clause("country = ?", [country.as_str().into()]);
+        }
+        let (column, descending) = match sort {
+            UserSort::CreatedAt { descending } => ("created_at", descending),
+            UserSort::Username { descending } => ("coalesce(lower(username), '')", descending),
+        };
+        if let Some((key, id)) = after {
+            let key = match sort {
+                UserSort::CreatedAt { .. } => Bound::Number(key.parse().unwrap_or_default()),
+                UserSort::Username { .. } => Bound::Text(key.to_owned()),
+            };
+            let comparison = if descending { "<" } else { ">" };
+            list.clause(
+                &format!("({column}, id) {comparison} (?, ?)"),
+                [key, Bound::Text(id.to_string())],
+            );
+        }
+        let direction = if descending { " DESC" } else { "" };
+        let sql = list.end(&format!("{column}{direction}, id{direction}"), limit);
+        on_pool!(&self.inner.engine, pool => {
+            let rows = bind_all!(sqlx::query_as::<_, Read<UserRow>>(&sql), list.values).fetch_all(pool).await?;
+            Ok(rows.into_iter().map(|Read(row)| row).collect())
+        })
+    }
+
+    /// The event of an id.
+    pub async fn event(&self, event_id: Uuid) -> Result<Option<EventRecord>, StoreError> {
+        let sql = format!("{EVENT_COLUMNS} WHERE event_id = $1");
+        on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query(&sql).bind(event_id.to_string()).fetch_optional(pool).await?;
+            Ok(row.map(|row| record!(row)).transpose()?)
+        })
+    }
+
+    /// The events after a position, in order.
+    pub async fn events_after(&self, position: i64, limit: i64) -> Result<Vec<EventRecord>, StoreError> {
+        let sql = format!("{EVENT_COLUMNS} WHERE position > $1 ORDER BY position LIMIT $2");
+        on_pool!(&self.inner.engine, pool => {
+            let rows = sqlx::query(&sql).bind(position).bind(limit).fetch_all(pool).await?;
+            Ok(rows.into_iter().map(|row| record!(row)).collect::<Result<_, sqlx::Error>>()?)
+        })
+    }
+
+    /// The events of one stream after a log position, in order.
+    pub async fn events_of(
+        &self,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<EventRecord>, StoreError> {
+        let sql = format!(
+            "{EVENT_COLUMNS} WHERE aggregate_type = $1 AND aggregate_id = $2 AND position > $3
+             ORDER BY sequence LIMIT $4"
+        );
+        on_pool!(&self.inner.engine, pool => {
+            let rows = sqlx::query(&sql)
+                .bind(aggregate_type)
+                .bind(aggregate_id)
+                .bind(after)
+                .bind(limit)
+                .fetch_all(pool)
+                .await?;
+            Ok(rows.into_iter().map(|row| record!(row)).collect::<Result<_, sqlx::Error>>()?)
+        })
+    }
+
+    /// Opens events with the keys as they are now: nothing cached, so that what was erased stays closed.
+    pub async fn open_events(&self, records: Vec<EventRecord>) -> Result<Vec<OpenedEvent>, StoreError> {
+        let mut payloads = Vec::with_capacity(records.len());
+        let mut wanted: HashSet<(String, String)> = HashSet::new();
+        for record in &records {
+            let corrupt = |problem: serde_json::Error| StoreError::corrupt("events", record.position, problem);
+            let payload: Value = serde_json::from_str(&record.payload).map_err(corrupt)?;
+            let metadata: HashMap<String, String> = serde_json::from_str(&record.metadata).map_err(corrupt)?;
+            wanted.extend(
+                super::event::scopes(&payload)
+                    .into_iter()
+                    .map(|scope| (record.subject.clone(), scope)),
+            );
+            if let (Some(owner), Some(scope)) = (metadata.get("origin_owner"), metadata.get("origin_scope")) {
+                wanted.insert((owner.clone(), scope.clone()));
+            }
+            payloads.push((payload, metadata));
+        }
+        let keys = self.data_keys_of(&wanted).await?;
+        records
+            .into_iter()
+            .zip(payloads)
+            .map(|(record, (payload, metadata))| open_one(record, payload, metadata, &keys))
+            .collect()
+    }
+
+    async fn data_keys_of(
+        &self,
+        wanted: &HashSet<(String, String)>,
+    ) -> Result<HashMap<(String, String), DataKey>, StoreError> {
+        let subjects: HashSet<&str> = wanted.iter().map(|(subject, _)| subject.as_str()).collect();
+        let subjects: Vec<&str> = subjects.into_iter().collect();
+        let mut keys = HashMap::new();
+        for chunk in subjects.chunks(500) {
+            for (subject, scope, wrapped) in self.wrapped_data_keys(chunk).await? {
+                if wanted.contains(&(subject.clone(), scope.clone())) {
+                    let key = DataKey::unwrap(&subject, &scope, &wrapped, self.keyring().master())?;
+                    keys.insert((subject, scope), key);
+                }
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn wrapped_data_keys(&self, subjects: &[&str]) -> Result<Vec<(String, String, Vec<u8>)>, StoreError> {
+        let places: Vec<String> = (1..=subjects.len()).map(|place| format!("${place}")).collect();
+        let sql = format!(
+            "SELECT subject, scope, wrapped FROM subject_keys WHERE wrapped IS NOT NULL AND subject IN ({})",
+            places.join(", ")
+        );
+        on_pool!(&self.inner.engine, pool => {
+            let mut query = sqlx::query(&sql);
+            for subject in subjects {
+                query = query.bind((*subject).to_owned());
+            }
+            let rows = query.fetch_all(pool).await?;
+            rows.into_iter()
+                .map(|row| Ok((row.try_get("subject")?, row.try_get("scope")?, row.try_get("wrapped")?)))
+                .collect()
+        })
+    }
+
+    /// Whether the database answers.
+    ///
+    /// A process whose appender is gone cannot write, however well the database does.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        if self.inner.jobs.is_closed() {
+            return Err(StoreError::Unavailable("the appender has stopped".into()));
+        }
+        self.head().await.map(|_| ())
+    }
+
+    /// Closes the connections, once nothing uses them any more.
+    pub async fn close(&self) {
+        self.inner.ear.end().await;
+        self.inner.engine.close().await;
+    }
+}
+
+/// Opens one event with the keys that are there.
+pub(super) fn open_one(
+    record: EventRecord,
+    mut payload: Value,
+    metadata: HashMap<String, String>,
+    keys: &HashMap<(String, String), DataKey>,
+) -> Result<OpenedEvent, StoreError> {
+    let row = Row {
+        aggregate_type: &record.aggregate_type,
+        aggregate_id: &record.aggregate_id,
+        sequence: record.sequence,
+        event_type: &record.event_type,
+        event_id: record.event_id,
+    };
+    let personal = sealed_fields(&payload);
+    let erased = open(&mut payload, &row, |scope| {
+        Ok(keys.get(&(record.subject.clone(), scope.to_owned())).cloned())
+    })?;
+    let (ip, user_agent) = origin(&row, &metadata, keys)?;
+    let event = AnyEvent::parse(&record.aggregate_type, payload.clone())
+        .map_err(|problem| StoreError::corrupt("events", record.position, problem))?;
+    let mut data = match payload {
+        Value::Object(data) => data,
+        _ => Map::new(),
+    };
+    data.remove("type");
+    Ok(OpenedEvent {
+        record,
+        event,
+        data,
+        personal,
+        erased,
+        metadata,
+        ip,
+        user_agent,
+    })
+}
+
+/// Where the caller was, while that is kept.
+fn origin(
+    row: &Row<'_>,
+    metadata: &HashMap<String, String>,
+    keys: &HashMap<(String, String), DataKey>,
+) -> Result<(Option<String>, Option<String>), StoreError> {
+    let (Some(sealed), Some(owner), Some(scope)) = (
+        metadata.get("origin"),
+        metadata.get("origin_owner"),
+        metadata.get("origin_scope"),
+    ) else {
+        return Ok((None, None));
+    };
+    let Some(key) = keys.get(&(owner.clone(), scope.clone())) else {
+        return Ok((None, None));
+    };
+    let plain = match Seal::new(key, row.event_id, scope)?.open(&row.scope(scope), sealed) {
+        Ok(plain) => plain,
+        // The scope began anew: the key it was sealed with was destroyed.
+        Err(SealError::Key) => return Ok((None, None)),
+        Err(problem) => return Err(problem.into()),
+    };
+    let origin: HashMap<String, Option<String>> =
+        serde_json::from_slice(&plain).map_err(|problem| StoreError::corrupt("events", row.event_id, problem))?;
+    let part = |name: &str| origin.get(name).cloned().flatten();
+    Ok((part("ip"), part("user_agent")))
+}
+
+fn parse_id(table: &'static str, text: &str) -> Result<Uuid, StoreError> {
+    Uuid::parse_str(text).map_err(|problem| StoreError::corrupt(table, "?", problem))
+}
+
+fn authenticated_sql() -> &'static str {
+    static SQL: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    SQL.get_or_init(|| {
+        format!(
+            "SELECT {}, s.started_position AS session_started_position, s.expires_at AS session_expires_at
+             FROM sessions AS s JOIN users AS u ON u.id = s.user_id WHERE s.id = $1",
+            USERS.list("u.")
+        )
+    })
+}
+
+/// A value of a list's condition.
+enum Bound {
+    Text(String),
+    Number(i64),
+}
+
+impl From<&str> for Bound {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Bound {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+/// A list's statement as it grows: conditions with `?` become numbered places.
+struct List {
+    sql: String,
+    conditions: Vec<String>,
+    values: Vec<Bound>,
+}
+
+impl List {
+    fn new(select: String) -> Self {
+        Self {
+            sql: select,
+            conditions: Vec::new(),
+            values: Vec::new(),
+        }
+    }
+
+    fn clause<const N: usize>(&mut self, condition: &str, values: [Bound; N]) {
+        let mut text = String::with_capacity(condition.len() + 8);
+        let mut place = self.values.len();
+        for c in condition.chars() {
+            if c == '?' {
+                place += 1;
+                text.push('$');
+                text.push_str(&place.to_string());
+            } else {
+                text.push(c);
+            }
+        }
+        self.conditions.push(text);
+        self.values.extend(values);
+    }
+
+    /// `column` begins with `start`: as a range, which an index answers whatever the pattern.
+    fn starts_with(&mut self, columns: &[&str], start: &str) {
+        let end = format!("{start}\u{10ffff}");
+        let place = self.values.len() + 1;
+        let ranges: Vec<String> = columns
+            .iter()
+            .map(|column| format!("({column} >= ${place} AND {column} < ${})", place + 1))
+            .collect();
+        self.conditions.push(format!("({})", ranges.join(" OR ")));
+        self.values.extend([Bound::Text(start.to_owned()), Bound::Text(end)]);
+    }
+
+    /// Start of a username, address or number, or of a word of the name.
+    fn search(&mut self, q: &str) {
+        let folded = q.to_ascii_lowercase();
+        let escaped = folded.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        let place = self.values.len() + 1;
+        let range = |column: &str| format!("({column} >= ${place} AND {column} < ${})", place + 1);
+        self.conditions.push(format!(
+            "({} OR {} OR {} OR lower(full_name) LIKE ${} ESCAPE '\\' OR lower(full_name) LIKE ${} ESCAPE '\\')",
+            range("coalesce(lower(username), '')"),
+            range("email_canonical"),
+            range("phone"),
+            place + 2,
+            place + 3
+        ));
+        self.values.extend([
+            Bound::Text(folded.clone()),
+            Bound::Text(format!("{folded}\u{10ffff}")),
+            Bound::Text(format!("{escaped}%")),
+            Bound::Text(format!("% {escaped}%")),
+        ]);
+    }
+
+    fn end(&mut self, order: &str, limit: i64) -> String {
+        let conditions = if self.conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", self.conditions.join(" AND "))
+        };
+        self.values.push(Bound::Number(limit));
+        format!("{}{conditions} ORDER BY {order} LIMIT ${}", self.sql, self.values.len())
+    }
+}

@@ -1,0 +1,103 @@
+//! The conformance suite of the store: each behaviour is written once and runs against SQLite and PostgreSQL.
+//!
+//! A behaviour is an `async fn(Arc<Database>)` in one of the modules below; the list at the end makes two tests of
+//! it, `conformance::sqlite::…` and `conformance::postgres::…`. Each gets a database of its own. PostgreSQL is the
+//! server of `TEST_DATABASE_URL`.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::too_many_lines, reason = "a behaviour is told in one piece")]
+
+mod batches;
+mod erasure;
+mod followers;
+mod foreign;
+mod guards;
+mod harness;
+mod idempotency;
+mod log;
+mod migrations;
+mod names;
+mod outages;
+mod people;
+mod proxy;
+mod rebuild;
+mod restart;
+mod secrets;
+mod sessions;
+
+/// Makes the tests of both engines out of one list, and those that only one engine can have.
+macro_rules! conformance {
+    (
+        both { $($module:ident::$name:ident,)* }
+        postgres { $($pg_module:ident::$pg_name:ident,)* }
+    ) => {
+        mod conformance {
+            mod sqlite {
+                use crate::harness::{Kind, run};
+                $(#[test] fn $name() { run(Kind::Sqlite, crate::$module::$name); })*
+            }
+            mod postgres {
+                use crate::harness::{Kind, run};
+                $(#[test] fn $name() { run(Kind::Postgres, crate::$module::$name); })*
+                $(#[test] fn $pg_name() { run(Kind::Postgres, crate::$pg_module::$pg_name); })*
+            }
+        }
+    };
+}
+
+conformance! {
+    both {
+        log::positions_are_dense_for_a_tailing_reader_whatever_is_refused,
+        log::an_event_cannot_be_changed_deleted_or_replaced,
+        log::recorded_at_never_goes_back_even_when_the_clock_does,
+        log::the_stored_leaf_is_the_hash_of_the_stored_row,
+        names::one_address_in_many_spellings_is_registered_once,
+        names::a_name_is_free_again_after_a_change_and_after_erasure,
+        names::a_name_may_pass_from_one_account_to_another_in_one_batch,
+        guards::a_block_answered_before_a_registration_commits_refuses_it,
+        guards::blocks_and_registrations_at_once_never_let_one_slip_through,
+        idempotency::a_repeat_gets_the_first_receipt_and_appends_nothing,
+        idempotency::many_repeats_at_once_on_two_instances_append_once,
+        idempotency::a_key_is_forgotten_after_a_day_by_the_clock_that_gave_it,
+        idempotency::the_same_key_with_another_request_is_refused,
+        foreign::a_foreign_program_reads_our_streams_through_the_libraries_own_store,
+        batches::a_losing_unit_leaves_its_neighbours_untouched,
+        batches::a_unit_the_database_refuses_fails_alone,
+        batches::thirty_two_callers_share_batches_of_at_least_four,
+        batches::another_instance_decides_on_what_is_in_the_log_not_on_what_it_remembers,
+        batches::a_caller_that_goes_away_leaves_the_log_whole,
+        outages::a_held_lock_delays_or_refuses_but_neither_loses_nor_doubles,
+        restart::a_restart_loses_nothing,
+        restart::a_store_opens_with_its_own_master_key_only,
+        restart::two_instances_may_open_a_new_database_at_once,
+        restart::what_was_handed_in_before_the_end_is_written,
+        erasure::another_instance_reads_a_row_as_soon_as_it_is_answered,
+        erasure::erasing_leaves_the_sealed_history_and_nothing_else,
+        erasure::what_an_erased_person_was_doing_does_not_bring_a_key_back,
+        erasure::a_session_cannot_begin_for_an_erased_person,
+        erasure::an_address_may_be_blocked_unblocked_and_blocked_again,
+        sessions::a_password_change_ends_every_other_session,
+        sessions::the_end_of_all_sessions_ends_every_one,
+        sessions::a_lock_ends_sessions_and_what_was_erased_opens_nothing,
+        secrets::a_hundred_attempts_at_once_are_counted_one_by_one,
+        secrets::a_live_code_cannot_be_drawn_again_and_a_newer_one_replaces_the_older,
+        secrets::an_older_credential_never_replaces_a_newer_one,
+        followers::a_checkpoint_moves_in_the_transaction_of_its_rows,
+        followers::a_lease_excludes_others_until_it_lapses,
+        followers::two_instances_handle_each_event_once_and_after_an_abort_at_least_once,
+        followers::a_follower_stops_at_an_event_it_cannot_handle,
+        followers::a_follower_on_another_instance_is_woken,
+        rebuild::a_rebuild_of_any_history_finds_no_differences,
+        rebuild::a_row_edited_by_hand_is_named_and_mended_while_writers_append,
+        rebuild::two_rebuilds_at_once_do_not_disturb_each_other,
+        rebuild::what_ends_during_a_swap_does_not_come_back,
+        rebuild::an_event_taken_out_of_the_log_is_missed,
+        rebuild::large_boundaries_are_rebuilt_in_parts,
+        migrations::every_column_has_a_comment,
+    }
+    postgres {
+        log::both_engines_store_and_hash_the_same_history_alike,
+        outages::a_lost_answer_to_commit_neither_loses_nor_doubles,
+        outages::connections_that_died_cost_no_command_and_no_read,
+    }
+}

@@ -1,0 +1,102 @@
+//! The migrations: the same tables on both engines, every column explained.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::harness::{Database, Kind};
+
+fn folder(engine: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(engine)
+}
+
+fn files(engine: &str) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder(engine)).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+/// Columns as `table.column`, each with whether a comment stands right above it.
+fn columns(engine: &str) -> BTreeMap<String, bool> {
+    let mut columns = BTreeMap::new();
+    for file in files(engine) {
+        let text = std::fs::read_to_string(folder(engine).join(file)).unwrap();
+        let (mut table, mut explained) = (None, false);
+        for line in text.lines() {
+            let line = line.trim();
+            if let Some(rest) = line.strip_prefix("CREATE TABLE ") {
+                table = rest.split_whitespace().next();
+            } else if line.starts_with(')') {
+                table = None;
+            } else if let (Some(table), Some(word)) = (table, line.split_whitespace().next())
+                && word.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+            {
+                columns.insert(format!("{table}.{word}"), explained);
+            }
+            explained = line.starts_with("--");
+        }
+    }
+    columns
+}
+
+pub async fn every_column_has_a_comment(database: Arc<Database>) {
+    database.open().await.close().await;
+    assert_eq!(files("postgres"), files("sqlite"));
+    let (postgres, sqlite) = (columns("postgres"), columns("sqlite"));
+    assert_eq!(postgres.keys().collect::<Vec<_>>(), sqlite.keys().collect::<Vec<_>>());
+
+    let mut raw = database.raw().await;
+    let (all, silent) = match database.kind {
+        Kind::Postgres => {
+            let columns = |condition: &str| {
+                format!(
+                    "SELECT c.relname || '.' || a.attname FROM pg_class AS c
+                     JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = 'public'
+                     JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                     WHERE c.relkind = 'r' AND c.relname <> '_sqlx_migrations' AND {condition}"
+                )
+            };
+            let all = raw.texts(&columns("true")).await;
+            let silent = raw
+                .texts(&columns("coalesce(col_description(c.oid, a.attnum), '') = ''"))
+                .await;
+            let tables = raw
+                .texts(
+                    "SELECT c.relname::text FROM pg_class AS c
+                     JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = 'public'
+                     WHERE c.relkind = 'r' AND c.relname <> '_sqlx_migrations'
+                       AND coalesce(obj_description(c.oid, 'pg_class'), '') = ''",
+                )
+                .await;
+            assert_eq!(tables, [""; 0], "tables without a comment");
+            (all, silent)
+        }
+        Kind::Sqlite => {
+            let all = raw
+                .texts(
+                    "SELECT t.name || '.' || c.name FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c
+                     WHERE t.type = 'table' AND t.name <> '_sqlx_migrations'",
+                )
+                .await;
+            (
+                all,
+                sqlite
+                    .iter()
+                    .filter(|(_, explained)| !**explained)
+                    .map(|(name, _)| name.clone())
+                    .collect(),
+            )
+        }
+    };
+    assert_eq!(silent, [""; 0], "columns without a comment");
+    let written: BTreeSet<String> = postgres.into_keys().collect();
+    let tables: BTreeSet<&str> = written.iter().filter_map(|name| name.split('.').next()).collect();
+    println!(
+        "{:?}: {} columns of {} tables, each with its comment",
+        database.kind,
+        all.len(),
+        tables.len()
+    );
+    assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), written);
+}
