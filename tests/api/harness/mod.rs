@@ -1,0 +1,122 @@
+//! The program as its operators and clients meet it: a process, a database, an outbox, HTTP.
+//!
+//! Nothing here reaches into the service. The only other ways in are reading the database and, where a test must
+//! forge what a client cannot get, the keys of the store.
+
+mod client;
+mod forge;
+mod inside;
+mod log;
+mod mailbox;
+mod people;
+mod place;
+mod server;
+
+use std::time::Duration;
+
+pub use client::{Client, Reply};
+pub use forge::{Forge, encoded, unsigned};
+pub use log::Log;
+pub use mailbox::Mailbox;
+pub use people::{PASSWORD, Tokens};
+pub use place::Place;
+pub use server::Server;
+
+/// Longer than anything here takes: what is waited for this long does not come.
+pub const LONG: Duration = Duration::from_mins(1);
+
+/// Which database is underneath.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Makes the tests of both engines out of one list of behaviours.
+macro_rules! on_both_engines {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            use crate::harness::{Engine, run};
+            $(#[test] fn $name() { run(super::$name(Engine::Sqlite)); })*
+        }
+        mod postgres {
+            use crate::harness::{Engine, run};
+            $(#[test] fn $name() { run(super::$name(Engine::Postgres)); })*
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
+/// Runs one behaviour.
+pub fn run(behaviour: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(behaviour);
+}
+
+/// A running service of one process over a database of its own, both gone with the test.
+pub struct App {
+    pub server: Server,
+    pub client: Client,
+    pub place: Place,
+}
+
+impl App {
+    /// A service as it is without any setting, but for the limits on how often somebody may call.
+    pub async fn start(engine: Engine) -> Self {
+        Self::start_with(engine, &[]).await
+    }
+
+    /// The same with settings, each under its name in the environment.
+    pub async fn start_with(engine: Engine, settings: &[(&str, &str)]) -> Self {
+        let place = Place::new(engine).await;
+        let server = Server::start(&place, settings).await;
+        Self {
+            client: server.client(),
+            server,
+            place,
+        }
+    }
+
+    /// The mails this service has sent.
+    pub fn mailbox(&self) -> Mailbox {
+        Mailbox::of(self.place.folder())
+    }
+
+    /// What is in the database, read past the service.
+    pub async fn log(&self) -> Log {
+        self.place.log().await
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// Waits for something that must come, however slow the machine is.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, future)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// Looks again and again until there is something to see.
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    soon(what, async {
+        let mut again = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            again.tick().await;
+            if let Some(seen) = look().await {
+                return seen;
+            }
+        }
+    })
+    .await
+}

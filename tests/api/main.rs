@@ -1,0 +1,15 @@
+//! Black-box tests of the service: the real program, real HTTP, a real database of its own for each test.
+//!
+//! Each behaviour is written once and runs on both engines: `commands::sqlite::…` and `commands::postgres::…`.
+//! `PostgreSQL` is the server of `TEST_DATABASE_URL`.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod commands;
+mod crash;
+mod harness;
+mod mail;
+mod permissions;
+mod scenario;
+mod stop;
