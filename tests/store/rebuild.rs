@@ -472,12 +472,12 @@ pub async fn two_rebuilds_at_once_do_not_disturb_each_other(database: Arc<Databa
 /// What ends between the comparison and the replacement stays ended; and a rebuild that looks on sees nobody's end
 /// half.
 pub async fn what_ends_during_a_swap_does_not_come_back(database: Arc<Database>) {
-    const PEOPLE: usize = 24;
-    const SESSIONS: usize = 6;
+    const PEOPLE: usize = 20;
+    const SESSIONS: usize = 3;
     let (one, other) = (database.open().await, database.open().await);
     let mut raw = database.raw().await;
     let mut ended = 0;
-    for round in 0..4_usize {
+    for round in 0..3_usize {
         let (mut people, mut joining) = (Vec::new(), tokio::task::JoinSet::new());
         for number in 0..PEOPLE {
             let store = if number.is_multiple_of(2) { &one } else { &other }.store.clone();
