@@ -75,5 +75,14 @@ pub fn cases(_: &Scene) -> Vec<Case> {
             .with("idempotency-key", "b")
             .is(400, "invalid", &["/Idempotency-Key"]),
     );
+    for accept in [
+        "text/html",
+        "application/xml, text/*",
+        "application/json;q=0",
+        "application/json;q=0, */*;q=0",
+    ] {
+        let case = update(format!("Accept {accept}")).with("accept", accept);
+        cases.push(case.is(406, "not-acceptable", &[]));
+    }
     cases
 }

@@ -10,6 +10,7 @@ on_both_engines![
     the_longest_rule_decides_and_subdomains_follow_when_asked,
     unknown_domains_follow_the_default,
     registrations_and_blocks_at_once_never_let_one_slip_through,
+    an_address_can_be_checked_before_it_registers,
 ];
 
 async fn an_order_to_a_domain_answers_with_a_receipt(engine: Engine) {
@@ -185,4 +186,41 @@ async fn registrations_and_blocks_at_once_never_let_one_slip_through(engine: Eng
         }
         assert_eq!(registers(&app, &format!("late@{domain}")).await, 403);
     }
+}
+
+async fn an_address_can_be_checked_before_it_registers(engine: Engine) {
+    let app = App::start_with(engine, &[("REGISTRY__REGISTRATION__PUBLIC_CHECK", "true")]).await;
+    let admin = app.admin().await;
+    let block = json!({ "domain": "spam.example" });
+    let position = app
+        .command("block-domain", &block)
+        .bearer(&admin.access)
+        .expect(201)
+        .await["position"]
+        .clone();
+    let mut log = app.log().await;
+    let written = log.written().await;
+    let check = async |address: &str| {
+        app.get(&format!("/v1/domains/check?address={address}"))
+            .expect(200)
+            .await
+    };
+    let rule = json!({ "domain": "spam.example", "kind": "blocked", "position": position });
+    assert_eq!(
+        check("ann@spam.example").await,
+        json!({ "allowed": false, "rule": rule })
+    );
+    assert_eq!(
+        check("ann@mail.SPAM.example").await,
+        json!({ "allowed": false, "rule": rule })
+    );
+    let unknown = json!({ "domain": "farm.example", "kind": "default", "position": 0 });
+    assert_eq!(
+        check("ann@farm.example").await,
+        json!({ "allowed": true, "rule": unknown })
+    );
+    // Whether somebody has the address is not told, and asking makes no domain known.
+    assert_eq!(check("boss@registry.example").await["allowed"], json!(true));
+    assert_eq!(log.written().await, written);
+    assert_eq!(log.count("domains", "name = 'farm.example'").await, 0);
 }
