@@ -133,8 +133,6 @@ async fn two_processes_send_each_mail_once(engine: Engine) {
 
 async fn after_a_kill_the_other_process_sends_what_is_left(engine: Engine) {
     let mut replicas = Replicas::start(engine, "1").await;
-    let mut kills = 0;
-    // Twice would leave nobody: the second kill is of a process that took over.
     let owner = replicas.follower().await;
     let survivor = replicas.servers[1 - owner].client();
     let load = async {
@@ -147,11 +145,10 @@ async fn after_a_kill_the_other_process_sends_what_is_left(engine: Engine) {
         let enough = || async { (replicas.mails().len() >= 4).then_some(()) };
         until("some mails", enough).await;
         killed.kill();
-        kills += 1;
     };
     futures::join!(load, kill);
     let mails = replicas.all_are_sent().await;
-    assert_eq!((kills, mails.len()), (1, 16));
+    assert_eq!(mails.len(), 16);
     // What the dead one had sent but not noted down is sent again; at most that one.
     assert!(mails.values().filter(|copies| **copies > 1).count() <= 1, "{mails:?}");
     assert_eq!(replicas.follower().await, 0);
