@@ -6,12 +6,14 @@
 mod claims;
 mod keys;
 pub mod opaque;
+mod provider;
 mod signer;
 mod verifier;
 
 pub use self::claims::{AUDIENCE, CLIENT_ID, Claims};
 pub use self::keys::{Jwk, Jwks, KeyError, PublicKey};
 pub use self::opaque::{OpaqueKind, OpaqueToken};
+pub use self::provider::use_ring;
 pub use self::signer::{SignError, Signer};
 pub use self::verifier::{TokenError, Verifier};
 

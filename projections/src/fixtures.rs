@@ -135,6 +135,7 @@ pub fn order(kind: u8, pick: u8) -> UserCommand {
         0 => verify(),
         1 => change_email(request, &format!("ada{}@new.example", pick % 2)),
         2 => C::ConfirmEmailChange {
+            standing: aggregates::values::Standing::Allowed,
             original: id(request),
             at: at(2),
         },

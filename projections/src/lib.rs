@@ -15,7 +15,7 @@ mod users;
 
 pub use api_keys::ApiKeyRow;
 pub use domains::{BlockedAddressRow, DomainRow};
-pub use names::{Name, NameKind, names_of};
+pub use names::{Name, NameKind, names_at, names_of};
 pub use recorded::Recorded;
 pub use sessions::SessionRow;
 pub use users::{Status, UserRow};

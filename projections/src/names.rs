@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aggregates::values::Email;
+use aggregates::values::{Email, Timestamp};
 
 use crate::UserRow;
 
@@ -56,6 +56,19 @@ pub struct Name {
 /// catches somebody else's sign-in, nor an address that another account signs in with as its name.
 #[must_use]
 pub fn names_of(row: &UserRow) -> BTreeSet<Name> {
+    names(row, row.pending_email_canonical.as_ref())
+}
+
+/// The names an account holds at a moment: an address it has asked for is its own only until the request lapses.
+///
+/// The row says the same until the account's next event, so [`names_of`] may still list it.
+#[must_use]
+pub fn names_at(row: &UserRow, now: Timestamp) -> BTreeSet<Name> {
+    let lapsed = row.pending_email_expires.is_some_and(|expires| expires <= now);
+    names(row, row.pending_email_canonical.as_ref().filter(|_| !lapsed))
+}
+
+fn names(row: &UserRow, pending: Option<&String>) -> BTreeSet<Name> {
     let name = |kind| {
         move |canonical: &String| Name {
             kind,
@@ -72,11 +85,7 @@ pub fn names_of(row: &UserRow) -> BTreeSet<Name> {
             canonical: email.canonical().to_owned(),
         });
 
-    let emails = row
-        .email_canonical
-        .iter()
-        .chain(&row.pending_email_canonical)
-        .map(name(NameKind::Email));
+    let emails = row.email_canonical.iter().chain(pending).map(name(NameKind::Email));
     let usernames = row.username_canonical.iter().map(name(NameKind::Username));
     let phones = row.phone.iter().map(name(NameKind::Phone));
     let devices = row.devices.iter().map(name(NameKind::Device));
@@ -121,6 +130,16 @@ mod tests {
         let names = names_of(&fold(&story([verify(), change_email(5, "ada@new.example")]).1).unwrap());
         assert!(names.contains(&name(NameKind::Email, "ada@farm.example")));
         assert!(names.contains(&name(NameKind::Email, "ada@new.example")));
+    }
+
+    #[test]
+    fn an_address_that_was_asked_for_is_free_again_when_the_request_lapses() {
+        let row = fold(&story([verify(), change_email(5, "ada@new.example")]).1).unwrap();
+        let expires = row.pending_email_expires.unwrap();
+        assert_eq!(names_at(&row, expires.plus(-1)), names_of(&row));
+        let held = names_at(&row, expires);
+        assert!(!held.contains(&name(NameKind::Email, "ada@new.example")));
+        assert!(held.contains(&name(NameKind::Email, "ada@farm.example")));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `admin create`: the first administrator, for whom nobody could yet ask over HTTP.
+//! Administrators at the command line: the first one, for whom nobody could yet ask over HTTP, and one who has lost
+//! their password, for whom perhaps nobody else can.
 
 use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
@@ -9,13 +10,13 @@ use projections::NameKind;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
-use super::flags::CreateFlags;
+use super::flags::{CreateFlags, ResetFlags};
 use super::open::Opened;
 use super::say;
 use crate::config::Config;
-use crate::passwords::rules::OwnData;
+use crate::passwords::rules::{OwnData, Weakness};
 use crate::passwords::{MOST_BYTES, Password};
-use crate::registry::{Asked, Caller, Refusal, Registration, Registry};
+use crate::registry::{Asked, Caller, RecoveryError, Refusal, Registration, Registry};
 use crate::store::Store;
 
 /// More than any password, and less than a file piped in by mistake.
@@ -24,13 +25,24 @@ const MOST_READ: u64 = 8 * MOST_BYTES as u64;
 impl CreateFlags {
     /// The password, from where it was said to come from.
     pub fn password(&self) -> Result<Password> {
-        let text = if self.password_stdin {
-            piped(std::io::stdin().lock())?
-        } else {
-            asked()?
-        };
-        Ok(Password::parse(&text)?)
+        password(self.password_stdin)
     }
+}
+
+impl ResetFlags {
+    /// The password, from where it was said to come from.
+    pub fn password(&self) -> Result<Password> {
+        password(self.password_stdin)
+    }
+}
+
+fn password(from_stdin: bool) -> Result<Password> {
+    let text = if from_stdin {
+        piped(std::io::stdin().lock())?
+    } else {
+        asked()?
+    };
+    Ok(Password::parse(&text)?)
 }
 
 /// One line, without its end.
@@ -90,13 +102,9 @@ async fn register(store: &Store, config: &Config, who: &CreateFlags, password: P
         email: Some(who.email.as_str()),
         phone: None,
     };
-    let weak: Vec<String> = registry
-        .weaknesses_for(&password, &own)
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let weak = registry.weaknesses_for(&password, &own);
     if !weak.is_empty() {
-        bail!("the password {}", weak.join(", and it "));
+        return Err(too_weak(&weak));
     }
     let registration = Registration {
         username: Some(who.username.clone()),
@@ -111,6 +119,44 @@ async fn register(store: &Store, config: &Config, who: &CreateFlags, password: P
     after.close();
     after.wait().await;
     Ok(receipt.map_err(|refusal| refused(&refusal, who))?.id)
+}
+
+fn too_weak(weak: &[Weakness]) -> anyhow::Error {
+    let weak: Vec<String> = weak.iter().map(ToString::to_string).collect();
+    anyhow!("the password {}", weak.join(", and it "))
+}
+
+/// Sets the password of an administrator and prints their id.
+pub(super) async fn reset_password(config: Config, reset: &ResetFlags, password: Password) -> Result<ExitCode> {
+    let opened = Opened::new(&config).await?;
+    opened
+        .during(async |store| {
+            say(&recover(store, &config, reset, password).await?);
+            Ok(ExitCode::SUCCESS)
+        })
+        .await
+}
+
+async fn recover(store: &Store, config: &Config, reset: &ResetFlags, password: Password) -> Result<String> {
+    let (kind, name) = match (&reset.who.email, &reset.who.username) {
+        (Some(email), _) => (NameKind::Email, email.canonical()),
+        (None, Some(username)) => (NameKind::Username, username.canonical()),
+        (None, None) => bail!("an address or a name is needed"),
+    };
+    let after = TaskTracker::new();
+    let registry = Registry::new(store.clone(), config, after.clone())?;
+    let asked = Asked::plainly(Caller::system(store));
+    let done = registry.recover_administrator(&asked, kind, name, password).await;
+    after.close();
+    after.wait().await;
+    match done {
+        Ok(receipt) => Ok(receipt.id),
+        Err(RecoveryError::Weak(weak)) => Err(too_weak(&weak)),
+        Err(RecoveryError::Refused(Refusal::Unavailable { .. })) => {
+            bail!("the store is away or too busy; nothing was done, try again")
+        }
+        Err(other) => bail!("the password was not set: {other}"),
+    }
 }
 
 /// The refusal as a sentence about this account.

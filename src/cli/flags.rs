@@ -74,6 +74,8 @@ enum Typed {
 pub(super) enum AdminVerb {
     /// Make an administrator's account, also while the service runs
     Create(CreateFlags),
+    /// Set the password of an administrator who has lost it; ends every session and lifts a lock
+    ResetPassword(ResetFlags),
 }
 
 /// Whom to make an administrator.
@@ -88,6 +90,28 @@ pub(super) struct CreateFlags {
     /// Read the password from standard input instead of asking for it
     #[arg(long)]
     pub password_stdin: bool,
+}
+
+/// Whose password to set.
+#[derive(Debug, Args)]
+pub(super) struct ResetFlags {
+    #[command(flatten)]
+    pub who: WhoFlags,
+    /// Read the password from standard input instead of asking for it
+    #[arg(long)]
+    pub password_stdin: bool,
+}
+
+/// One of the ways to name an account.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct WhoFlags {
+    /// The address of the account
+    #[arg(long, value_parser = Email::parse)]
+    pub email: Option<Email>,
+    /// The name of the account
+    #[arg(long, value_parser = Username::parse)]
+    pub username: Option<Username>,
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -264,6 +288,24 @@ mod tests {
         );
         let wrong = parse("admin create --email nobody --username ada");
         assert_eq!(wrong.unwrap_err(), ErrorKind::ValueValidation);
+    }
+
+    #[test]
+    fn a_reset_needs_one_way_to_name_the_account() {
+        for line in [
+            "admin reset-password --email ada@mill.example",
+            "admin reset-password --username ada --password-stdin",
+        ] {
+            let command = parse(line).unwrap();
+            assert!(
+                matches!(command.verb, Verb::Admin(AdminVerb::ResetPassword(_))),
+                "{line}"
+            );
+        }
+        let none = parse("admin reset-password --password-stdin");
+        assert_eq!(none.unwrap_err(), ErrorKind::MissingRequiredArgument);
+        let both = parse("admin reset-password --email a@b.example --username ada");
+        assert_eq!(both.unwrap_err(), ErrorKind::ArgumentConflict);
     }
 
     #[test]

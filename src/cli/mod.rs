@@ -59,6 +59,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Verb::Admin(AdminVerb::Create(create)) => one_off(loaded?, |config| {
             finish(admin::create(config, &create, create.password()?))
         }),
+        Verb::Admin(AdminVerb::ResetPassword(reset)) => one_off(loaded?, |config| {
+            finish(admin::reset_password(config, &reset, reset.password()?))
+        }),
         Verb::Rebuild(rebuild) => one_off(loaded?, |config| finish(rebuild::run(config, rebuild))),
     }
 }

@@ -72,6 +72,11 @@ pub(super) fn mail_outbox(config: &Config) -> PathBuf {
     config.data_dir.join("outbox/mail")
 }
 
+/// The folder of short messages.
+pub(super) fn sms_outbox(config: &Config) -> PathBuf {
+    config.data_dir.join("outbox/sms")
+}
+
 fn master(config: &Config) -> MasterSource {
     let keys = &config.keys;
     match (&keys.master, &keys.master_file, &keys.master_command) {
@@ -104,7 +109,7 @@ fn exposed(secret: &Secret) -> Zeroizing<String> {
 
 /// Makes every folder of a service, for its owner only.
 pub(super) fn folders(config: &Config) -> Result<()> {
-    make(config, &["keys", "outbox", "outbox/mail"])
+    make(config, &["keys", "outbox", "outbox/mail", "outbox/sms"])
 }
 
 fn make(config: &Config, inside: &[&str]) -> Result<()> {
@@ -166,7 +171,7 @@ mod tests {
         open(&config.data_dir.join("keys"));
         folders(&config).unwrap();
         assert_eq!(mode(&config.data_dir), 0o755);
-        for name in ["keys", "outbox", "outbox/mail"] {
+        for name in ["keys", "outbox", "outbox/mail", "outbox/sms"] {
             assert_eq!(mode(&config.data_dir.join(name)), 0o700, "{name}");
         }
     }

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use super::open::{self, Opened};
 use super::say;
 use crate::config::{Config, LogFormat};
-use crate::follow::{self, FollowOptions, Health, Links, MailFollower, Outbox};
+use crate::follow::{self, FollowOptions, Health, Links, MailFollower, Outbox, SmsFollower, SmsTransport};
 use crate::http::{self, App};
 use crate::registry::Registry;
 use crate::store::Store;
@@ -33,6 +33,8 @@ const ENDING: Duration = Duration::from_secs(1);
 const SAME: Duration = Duration::from_millis(50);
 /// How often measurements are folded.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// How often registrations that were never verified are ended.
+const EXPIRE: Duration = Duration::from_mins(1);
 /// How often lapsed rows are thrown away.
 const SWEEP: Duration = Duration::from_mins(10);
 /// How often to try for a lease another process holds, and to look whether the outside is back.
@@ -64,15 +66,26 @@ async fn serve(store: &Store, config: Arc<Config>, sender: Mailbox, stop: Cancel
     let health = Health::default();
     let tasks = TaskTracker::new();
     tasks.spawn(upkeep(metrics.clone(), stop.clone()));
-    tasks.spawn(sweep(store.clone(), stop.clone()));
+    tasks.spawn(expire(registry.clone(), stop.clone()));
+    tasks.spawn(tidy(registry.clone(), stop.clone()));
     if config.followers.enabled {
-        let follower = mail_follower(store, &config, sender, address)?;
+        let mail = mail_follower(store, &config, sender, address)?;
+        let sms = sms_follower(store, &config)?;
         let lease = Duration::from_secs(config.followers.lease_seconds.into());
         let options = FollowOptions { lease, retry: RETRY };
+        let owner = owner(store);
         tasks.spawn(follow::run(
-            follower,
+            mail,
             store.clone(),
-            owner(store),
+            owner.clone(),
+            options,
+            health.clone(),
+            stop.clone(),
+        ));
+        tasks.spawn(follow::run(
+            sms,
+            store.clone(),
+            owner,
             options,
             health.clone(),
             stop.clone(),
@@ -153,13 +166,27 @@ async fn upkeep(metrics: Metrics, stop: CancellationToken) {
     }
 }
 
-async fn sweep(store: Store, stop: CancellationToken) {
+async fn expire(registry: Registry, stop: CancellationToken) {
+    let mut every = tokio::time::interval(EXPIRE);
+    loop {
+        tokio::select! {
+            _ = every.tick() => {
+                if let Err(problem) = registry.expire_registrations().await {
+                    warn!(%problem, "registrations that are due could not be ended");
+                }
+            }
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn tidy(registry: Registry, stop: CancellationToken) {
     let mut every = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
             _ = every.tick() => {
-                if let Err(problem) = store.sweep().await {
-                    warn!(%problem, "lapsed rows could not be swept");
+                if let Err(problem) = registry.tidy().await {
+                    warn!(%problem, "what has lapsed could not be thrown away");
                 }
             }
             () = stop.cancelled() => return,
@@ -181,7 +208,16 @@ fn mail_follower(store: &Store, config: &Config, sender: Mailbox, address: Socke
         store.keyring().clone(),
         config.public_url.as_deref().unwrap_or(&listening),
     );
-    Ok(MailFollower::new(links, outbox, sender))
+    Ok(MailFollower::new(store.clone(), links, outbox, sender))
+}
+
+fn sms_follower(store: &Store, config: &Config) -> Result<SmsFollower> {
+    if config.sms.gateway_url.is_some() {
+        warn!("`sms.gateway_url` is set, but this version puts short messages into its outbox folder only");
+    }
+    let folder = open::sms_outbox(config);
+    let outbox = Outbox::open(&folder).with_context(|| format!("the folder {} cannot be used", folder.display()))?;
+    Ok(SmsFollower::new(store.clone(), SmsTransport::Outbox(outbox)))
 }
 
 /// Names this process among its replicas, also after its number was given to another process.

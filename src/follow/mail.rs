@@ -1,24 +1,25 @@
-//! The mail follower: links that were asked for, sent as mails.
+//! The mail follower: links that were asked for, and what the owner of an account should hear of, sent as mails.
 //!
-//! A mail is computed from its event and nothing else, so a crash loses none. The outbox folder takes one file per
-//! mail, named by log position and renamed into place whole: sending again after a crash writes the same file.
+//! A mail is computed from the log and nothing else, so a crash loses none; only where to write to somebody who was
+//! erased is kept beside it. The outbox folder takes one file per mail, named by log position and renamed into place
+//! whole: sending again after a crash writes the same file.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use aggregates::user::UserEvent;
-use aggregates::values::{Email, Timestamp};
-use lettre::message::header::{ContentTransferEncoding, ContentType};
+use aggregates::event::Personal;
+use aggregates::session::SessionEvent;
+use aggregates::user::{User, UserEvent};
+use aggregates::values::Email;
+use lettre::message::header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Body, Mailbox, Message};
 use metrics::counter;
 use uuid::Uuid;
 
-use super::{FollowError, Follower, Start, Writes};
-use crate::keys::Keyring;
+use super::letters::{Letter, Notice};
+use super::{FollowError, Follower, Outbox, Start, Writes, devices, trouble};
+use crate::keys::{Enclosed, Keyring};
 use crate::registry::{LinkToken, Purpose};
-use crate::store::{AnyEvent, OpenedEvent};
+use crate::store::{AnyEvent, EventRecord, OpenedEvent, RowWrite, Store};
 
 /// Makes the links of mails. The base comes from the configuration only, never from a request.
 #[derive(Clone)]
@@ -43,38 +44,9 @@ impl Links {
     }
 }
 
-/// A folder that mails are put into, for those who start without a mail server.
-#[derive(Debug, Clone)]
-pub struct Outbox {
-    folder: PathBuf,
-}
-
-impl Outbox {
-    /// Makes the folder, open to its owner only.
-    pub fn open(folder: &Path) -> std::io::Result<Self> {
-        crate::store::private_folder(folder)?;
-        Ok(Self {
-            folder: folder.to_owned(),
-        })
-    }
-
-    /// Puts a whole file in place. Doing it again with the same name changes nothing a reader could notice.
-    fn put(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
-        let part = self.folder.join(format!(".{name}.{}.part", std::process::id()));
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&part, self.folder.join(name))
-    }
-}
-
-/// Sends what the log asks to be sent by mail.
+/// Sends what the log asks to be sent by mail, and what the owner of an account should hear of.
 pub struct MailFollower {
+    store: Store,
     links: Links,
     outbox: Outbox,
     from: Mailbox,
@@ -83,96 +55,196 @@ pub struct MailFollower {
 /// A mail before it is written down.
 struct Draft {
     to: Email,
-    subject: &'static str,
-    text: String,
+    letter: Letter,
 }
 
 impl MailFollower {
-    /// A follower that mails from `from` into `outbox`.
+    /// A follower of a store that mails from `from` into `outbox`.
     #[must_use]
-    pub fn new(links: Links, outbox: Outbox, from: Mailbox) -> Self {
-        Self { links, outbox, from }
+    pub const fn new(store: Store, links: Links, outbox: Outbox, from: Mailbox) -> Self {
+        Self {
+            store,
+            links,
+            outbox,
+            from,
+        }
     }
 
     /// The mails of an event. An erased address leaves nothing to send.
-    fn drafts(&self, event: &UserEvent, user: Uuid) -> Vec<Draft> {
-        match event {
-            UserEvent::EmailVerificationRequested {
-                original,
-                email,
-                expires_at,
-                ..
-            } => {
-                let Some(email) = email.known() else { return Vec::new() };
-                let link = self
-                    .links
-                    .link(Purpose::VerifyEmail, "verify-email", user, email, *original);
-                vec![Draft {
-                    to: email.clone(),
-                    subject: "Please confirm your e-mail address",
-                    text: format!(
-                        "Hello,\n\nsomebody, probably you, registered this address. Open this link to confirm it:\n\n\
-                         {link}\n\nIt works once, until {}. If it was not you, ignore this mail: the account expires by \
-                         itself.\n",
-                        minute(*expires_at)
-                    ),
-                }]
+    async fn drafts(&self, event: &OpenedEvent) -> Result<Vec<Draft>, FollowError> {
+        match &event.event {
+            AnyEvent::User(user_event) => {
+                let user = Uuid::parse_str(&event.record.aggregate_id)
+                    .map_err(|_| FollowError::Never("the stream of a user has no user id".into()))?;
+                let mut drafts: Vec<Draft> = self.link(user_event, user).into_iter().collect();
+                drafts.extend(self.notice(user_event, user, &event.record).await?);
+                Ok(drafts)
             }
-            UserEvent::EmailChangeRequested {
-                original,
-                email,
-                previous,
-                expires_at,
-                ..
-            } => {
-                let mut drafts = Vec::new();
-                if let Some(email) = email.known() {
-                    let link = self
-                        .links
-                        .link(Purpose::ChangeEmail, "confirm-email-change", user, email, *original);
-                    drafts.push(Draft {
-                        to: email.clone(),
-                        subject: "Please confirm your new e-mail address",
-                        text: format!(
-                            "Hello,\n\nopen this link to use this address for your account from now on:\n\n{link}\n\n\
-                             It works once, until {}.\n",
-                            minute(*expires_at)
-                        ),
-                    });
-                }
-                if let Some(previous) = previous.known() {
-                    drafts.push(Draft {
-                        to: previous.clone(),
-                        subject: "A new e-mail address was asked for",
-                        text: "Hello,\n\nsomebody asked to use another address for your account. This one stays in \
-                               use until the new one is confirmed. If it was not you, change your password.\n"
-                            .to_owned(),
-                    });
-                }
-                drafts
+            AnyEvent::Session(SessionEvent::Started { user, .. }) => {
+                let notices = self.sign_in(event, *user).await?;
+                self.to_owner(&notices, *user, &event.record).await
             }
-            UserEvent::PasswordResetRequested {
-                original,
-                email,
-                expires_at,
-                ..
-            } => {
-                let Some(email) = email.known() else { return Vec::new() };
-                let link = self
-                    .links
-                    .link(Purpose::ResetPassword, "reset-password", user, email, *original);
-                vec![Draft {
-                    to: email.clone(),
-                    subject: "Reset your password",
-                    text: format!(
-                        "Hello,\n\nopen this link to set a new password:\n\n{link}\n\nIt works once, until {}. If you \
-                         did not ask for it, ignore this mail: nothing has changed.\n",
-                        minute(*expires_at)
-                    ),
-                }]
+            AnyEvent::Session(SessionEvent::ReuseDetected { .. }) => {
+                let user = Uuid::parse_str(&event.record.subject)
+                    .map_err(|_| FollowError::Never("a session is nobody's".into()))?;
+                self.to_owner(&[Notice::TokenReused], user, &event.record).await
             }
-            _ => Vec::new(),
+            AnyEvent::Session(_) | AnyEvent::Domain(_) | AnyEvent::Audit(_) => Ok(Vec::new()),
         }
+    }
+
+    /// The mail with the link that an event asks for, while that link works.
+    fn link(&self, event: &UserEvent, user: Uuid) -> Option<Draft> {
+        let (purpose, path, email, original, until) = match event {
+            UserEvent::EmailVerificationRequested {
+                email,
+                original,
+                expires_at,
+                ..
+            } => (Purpose::VerifyEmail, "verify-email", email, *original, *expires_at),
+            UserEvent::EmailChangeRequested {
+                email,
+                original,
+                expires_at,
+                ..
+            } => (
+                Purpose::ChangeEmail,
+                "confirm-email-change",
+                email,
+                *original,
+                *expires_at,
+            ),
+            UserEvent::PasswordResetRequested {
+                email,
+                original,
+                expires_at,
+                ..
+            } => (Purpose::ResetPassword, "reset-password", email, *original, *expires_at),
+            _ => return None,
+        };
+        let to = email.known()?.clone();
+        // Nobody is helped by a link that works no more, however long the outage was.
+        if until <= self.store.now() {
+            counter!("registry_mails_lapsed_total").increment(1);
+            return None;
+        }
+        let link = self.links.link(purpose, path, user, &to, original);
+        let letter = match purpose {
+            Purpose::VerifyEmail => Letter::VerifyEmail { link, until },
+            Purpose::ChangeEmail => Letter::ChangeEmail { link, until },
+            Purpose::ResetPassword => Letter::ResetPassword { link, until },
+        };
+        Some(Draft { to, letter })
+    }
+
+    /// What the owner should hear of an event of their account.
+    async fn notice(&self, event: &UserEvent, user: Uuid, record: &EventRecord) -> Result<Vec<Draft>, FollowError> {
+        let at = record.recorded_at;
+        let told = |email: &Personal<Email>, what| {
+            let to = email.known().cloned();
+            let letter = Letter::Notice { what, at };
+            Ok(to
+                .into_iter()
+                .map(|to| Draft {
+                    to,
+                    letter: letter.clone(),
+                })
+                .collect())
+        };
+        let what = match event {
+            UserEvent::EmailChangeRequested { previous, .. } => return told(previous, Notice::EmailChangeAsked),
+            UserEvent::EmailChanged { previous, .. } => return told(previous, Notice::EmailChanged),
+            UserEvent::Erased {} => {
+                let to = self.farewell(user).await?;
+                let letter = Letter::Notice {
+                    what: Notice::Erased,
+                    at,
+                };
+                return Ok(to
+                    .into_iter()
+                    .map(|to| Draft {
+                        to,
+                        letter: letter.clone(),
+                    })
+                    .collect());
+            }
+            UserEvent::PhoneChanged { .. } => Notice::PhoneChanged,
+            UserEvent::PasswordChanged { .. } => Notice::PasswordChanged,
+            UserEvent::PasswordReset { .. } => Notice::PasswordReset,
+            UserEvent::Locked { reason, .. } => Notice::Locked(*reason),
+            _ => return Ok(Vec::new()),
+        };
+        self.to_owner(&[what], user, record).await
+    }
+
+    async fn to_owner(&self, notices: &[Notice], user: Uuid, record: &EventRecord) -> Result<Vec<Draft>, FollowError> {
+        if notices.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(to) = self.address_at(user, record.position).await? else {
+            return Ok(Vec::new());
+        };
+        let draft = |what: &Notice| Draft {
+            to: to.clone(),
+            letter: Letter::Notice {
+                what: *what,
+                at: record.recorded_at,
+            },
+        };
+        Ok(notices.iter().map(draft).collect())
+    }
+
+    /// The address an account had when something was recorded: whoever took the account over since must not get the
+    /// mail that tells of it.
+    async fn address_at(&self, user: Uuid, position: i64) -> Result<Option<Email>, FollowError> {
+        const PAGE: i64 = 200;
+        let (stream, mut after, mut state) = (user.to_string(), 0, User::default());
+        loop {
+            let records = self
+                .store
+                .events_of("user", &stream, after, PAGE)
+                .await
+                .map_err(trouble)?;
+            let last = records.last().map(|record| record.position);
+            let records: Vec<EventRecord> = records.into_iter().filter(|one| one.position <= position).collect();
+            for event in self.store.open_events(records).await.map_err(trouble)? {
+                if let AnyEvent::User(event) = &event.event {
+                    state.evolve(event);
+                }
+            }
+            match last {
+                Some(last) if last < position => after = last,
+                _ => return Ok(state.email().cloned()),
+            }
+        }
+    }
+
+    /// Where to write that somebody was erased. None: it was sent, or there was no address.
+    async fn farewell(&self, user: Uuid) -> Result<Option<Email>, FollowError> {
+        let Some(sealed) = self.store.sealed_farewell(user).await.map_err(trouble)? else {
+            return Ok(None);
+        };
+        let never = |problem: &dyn std::fmt::Display| FollowError::Never(format!("an address is lost: {problem}"));
+        let text = self
+            .store
+            .keyring()
+            .disclose(Enclosed::Farewell, user, &sealed)
+            .map_err(|problem| never(&problem))?;
+        Email::parse(&text).map(Some).map_err(|problem| never(&problem))
+    }
+
+    /// What is to be told of a sign-in.
+    async fn sign_in(&self, event: &OpenedEvent, user: Uuid) -> Result<Vec<Notice>, FollowError> {
+        let before = self
+            .store
+            .sign_ins_before(user, event.record.position, devices::LOOKED_AT)
+            .await
+            .map_err(trouble)?;
+        if before.is_empty() {
+            return Ok(Vec::new());
+        }
+        let before = self.store.open_events(before).await.map_err(trouble)?;
+        Ok(devices::notices(event, &before))
     }
 
     fn write(&self, draft: &Draft, event: &OpenedEvent, number: usize) -> Result<(), FollowError> {
@@ -183,15 +255,17 @@ impl MailFollower {
             .as_str()
             .parse()
             .map_err(|_| never(&"the address does not fit a mail header"))?;
+        let words = draft.letter.words();
         let micros = u64::try_from(event.record.recorded_at.as_micros()).unwrap_or_default();
         let message = Message::builder()
             .from(self.from.clone())
             .to(to)
-            .subject(draft.subject)
+            .subject(words.subject)
             .date(UNIX_EPOCH + Duration::from_micros(micros))
             .message_id(Some(format!("<{}.{number}@user-registry>", event.record.event_id)))
             .header(ContentType::TEXT_PLAIN)
-            .body(body(&draft.text))
+            .header(PurposeHeader(draft.letter.purpose().to_owned()))
+            .body(body(&words.text))
             .map_err(|problem| never(&problem))?;
         let suffix = if number == 0 {
             String::new()
@@ -217,26 +291,63 @@ impl Follower for MailFollower {
     }
 
     fn concerns(&self, event: &OpenedEvent) -> bool {
-        matches!(
-            &event.event,
-            AnyEvent::User(
-                UserEvent::EmailVerificationRequested { .. }
-                    | UserEvent::EmailChangeRequested { .. }
-                    | UserEvent::PasswordResetRequested { .. }
-            )
-        )
+        use UserEvent as U;
+        match &event.event {
+            AnyEvent::User(event) => matches!(
+                event,
+                U::EmailVerificationRequested { .. }
+                    | U::EmailChangeRequested { .. }
+                    | U::PasswordResetRequested { .. }
+                    | U::EmailChanged { .. }
+                    | U::PhoneChanged { .. }
+                    | U::PasswordChanged { .. }
+                    | U::PasswordReset { .. }
+                    | U::Locked { .. }
+                    | U::Erased {}
+            ),
+            AnyEvent::Session(event) => {
+                matches!(event, SessionEvent::Started { .. } | SessionEvent::ReuseDetected { .. })
+            }
+            AnyEvent::Domain(_) | AnyEvent::Audit(_) => false,
+        }
+    }
+
+    /// Most sign-ins are nothing to write about: they must not cost a checkpoint each.
+    async fn attend(&self, event: &OpenedEvent) -> Result<Option<Writes>, FollowError> {
+        let drafts = self.drafts(event).await?;
+        if drafts.is_empty() {
+            return Ok(None);
+        }
+        for (number, draft) in drafts.iter().enumerate() {
+            self.write(draft, event, number)?;
+        }
+        let erased = match &event.event {
+            AnyEvent::User(UserEvent::Erased {}) => Uuid::parse_str(&event.record.aggregate_id).ok(),
+            _ => None,
+        };
+        Ok(Some(erased.map(RowWrite::forget_farewell).into_iter().collect()))
     }
 
     async fn handle(&self, event: &OpenedEvent) -> Result<Writes, FollowError> {
-        let AnyEvent::User(user_event) = &event.event else {
-            return Ok(Writes::new());
-        };
-        let user = Uuid::parse_str(&event.record.aggregate_id)
-            .map_err(|_| FollowError::Never("the stream of a user has no user id".into()))?;
-        for (number, draft) in self.drafts(user_event, user).iter().enumerate() {
-            self.write(draft, event, number)?;
-        }
-        Ok(Writes::new())
+        Ok(self.attend(event).await?.unwrap_or_default())
+    }
+}
+
+/// What a mail is for, for those who sort them by program.
+#[derive(Clone)]
+struct PurposeHeader(String);
+
+impl Header for PurposeHeader {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("X-Purpose")
+    }
+
+    fn parse(text: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self(text.to_owned()))
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), self.0.clone())
     }
 }
 
@@ -250,11 +361,4 @@ fn body(text: &str) -> Body {
     } else {
         Body::new(text)
     }
-}
-
-/// A time to the minute, as a person reads it.
-fn minute(at: Timestamp) -> String {
-    let text = at.to_string();
-    text.get(..16)
-        .map_or(text.clone(), |minute| format!("{} UTC", minute.replace('T', " ")))
 }

@@ -4,7 +4,11 @@
 //! rows. One process runs it at a time, under a lease. What it cannot handle stops it: it keeps the position and the
 //! reason, shows both, and never skips. What leaves the process may happen again after a crash, never be lost.
 
+mod devices;
+pub mod letters;
 mod mail;
+mod outbox;
+mod sms;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +18,9 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-pub use mail::{Links, MailFollower, Outbox};
+pub use mail::{Links, MailFollower};
+pub use outbox::Outbox;
+pub use sms::{SmsFollower, SmsTransport};
 
 use crate::store::{EventRecord, Lease, OpenedEvent, Store, StoreError};
 
@@ -60,6 +66,20 @@ pub trait Follower: Send + Sync + 'static {
 
     /// Handles one event. A repeat of an event must change nothing more.
     fn handle(&self, event: &OpenedEvent) -> impl Future<Output = Result<Writes, FollowError>> + Send;
+
+    /// Handles one event, or finds on a closer look that there is nothing to do. None: nothing was done, so the event
+    /// is passed over like one that is no business of this follower.
+    fn attend(&self, event: &OpenedEvent) -> impl Future<Output = Result<Option<Writes>, FollowError>> + Send {
+        async { self.handle(event).await.map(Some) }
+    }
+}
+
+/// What a follower makes of a store that does not give it what it needs.
+fn trouble(problem: StoreError) -> FollowError {
+    match problem {
+        StoreError::Unavailable(_) => FollowError::Later(problem.to_string()),
+        other => FollowError::Never(other.to_string()),
+    }
 }
 
 /// How followers are run.
@@ -200,8 +220,9 @@ async fn turn<F: Follower>(
                 passed = position;
                 continue;
             }
-            match follower.handle(&event).await {
-                Ok(writes) => {
+            match follower.attend(&event).await {
+                Ok(None) => passed = position,
+                Ok(Some(writes)) => {
                     if !store.advance(lease, position, lease_micros, &writes).await? {
                         info!(follower = name, position, "another process follows now");
                         return Ok(false);

@@ -17,7 +17,7 @@ use super::edge::RequestId;
 use super::problem::{Problem, Slug};
 use super::routes::{Permission, allowed, permission};
 use crate::registry::{Caller, Refusal, Who};
-use crate::tokens::TokenError;
+use crate::tokens::{OpaqueKind, TokenError};
 
 /// The peer of the connection.
 #[derive(Debug, Clone, Copy)]
@@ -34,9 +34,17 @@ pub(super) struct Known {
     pub account: Option<UserRow>,
 }
 
-/// A caller who is signed in.
+/// A caller with an account: signed in, or a program with an API key.
 #[derive(Clone)]
 pub(super) struct SignedInUser {
+    pub caller: Caller,
+    pub id: Uuid,
+    pub account: UserRow,
+}
+
+/// A caller who is signed in. An API key is none: it has no session.
+#[derive(Clone)]
+pub(super) struct Person {
     pub caller: Caller,
     pub id: Uuid,
     pub session: Uuid,
@@ -103,6 +111,7 @@ fn may(app: &App, needed: Permission, known: &Known) -> Result<(), Problem> {
     let allowed = match needed {
         Permission::Public => return Ok(()),
         Permission::SignedIn => caller.has(Role::User),
+        Permission::Person => matches!(caller.who, Who::User { .. }),
         Permission::Reader => caller.has(Role::Admin) || caller.has(Role::Auditor),
         Permission::Checker if app.config().registration.public_check => return Ok(()),
         Permission::Admin | Permission::Checker => caller.has(Role::Admin),
@@ -143,12 +152,8 @@ async fn identify(
         Err(_) => Err(Problem::unknown_token()),
     };
     match known {
-        Ok((session, account)) => {
-            caller.who = Who::User {
-                id: account.id,
-                session,
-                roles: account.roles.clone(),
-            };
+        Ok((who, account)) => {
+            caller.who = who;
             Ok(Known {
                 caller,
                 account: Some(account),
@@ -166,7 +171,7 @@ async fn identify(
     }
 }
 
-async fn bearer(app: &App, text: &str) -> Result<(Uuid, UserRow), Problem> {
+async fn bearer(app: &App, text: &str) -> Result<(Who, UserRow), Problem> {
     let Some((scheme, token)) = text.split_once(' ') else {
         return Err(Problem::unknown_token());
     };
@@ -176,19 +181,31 @@ async fn bearer(app: &App, text: &str) -> Result<(Uuid, UserRow), Problem> {
     if token.contains(',') {
         return Err(Problem::new(Slug::Malformed).detail("two credentials in one request"));
     }
-    let registry = app.registry();
+    let (registry, token) = (app.registry(), token.trim());
+    let ended = |refusal| match refusal {
+        Refusal::Revoked => Problem::new(Slug::TokenRevoked),
+        other => super::canonical::problem(other),
+    };
+    if token.starts_with(OpaqueKind::ApiKey.prefix()) {
+        return match registry.authenticate_key(token).await.map_err(ended)? {
+            Some(holder) => Ok((holder.who, holder.account)),
+            None => Err(Problem::unknown_token()),
+        };
+    }
     let claims = registry
         .verifier()
-        .verify(token.trim(), registry.store().now())
+        .verify(token, registry.store().now())
         .map_err(|error| match error {
             TokenError::Expired => Problem::new(Slug::TokenExpired),
             _ => Problem::unknown_token(),
         })?;
-    match registry.authenticate(claims.sub, claims.sid).await {
-        Ok(row) => Ok((claims.sid, row.user)),
-        Err(Refusal::Revoked) => Err(Problem::new(Slug::TokenRevoked)),
-        Err(other) => Err(super::canonical::problem(other)),
-    }
+    let account = registry.authenticate(claims.sub, claims.sid).await.map_err(ended)?.user;
+    let who = Who::User {
+        id: account.id,
+        session: claims.sid,
+        roles: account.roles.clone(),
+    };
+    Ok((who, account))
 }
 
 /// Where the client is: the peer, or what a configured proxy says of it.
@@ -240,14 +257,30 @@ impl<S: Sync> FromRequestParts<S> for SignedInUser {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let known = Known::from_request_parts(parts, state).await?;
-        match (&known.caller.who, known.account) {
-            (Who::User { id, session, .. }, Some(account)) => Ok(Self {
-                id: *id,
-                session: *session,
+        match (known.caller.user(), known.account) {
+            (Some(id), Some(account)) => Ok(Self {
+                id,
                 caller: known.caller,
                 account,
             }),
             _ => Err(Problem::new(Slug::Unauthenticated)),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Person {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let SignedInUser { caller, id, account } = SignedInUser::from_request_parts(parts, state).await?;
+        match caller.who {
+            Who::User { session, .. } => Ok(Self {
+                caller,
+                id,
+                session,
+                account,
+            }),
+            _ => Err(Problem::new(Slug::Forbidden)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The page behind the link of a verification mail. Opening it changes nothing: the button does.
+//! The pages behind the links of mails. Opening one changes nothing: its button does.
 
 use axum::Router;
 use axum::body::Body;
@@ -9,22 +9,77 @@ use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::App;
 use super::body::{self, BodyError, Limits};
 use super::caller::Known;
-use crate::registry::{Asked, LinkToken};
+use crate::passwords::Password;
+use crate::passwords::rules::{OwnData, Weakness};
+use crate::registry::{Asked, LinkToken, Refusal, ResetProof};
 
 const POLICY: &str = "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 pub(super) fn router() -> Router<App> {
-    Router::new().route("/verify-email", get(ask).post(verify))
+    Router::new()
+        .route(VERIFY.path, get(ask_to_verify).post(verify))
+        .route(CONFIRM.path, get(ask_to_confirm).post(confirm))
+        .route(RESET.path, get(ask_to_reset).post(reset))
 }
 
+/// What one of the pages says.
+struct Landing {
+    path: &'static str,
+    asks: &'static str,
+    button: &'static str,
+    /// A field for a new password, where one is asked for.
+    field: &'static str,
+    done: &'static str,
+    then: &'static str,
+}
+
+const VERIFY: Landing = Landing {
+    path: "/verify-email",
+    asks: "Confirm your e-mail address",
+    button: "Confirm my e-mail address",
+    field: "",
+    done: "Your e-mail address is confirmed",
+    then: "You can sign in now.",
+};
+
+const CONFIRM: Landing = Landing {
+    path: "/confirm-email-change",
+    asks: "Confirm your new e-mail address",
+    button: "Use this e-mail address from now on",
+    field: "",
+    done: "Your e-mail address is changed",
+    then: "Sign in with it from now on.",
+};
+
+const RESET: Landing = Landing {
+    path: "/reset-password",
+    asks: "Set a new password",
+    button: "Set this password",
+    field: "<p><label>New password <input type=\"password\" name=\"new_password\" autocomplete=\"new-password\" \
+            required minlength=\"8\"></label></p>",
+    done: "Your new password is set",
+    then: "All sessions have ended. Sign in with it now.",
+};
+
+/// What a link brings.
 #[derive(Deserialize)]
 struct TokenField {
     #[serde(default)]
     token: String,
+}
+
+/// What a form sends.
+#[derive(Deserialize)]
+struct FormFields {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    new_password: String,
 }
 
 fn page(status: StatusCode, heading: &str, body: &str) -> Response {
@@ -50,20 +105,46 @@ fn invalid() -> Response {
     )
 }
 
-async fn ask(query: Result<Query<TokenField>, QueryRejection>) -> Response {
-    // Only a text of the right form is written into the page: its alphabet needs no escaping.
-    let Some(Query(TokenField { token })) = query.ok().filter(|query| LinkToken::parse(&query.token).is_some()) else {
-        return invalid();
-    };
-    let form = format!(
-        "<form method=\"post\" action=\"/verify-email\"><input type=\"hidden\" name=\"token\" value=\"{token}\">\
-         <button>Confirm my e-mail address</button></form>"
-    );
-    page(StatusCode::OK, "Confirm your e-mail address", &form)
+impl Landing {
+    fn ask(&self, query: Result<Query<TokenField>, QueryRejection>) -> Response {
+        match query {
+            Ok(Query(TokenField { token })) if LinkToken::parse(&token).is_some() => {
+                self.form(StatusCode::OK, &token, "")
+            }
+            _ => invalid(),
+        }
+    }
+
+    /// The form. Only a token of the right form is written into it: its alphabet needs no escaping.
+    fn form(&self, status: StatusCode, token: &str, before: &str) -> Response {
+        let (path, field, button) = (self.path, self.field, self.button);
+        let form = format!(
+            "{before}<form method=\"post\" action=\"{path}\"><input type=\"hidden\" name=\"token\" \
+             value=\"{token}\">{field}<button>{button}</button></form>"
+        );
+        page(status, self.asks, &form)
+    }
+
+    fn answer(&self, refused: Option<&Refusal>) -> Response {
+        match refused {
+            None => page(StatusCode::OK, self.done, &format!("<p>{}</p>", self.then)),
+            Some(Refusal::Unavailable { .. }) => page(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Please try again",
+                "<p>Something is busy. Try again in a moment.</p>",
+            ),
+            Some(Refusal::DomainBlocked(_) | Refusal::AddressBlocked(_)) => page(
+                StatusCode::FORBIDDEN,
+                "This address cannot be used",
+                "<p>An administrator does not admit it. Nothing has changed.</p>",
+            ),
+            Some(_) => invalid(),
+        }
+    }
 }
 
-/// Reads the form of the page, within the bounds of every body.
-async fn token_of(app: &App, request: Request) -> Result<String, Response> {
+/// Reads the form of a page, within the bounds of every body.
+async fn form_of(app: &App, request: Request) -> Result<FormFields, Response> {
     let unreadable = |status| page(status, "This cannot be read", "<p>Open the link of the mail again.</p>");
     let (parts, body) = request.into_parts();
     let limits = Limits::configured(&app.config().http, false);
@@ -73,8 +154,8 @@ async fn token_of(app: &App, request: Request) -> Result<String, Response> {
             _ => StatusCode::BAD_REQUEST,
         })
     })?;
-    match Form::<TokenField>::from_request(Request::from_parts(parts, Body::from(bytes)), &()).await {
-        Ok(Form(TokenField { token })) => Ok(token),
+    match Form::<FormFields>::from_request(Request::from_parts(parts, Body::from(bytes)), &()).await {
+        Ok(Form(fields)) => Ok(fields),
         Err(rejection) if rejection.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE => {
             Err(unreadable(StatusCode::UNSUPPORTED_MEDIA_TYPE))
         }
@@ -82,22 +163,68 @@ async fn token_of(app: &App, request: Request) -> Result<String, Response> {
     }
 }
 
+type Link = Result<Query<TokenField>, QueryRejection>;
+
+async fn ask_to_verify(link: Link) -> Response {
+    VERIFY.ask(link)
+}
+
 async fn verify(State(app): State<App>, Known { caller, .. }: Known, request: Request) -> Response {
-    let token = match token_of(&app, request).await {
-        Ok(token) => token,
+    match form_of(&app, request).await {
+        Ok(form) => {
+            let done = app.registry().verify_email(&Asked::plainly(caller), &form.token).await;
+            VERIFY.answer(done.err().as_ref())
+        }
+        Err(page) => page,
+    }
+}
+
+async fn ask_to_confirm(link: Link) -> Response {
+    CONFIRM.ask(link)
+}
+
+async fn confirm(State(app): State<App>, Known { caller, .. }: Known, request: Request) -> Response {
+    match form_of(&app, request).await {
+        Ok(form) => {
+            let asked = Asked::plainly(caller);
+            let done = app.registry().confirm_email_change(&asked, &form.token).await;
+            CONFIRM.answer(done.err().as_ref())
+        }
+        Err(page) => page,
+    }
+}
+
+async fn ask_to_reset(link: Link) -> Response {
+    RESET.ask(link)
+}
+
+async fn reset(State(app): State<App>, Known { caller, .. }: Known, request: Request) -> Response {
+    let (token, new_password) = match form_of(&app, request).await {
+        Ok(FormFields { token, new_password }) => (token, Zeroizing::new(new_password)),
         Err(page) => return page,
     };
-    match app.registry().verify_email(&Asked::plainly(caller), &token).await {
-        Ok(_) => page(
-            StatusCode::OK,
-            "Your e-mail address is confirmed",
-            "<p>You can sign in now.</p>",
-        ),
-        Err(crate::registry::Refusal::Unavailable { .. }) => page(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Please try again",
-            "<p>Something is busy. Try again in a moment.</p>",
-        ),
-        Err(_) => invalid(),
+    if LinkToken::parse(&token).is_none() {
+        return invalid();
+    }
+    let again = |reasons: &[String]| {
+        let reasons = reasons.join("</li><li>");
+        let before = format!("<p>This password may not be chosen:</p><ul><li>{reasons}</li></ul>");
+        RESET.form(StatusCode::BAD_REQUEST, &token, &before)
+    };
+    let new = match Password::parse(&new_password) {
+        Ok(new) => new,
+        Err(problem) => return again(&[problem.to_string()]),
+    };
+    // Words of ours, not the password: they need no escaping either.
+    let words = |weak: &[Weakness]| weak.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let weak = app.registry().weaknesses_for(&new, &OwnData::default());
+    if !weak.is_empty() {
+        return again(&words(&weak));
+    }
+    let asked = Asked::plainly(caller);
+    let proof = ResetProof::Link(token.clone());
+    match app.registry().reset_password(&asked, &proof, new).await {
+        Err(Refusal::Weak(weak)) => again(&words(&weak)),
+        done => RESET.answer(done.err().as_ref()),
     }
 }

@@ -9,8 +9,11 @@ use axum::http::Method;
 pub enum Permission {
     /// Anybody. A caller with a good token is known all the same.
     Public,
-    /// Anybody signed in; what they may see of others the use case decides.
+    /// Anybody signed in, or a program with an API key; what they may see of others the use case decides.
     SignedIn,
+    /// Anybody signed in. An API key may not: it has no session, and what its owner proves themselves with is not for
+    /// programs.
+    Person,
     /// Administrators and auditors.
     Reader,
     /// Administrators.
@@ -59,17 +62,43 @@ pub const ROUTES: &[Route] = &[
     post("/v1/commands/register-user", Permission::Public),
     post("/v1/commands/request-email-verification", Permission::Public),
     post("/v1/commands/verify-email", Permission::Public),
-    post("/v1/commands/change-password", Permission::SignedIn),
+    post("/v1/commands/request-phone-verification", Permission::Public),
+    post("/v1/commands/verify-phone", Permission::Public),
+    post("/v1/commands/request-password-reset", Permission::Public),
+    post("/v1/commands/reset-password", Permission::Public),
+    post("/v1/commands/change-password", Permission::Person),
+    post("/v1/commands/change-username", Permission::SignedIn),
+    post("/v1/commands/request-email-change", Permission::Person),
+    post("/v1/commands/confirm-email-change", Permission::Public),
+    post("/v1/commands/change-phone", Permission::Person),
     post("/v1/commands/update-profile", Permission::SignedIn),
     post("/v1/commands/allow-domain", Permission::Admin),
     post("/v1/commands/block-domain", Permission::Admin),
     post("/v1/commands/unblock-domain", Permission::Admin),
+    post("/v1/commands/lock-user", Permission::Admin),
+    post("/v1/commands/unlock-user", Permission::Admin),
+    post("/v1/commands/deactivate-user", Permission::Admin),
+    post("/v1/commands/reactivate-user", Permission::Admin),
+    post("/v1/commands/grant-role", Permission::Admin),
+    post("/v1/commands/revoke-role", Permission::Admin),
+    post("/v1/commands/issue-api-key", Permission::SignedIn),
+    post("/v1/commands/revoke-api-key", Permission::SignedIn),
+    post("/v1/commands/erase-user", Permission::SignedIn),
+    post("/v1/commands/block-address", Permission::Admin),
+    post("/v1/commands/unblock-address", Permission::Admin),
+    post("/v1/commands/issue-authority-token", Permission::Admin),
+    post("/v1/commands/rotate-authority-token", Permission::Admin),
+    post("/v1/commands/revoke-authority-token", Permission::Admin),
     post("/v1/sessions", Permission::Public),
     post("/v1/sessions/refresh", Permission::Public),
-    get("/v1/sessions", Permission::SignedIn),
-    delete("/v1/sessions", Permission::SignedIn),
-    delete("/v1/sessions/current", Permission::SignedIn),
-    delete("/v1/sessions/{id}", Permission::SignedIn),
+    get("/v1/sessions", Permission::Person),
+    delete("/v1/sessions", Permission::Person),
+    delete("/v1/sessions/current", Permission::Person),
+    delete("/v1/sessions/{id}", Permission::Person),
+    get("/v1/api-keys", Permission::SignedIn),
+    get("/v1/users/{id}/api-keys", Permission::Admin),
+    get("/v1/users/{id}/sessions", Permission::Admin),
+    delete("/v1/users/{id}/sessions", Permission::Admin),
     get("/v1/me", Permission::SignedIn),
     get("/v1/users", Permission::Reader),
     get("/v1/users/{id}", Permission::SignedIn),
@@ -85,6 +114,10 @@ pub const ROUTES: &[Route] = &[
     get("/problems/{slug}", Permission::Public),
     get("/verify-email", Permission::Public),
     post("/verify-email", Permission::Public),
+    get("/reset-password", Permission::Public),
+    post("/reset-password", Permission::Public),
+    get("/confirm-email-change", Permission::Public),
+    post("/confirm-email-change", Permission::Public),
 ];
 
 /// The permission of a route, if it is in the table. `HEAD` is `GET` without the body.

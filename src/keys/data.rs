@@ -38,6 +38,16 @@ impl Scope {
             month: part(5..7).unwrap_or(1),
         }
     }
+
+    /// The first moment after the month of an origin scope; the other scopes have no end.
+    #[must_use]
+    pub fn end(&self) -> Option<Timestamp> {
+        let Self::Origin { year, month } = *self else {
+            return None;
+        };
+        let (year, month) = if month < 12 { (year, month + 1) } else { (year + 1, 1) };
+        Timestamp::parse(&format!("{year:04}-{month:02}-01T00:00:00Z")).ok()
+    }
 }
 
 impl fmt::Display for Scope {

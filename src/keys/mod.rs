@@ -5,11 +5,13 @@
 //! the keys that seal what is personal; destroying one of those is what erasing a person means.
 
 mod data;
+mod envelope;
 mod master;
 mod ring;
 mod seal;
 
 pub use data::{DataKey, NewDataKey, Scope};
+pub use envelope::Enclosed;
 pub use master::{MasterError, MasterKey};
 pub use ring::{KeyKind, Keyring, WrappedKey};
 pub use seal::{Seal, SealError, SealedIdentity};

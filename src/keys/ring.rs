@@ -189,6 +189,12 @@ impl Keyring {
         )
     }
 
+    /// The keyed hash a one-time code is kept as.
+    #[must_use]
+    pub fn code(&self, purpose: &str, code: &str) -> [u8; 32] {
+        mac(&self.inner.link, &[b"code", purpose.as_bytes(), code.as_bytes()])
+    }
+
     /// A secret that derives from the event that issued it.
     #[must_use]
     pub fn derived(&self, purpose: &str, event_id: Uuid) -> [u8; 32] {

@@ -1,9 +1,7 @@
 //! What a person does with their account: verify, change the password, change the profile.
 
-use std::time::Duration;
-
 use aggregates::user::{ProfileChange, RequestLink, User, UserCommand};
-use aggregates::values::{Dialect, Email};
+use aggregates::values::Email;
 use projections::{NameKind, UserRow};
 use uuid::Uuid;
 
@@ -12,9 +10,6 @@ use super::{LinkToken, Purpose, Refusal, Registry};
 use crate::passwords::Password;
 use crate::passwords::rules::{OwnData, weaknesses};
 use crate::store::{Credential, Receipt, UserFilter, UserSort};
-
-/// How long a public request for a link takes at least: longer than an append.
-const PUBLIC_ANSWER: Duration = Duration::from_millis(60);
 
 /// A password someone wants from now on, with what they have now.
 #[derive(Debug)]
@@ -60,7 +55,7 @@ impl Registry {
     }
 
     /// The user whose event a link says it derives from.
-    async fn requester(&self, token: &LinkToken) -> Result<Uuid, Refusal> {
+    pub(super) async fn requester(&self, token: &LinkToken) -> Result<Uuid, Refusal> {
         let record = self.store().event(token.request).await?.ok_or(Refusal::InvalidToken)?;
         match record.aggregate_type.as_str() {
             "user" => Uuid::parse_str(&record.aggregate_id).map_err(|_| Refusal::InvalidToken),
@@ -73,33 +68,29 @@ impl Registry {
     /// The owner is answered with a receipt. The public learns nothing, not even from the time it takes: every such
     /// answer waits for the same moment.
     pub async fn request_email_verification(&self, asked: &Asked, email: &Email) -> Result<Option<Receipt>, Refusal> {
-        let answer_at = tokio::time::Instant::now() + PUBLIC_ANSWER;
-        let holder = self.store().holder(NameKind::Email, email.canonical()).await?;
+        let holder = self.store().found_by(NameKind::Email, email.canonical()).await?;
         if holder.is_some() && holder == asked.caller.user() {
             return self
                 .send_verification(asked, asked.caller.user().unwrap_or_default())
                 .await
                 .map(Some);
         }
-        let asked = &Asked {
+        let registry = self.clone();
+        let whoever = Asked {
             if_match: None,
             ..asked.clone()
         };
-        let sent = match holder {
-            Some(user) => self.send_verification(asked, user).await,
-            None => {
-                self.command(asked, None, |unit| async move {
-                    unit.unchanged(Receipt::nothing());
-                    Ok(())
-                })
-                .await
-            }
-        };
-        tokio::time::sleep_until(answer_at).await;
-        match sent {
-            Ok(_) | Err(Refusal::Conflict(_) | Refusal::NotFound) => Ok(None),
-            Err(problem) => Err(problem),
-        }
+        self.alike(
+            asked,
+            Box::pin(async move {
+                match holder {
+                    Some(user) => registry.send_verification(&whoever, user).await,
+                    None => registry.about_nobody(&whoever).await,
+                }
+            }),
+        )
+        .await
+        .map(|()| None)
     }
 
     async fn send_verification(&self, asked: &Asked, user: Uuid) -> Result<Receipt, Refusal> {
@@ -107,7 +98,7 @@ impl Registry {
             let at = self.store().now();
             let link = RequestLink {
                 request: self.store().chance().uuid_v7(at),
-                dialect: Dialect::Canonical,
+                dialect: asked.caller.dialect,
                 life: self.rules().verification_life,
                 at,
             };
@@ -136,35 +127,23 @@ impl Registry {
         if !weak.is_empty() {
             return Err(Refusal::Weak(weak));
         }
-        let credential = self.store().credential(user).await?;
-        let version = credential.as_ref().map_or(0, |credential| credential.version);
-        let verdict = self
-            .hasher()
-            .verify(passwords.current, credential.map(|credential| credential.hash))
-            .await?;
-        if !verdict.ok {
-            return Err(Refusal::WrongPassword);
-        }
+        let proved = self.prove(user, session, passwords.current).await?;
         let hash = &self.hasher().hash(passwords.new).await?;
         self.command(asked, Some(user), |unit| async move {
-            // The session that is to go on may have ended while the passwords were hashed.
-            self.authenticate(user, session).await?;
-            // The credential was read from the table; an older account out of the cache would not fit it.
-            unit.load_fresh::<User>(&user.to_string()).await?;
+            let before = self.still_proved(&unit, proved).await?;
             let command = UserCommand::ChangePassword {
                 kept_session: Some(session),
             };
             let executed = self.decide_user(&unit, asked, user, command).await?;
-            let new = i64::from(executed.state.credential_version());
-            if new != version + 1 {
-                // Somebody else changed it since the current one was verified.
-                return Err(Refusal::WrongPassword.into());
-            }
             unit.credential(Credential {
                 user_id: user,
-                version: new,
+                version: i64::from(executed.state.credential_version()),
                 hash: hash.as_str().to_owned(),
             });
+            // A code on its way opens nothing any more.
+            if let Some(code) = before.open_reset().filter(|open| open.phone.is_some()) {
+                unit.drop_code(code.original);
+            }
             Ok(())
         })
         .await

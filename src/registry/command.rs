@@ -26,6 +26,15 @@ pub enum Who {
         /// What they may do beyond `user`.
         roles: Vec<Role>,
     },
+    /// A program of a person's, with an API key.
+    ApiKey {
+        /// The key.
+        key: Uuid,
+        /// Whose it is.
+        owner: Uuid,
+        /// What it may do beyond `user`: never more than its owner may at this moment.
+        roles: Vec<Role>,
+    },
     /// The registry itself, or an operator at the command line.
     System,
 }
@@ -67,12 +76,23 @@ impl Caller {
         }
     }
 
-    /// The caller's user id.
+    /// The caller's user id; of an API key, its owner's.
     #[must_use]
     pub const fn user(&self) -> Option<Uuid> {
         match &self.who {
             Who::User { id, .. } => Some(*id),
+            Who::ApiKey { owner, .. } => Some(*owner),
             Who::Anonymous | Who::System => None,
+        }
+    }
+
+    /// Whose idempotency keys are the caller's own: a person's, a key's, or those that all anonymous callers share.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        match &self.who {
+            Who::User { id, .. } => id.to_string(),
+            Who::ApiKey { key, .. } => key.to_string(),
+            Who::Anonymous | Who::System => "anonymous".to_owned(),
         }
     }
 
@@ -80,7 +100,7 @@ impl Caller {
     #[must_use]
     pub fn has(&self, role: Role) -> bool {
         match &self.who {
-            Who::User { roles, .. } => role == Role::User || roles.contains(&role),
+            Who::User { roles, .. } | Who::ApiKey { roles, .. } => role == Role::User || roles.contains(&role),
             Who::System => true,
             Who::Anonymous => false,
         }
@@ -94,10 +114,15 @@ impl Caller {
             Who::User { id, .. } if Some(*id) == subject => Actor::Own,
             Who::User { roles, .. } if roles.contains(&Role::Admin) => Actor::Admin,
             Who::User { .. } => Actor::Own,
+            Who::ApiKey { .. } => Actor::ApiKey,
+        };
+        let actor_id = match &self.who {
+            Who::ApiKey { key, .. } => Some(*key),
+            Who::Anonymous | Who::User { .. } | Who::System => self.user(),
         };
         Context {
             actor,
-            actor_id: self.user(),
+            actor_id,
             origin_owner: self.user(),
             dialect: self.dialect,
             request_id: self.request_id.clone(),
@@ -161,7 +186,8 @@ impl Registry {
             }
             match unit.append().await {
                 Ok(appended) => return Ok(appended.receipt),
-                Err(StoreError::Stale) => {}
+                // A code that somebody else has out is drawn again.
+                Err(StoreError::Stale | StoreError::CodeClash) => {}
                 Err(StoreError::Replayed(receipt)) => return Ok(*receipt),
                 Err(error) => return Err(error.into()),
             }
@@ -187,6 +213,11 @@ impl Registry {
                 return Err(Refusal::Stale.into());
             }
         }
+        let erased = if matches!(command, UserCommand::Erase) {
+            unit.load::<User>(&text).await?.0.email().cloned()
+        } else {
+            None
+        };
         let executed = match unit.execute::<User>(&text, command).await {
             Ok(executed) => executed,
             Err(refused) => {
@@ -211,6 +242,8 @@ impl Registry {
                 events: Vec::new(),
                 created: false,
             });
+        } else if let Some(email) = erased {
+            self.stage_farewell(unit, id, &email)?;
         }
         Ok(executed)
     }

@@ -10,7 +10,7 @@ use super::command::Asked;
 use super::refusal::Trouble;
 use super::{Refusal, Registry};
 use crate::keys::hex;
-use crate::store::{DomainFilter, Receipt, StoreError, Unit};
+use crate::store::{DomainFilter, Executed, Receipt, StoreError, Unit};
 
 /// A domain as it is shown.
 #[derive(Debug, Clone)]
@@ -132,7 +132,7 @@ impl Registry {
             .await
     }
 
-    async fn domain_command(
+    pub(super) async fn domain_command(
         &self,
         asked: &Asked,
         domain: &DomainName,
@@ -140,25 +140,37 @@ impl Registry {
     ) -> Result<Receipt, Refusal> {
         let (name, command) = (domain.as_str(), &command);
         self.command(asked, None, |unit| async move {
-            if let Some(version) = asked.if_match
-                && unit.load_fresh::<Domain>(name).await?.1 != version
-            {
-                return Err(Refusal::Stale.into());
-            }
-            let executed = unit.execute::<Domain>(name, command.clone()).await?;
-            if executed.version == executed.loaded {
-                let rows = self.store().domain_rows(&[name]).await?;
-                unit.unchanged(Receipt {
-                    id: name.to_owned(),
-                    version: executed.version,
-                    position: rows.first().map_or(0, |row| row.position),
-                    events: Vec::new(),
-                    created: false,
-                });
-            }
-            Ok::<(), Trouble>(())
+            self.decide_domain(&unit, asked, name, command.clone()).await?;
+            Ok(())
         })
         .await
+    }
+
+    /// Lets a domain's aggregate decide, minding `If-Match`, and says what to answer if nothing changes.
+    pub(super) async fn decide_domain(
+        &self,
+        unit: &Unit,
+        asked: &Asked,
+        name: &str,
+        command: DomainCommand,
+    ) -> Result<Executed<Domain>, Trouble> {
+        if let Some(version) = asked.if_match
+            && unit.load_fresh::<Domain>(name).await?.1 != version
+        {
+            return Err(Refusal::Stale.into());
+        }
+        let executed = unit.execute::<Domain>(name, command).await?;
+        if executed.version == executed.loaded {
+            let rows = self.store().domain_rows(&[name]).await?;
+            unit.unchanged(Receipt {
+                id: name.to_owned(),
+                version: executed.version,
+                position: rows.first().map_or(0, |row| row.position),
+                events: Vec::new(),
+                created: false,
+            });
+        }
+        Ok(executed)
     }
 
     /// One domain.

@@ -150,7 +150,7 @@ impl Registry {
     /// The account of an identifier.
     async fn find(&self, identifier: &Identifier) -> Result<Option<Uuid>, Refusal> {
         for (kind, canonical) in &identifier.0 {
-            if let Some(user) = self.store().holder(*kind, canonical).await? {
+            if let Some(user) = self.store().found_by(*kind, canonical).await? {
                 return Ok(Some(user));
             }
         }

@@ -3,29 +3,48 @@
 //! A use case knows no wire format; a dialect knows no rule. Everything that two dialects share stands here.
 
 mod accounts;
+mod addresses;
+mod administration;
+mod alike;
+mod api_keys;
+mod authority;
+mod codes;
 mod command;
+mod contacts;
 mod countries;
+mod current;
 mod domains;
+mod erasure;
+mod farewell;
 mod history;
 mod links;
 mod login;
+mod recovery;
 mod refusal;
 mod register;
+mod reset;
 mod sessions;
+mod upkeep;
 
 use std::sync::Arc;
 
 use aggregates::values::DefaultRule;
 
 pub use accounts::NewPassword;
+pub use administration::Administration;
+pub use api_keys::{IssuedKey, KeyHolder, NewApiKey};
+pub use authority::IssuedAuthority;
+pub use codes::CodePurpose;
 pub use command::{Asked, Caller, Who};
 pub use countries::country_at;
 pub use domains::DomainView;
 pub use history::{HistoryEntry, HistoryPage};
 pub use links::{LinkToken, Purpose};
 pub use login::{Identifier, SignedIn, Tokens};
+pub use recovery::RecoveryError;
 pub use refusal::Refusal;
 pub use register::Registration;
+pub use reset::{Contact, ResetProof};
 
 use crate::config::{Config, DomainDefault};
 use crate::passwords::{Hasher, HasherError};
@@ -41,6 +60,9 @@ pub(crate) const DAY: i64 = 24 * HOUR;
 /// How many verified signatures are remembered.
 const SIGNATURES: u64 = 20_000;
 
+/// How many API keys' last uses are remembered.
+const KEYS: u64 = 10_000;
+
 /// The use cases, over one store.
 #[derive(Clone)]
 pub struct Registry {
@@ -54,6 +76,8 @@ struct Inner {
     verifier: Verifier,
     rules: Rules,
     tasks: TaskTracker,
+    /// The minute in which each API key was last noted as used.
+    key_uses: moka::sync::Cache<uuid::Uuid, i64>,
 }
 
 /// What the configuration says about the use cases.
@@ -124,6 +148,7 @@ impl Registry {
                 store,
                 rules,
                 tasks,
+                key_uses: moka::sync::Cache::new(KEYS),
             }),
         })
     }

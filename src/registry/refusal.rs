@@ -119,6 +119,7 @@ impl From<UserError> for Refusal {
             | UserError::NoPhone
             | UserError::NotExpired
             | UserError::RoleOfEveryone
+            | UserError::TooManyKeys
             | UserError::ExpiryInThePast) => Self::Conflict(error.to_string()),
         }
     }

@@ -5,6 +5,7 @@ use aggregates::user::{Register, RequestLink, User, UserCommand};
 use aggregates::values::{Boundary, Coordinates, Email, FullName, GeoId, Locale, Phone, Username};
 use projections::NameKind;
 
+use super::codes::{CODE_LIFE, CodePurpose};
 use super::command::Asked;
 use super::refusal::Trouble;
 use super::{Refusal, Registry, country_at};
@@ -58,8 +59,12 @@ impl Registry {
         self.look_before_hashing(registration).await?;
         let hash = self.hasher().hash(password).await?;
         let hash = &hash;
+        let code = match &registration.phone {
+            Some(phone) if !registration.verified => self.may_send_code(phone).await?,
+            _ => false,
+        };
         self.command(asked, None, |unit| async move {
-            self.open_account(&unit, registration, hash).await
+            self.open_account(&unit, registration, hash, code).await
         })
         .await
     }
@@ -89,7 +94,14 @@ impl Registry {
         Ok(())
     }
 
-    async fn open_account(&self, unit: &Unit, registration: &Registration, hash: &PasswordHash) -> Result<(), Trouble> {
+    /// `code`: whether a code goes to the number. One that has had its codes for today asks for its own tomorrow.
+    async fn open_account(
+        &self,
+        unit: &Unit,
+        registration: &Registration,
+        hash: &PasswordHash,
+        code: bool,
+    ) -> Result<(), Trouble> {
         let store = self.store();
         let at = store.now();
         let id = store.chance().uuid_v7(at);
@@ -107,6 +119,10 @@ impl Registry {
             None => (aggregates::values::Standing::Allowed, None),
         };
         let life = self.rules().verification_life;
+        let phone_request = code.then(|| request(CODE_LIFE));
+        if let Some(link) = &phone_request {
+            self.stage_code(unit, CodePurpose::VerifyPhone, id, link.request, at.plus(link.life))?;
+        }
         let command = Register {
             dialect: aggregates::values::Dialect::Canonical,
             username: registration.username.clone(),
@@ -125,7 +141,7 @@ impl Registry {
             verified: registration.verified,
             unverified_life: (!registration.verified).then_some(self.rules().unverified_life),
             email_request: registration.email.is_some().then(|| request(life)),
-            phone_request: registration.phone.is_some().then(|| request(super::SECOND * 600)),
+            phone_request,
             at,
         };
         let user = id.to_string();

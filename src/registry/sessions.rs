@@ -102,7 +102,7 @@ impl Registry {
         self.end(asked, user, session, EndReason::All, true).await
     }
 
-    async fn end(
+    pub(super) async fn end(
         &self,
         asked: &Asked,
         user: Uuid,

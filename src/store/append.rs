@@ -1,16 +1,24 @@
 //! The appender: one task per process that writes what waits, in batches of one transaction each.
 //!
 //! There is no artificial delay: while one batch commits, the next one gathers. Positions are read inside the
-//! transaction, under the head lock, never from memory, so any number of processes may append to one store.
+//! transaction, under the head lock, so any number of processes may append to one store. What else a batch has to know
+//! is remembered from the batches before, and believed only if the head, under that lock, stands where they left it.
+//!
+//! On PostgreSQL a round trip costs more than what it carries. A plain batch of which everything is remembered is one
+//! statement there: it moves the head from where it was left, or writes nothing; then the batch goes the longer way
+//! (lock, read, decide, write, commit).
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use metrics::{counter, histogram};
+use aggregates::values::Timestamp;
+use metrics::{Counter, Histogram, counter, histogram};
+use projections::{NameKind, UserRow};
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 use uuid::Uuid;
 
+use super::memory::Memory;
 use super::plan::{self, Facts, Fate, Head, Plan, Wanted};
 use super::postgres::PostgresWriter;
 use super::prepared::{Appended, Prepared};
@@ -65,7 +73,11 @@ impl Writer {
         both!(self, one => one.gather(wanted, now))
     }
 
-    async fn holders(&mut self, names: &[NameKey]) -> Result<Vec<NameKey>, StoreError> {
+    async fn users(&mut self, ids: &[Uuid]) -> Result<Vec<UserRow>, StoreError> {
+        both!(self, one => one.users(ids))
+    }
+
+    async fn holders(&mut self, names: &[NameKey]) -> Result<Vec<(NameKey, Uuid)>, StoreError> {
         both!(self, one => one.holders(names))
     }
 
@@ -116,6 +128,61 @@ struct Decided {
     plan: Plan,
 }
 
+/// The units of a batch whose callers still wait, each with its place in it and what is to be done with it.
+struct Batch<'a> {
+    places: Vec<usize>,
+    units: Vec<&'a Prepared>,
+    fates: Vec<Fate>,
+}
+
+impl Batch<'_> {
+    /// `taken`: the names somebody holds, of those the batch claims.
+    fn decide(
+        self,
+        mut facts: Facts,
+        taken: &HashSet<NameKey>,
+        head: Head,
+        recorded_at: i64,
+        keyring: &Keyring,
+    ) -> Decided {
+        let mut decided = Decided {
+            answers: Vec::with_capacity(self.units.len()),
+            waits: Vec::new(),
+            plan: Plan {
+                after: head,
+                position: head.position,
+                recorded_at,
+                ..Plan::default()
+            },
+        };
+        for (index, (unit, fate)) in self.places.into_iter().zip(self.units.into_iter().zip(self.fates)) {
+            match fate {
+                Fate::Waits => decided.waits.push(index),
+                // Whoever wants a name that many want is told at once, not one of them per batch.
+                Fate::WaitsForNames(names) => match plan::held(&names, taken, &decided.plan) {
+                    Some(kind) => decided.answers.push((index, Err(StoreError::Taken(kind)))),
+                    None => decided.waits.push(index),
+                },
+                Fate::Lost(error) => decided.answers.push((index, Err(error))),
+                Fate::Claims(claims) => {
+                    let answer = match claims.iter().find(|claim| taken.contains(claim)) {
+                        Some((kind, _)) => Err(StoreError::Taken(*kind)),
+                        None => Ok(plan::add(unit, &mut facts, &mut decided.plan, keyring)),
+                    };
+                    decided.answers.push((index, answer));
+                }
+            }
+        }
+        decided
+    }
+}
+
+/// The units whose callers still wait, with their places.
+fn present(jobs: &[Job]) -> (Vec<usize>, Vec<&Prepared>) {
+    let present = jobs.iter().enumerate().filter(|(_, job)| !job.reply.is_closed());
+    present.map(|(place, job)| (place, &job.unit)).unzip()
+}
+
 /// The task.
 pub(super) struct Appender {
     writer: Writer,
@@ -123,6 +190,30 @@ pub(super) struct Appender {
     head: watch::Sender<i64>,
     keyring: Keyring,
     clock: Clock,
+    memory: Memory,
+    measured: Measured,
+}
+
+/// What is measured of every batch: taken hold of where the store is opened, for the thread of the appender is no
+/// one's but its own.
+struct Measured {
+    seconds: Histogram,
+    commands: Histogram,
+    events: Counter,
+    conflicts: Counter,
+    unknown_outcomes: Counter,
+}
+
+impl Measured {
+    fn new() -> Self {
+        Self {
+            seconds: histogram!("registry_append_seconds"),
+            commands: histogram!("registry_append_batch_commands"),
+            events: counter!("registry_append_events_total"),
+            conflicts: counter!("registry_append_conflicts_total"),
+            unknown_outcomes: counter!("registry_append_unknown_outcomes_total"),
+        }
+    }
 }
 
 impl Appender {
@@ -132,6 +223,7 @@ impl Appender {
         head: watch::Sender<i64>,
         keyring: Keyring,
         clock: Clock,
+        memory: Memory,
     ) -> Self {
         Self {
             writer,
@@ -139,7 +231,22 @@ impl Appender {
             head,
             keyring,
             clock,
+            memory,
+            measured: Measured::new(),
         }
+    }
+
+    /// Runs in a thread of its own, whose end is told by dropping the sender.
+    ///
+    /// Among the tasks of all requests each of its round trips would wait its turn, and everybody for it.
+    pub fn start(self) -> std::io::Result<oneshot::Receiver<()>> {
+        let run_time = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (done, ended) = oneshot::channel();
+        std::thread::Builder::new().name("appender".to_owned()).spawn(move || {
+            run_time.block_on(self.run());
+            drop(done);
+        })?;
+        Ok(ended)
     }
 
     /// Runs until every sender is gone and everything that waited is answered.
@@ -159,8 +266,8 @@ impl Appender {
             let started = Instant::now();
             let size = batch.len();
             let waits = self.batch(batch).await;
-            histogram!("registry_append_seconds").record(started.elapsed().as_secs_f64());
-            histogram!("registry_append_batch_commands").record(count(size - waits.len()));
+            self.measured.seconds.record(started.elapsed().as_secs_f64());
+            self.measured.commands.record(count(size - waits.len()));
             // What waited comes first, in the order in which it came.
             for job in waits.into_iter().rev() {
                 queue.push_front(job);
@@ -200,7 +307,7 @@ impl Appender {
                 Ok(decided) => return self.answer(jobs, decided),
                 Err((Trouble::Unknown(problem), decided)) => {
                     warn!(%problem, "the answer to COMMIT was lost; asking the log");
-                    counter!("registry_append_unknown_outcomes_total").increment(1);
+                    self.measured.unknown_outcomes.increment(1);
                     match self.was_written(&decided.plan, until).await {
                         Ok(true) => return self.answer(jobs, decided),
                         // A disk that is full loses every COMMIT.
@@ -240,8 +347,64 @@ impl Appender {
         waits
     }
 
-    /// One try: lock, read, decide, write, commit.
+    /// One try, the short way or the long one.
     async fn attempt(&mut self, jobs: &[Job]) -> Result<Decided, (Trouble, Decided)> {
+        let result = match self.at_once(jobs).await {
+            Some(result) => result,
+            None => self.in_steps(jobs).await,
+        };
+        match &result {
+            Ok(decided) if decided.plan.is_empty() => {}
+            Ok(decided) => self.memory.follow(&decided.plan),
+            // What is remembered may be the reason.
+            Err(_) => self.memory.forget(),
+        }
+        result
+    }
+
+    /// The short way: decide from memory, write in one statement. None: it is not for this batch.
+    async fn at_once(&mut self, jobs: &[Job]) -> Option<Result<Decided, (Trouble, Decided)>> {
+        let Writer::Postgres(writer) = &mut self.writer else {
+            return None;
+        };
+        let head = self.memory.head()?;
+        let (places, units) = present(jobs);
+        let wanted = plan::wanted(units.iter().copied());
+        let facts = self.memory.facts(&wanted, head)?;
+        let now = self.clock.now().as_micros().max(head.recorded_at);
+        let fates = plan::first_look(&units, &facts, &self.keyring, Timestamp::from_micros(now));
+        // Nobody is turned away on the word of memory alone, and names are looked up.
+        let simple = |fate: &Fate| match fate {
+            Fate::Claims(names) => names.is_empty(),
+            Fate::Waits => true,
+            Fate::WaitsForNames(_) | Fate::Lost(_) => false,
+        };
+        if !fates.iter().all(simple) {
+            return None;
+        }
+        let batch = Batch { places, units, fates };
+        let decided = batch.decide(facts, &HashSet::new(), head, now, &self.keyring);
+        if !decided.plan.is_plain() {
+            return None;
+        }
+        match within(writer.write_at_once(&decided.plan)).await {
+            Ok(true) => Some(Ok(decided)),
+            Ok(false) => {
+                self.memory.forget();
+                None
+            }
+            Err(problem @ StoreError::Unavailable(_)) => Some(Err((Trouble::Unknown(problem), decided))),
+            // It is a transaction of its own, so nothing of it was written.
+            Err(problem) => {
+                debug!(%problem, "a batch cannot be written at once; step by step");
+                self.memory.forget();
+                None
+            }
+        }
+    }
+
+    /// The long way: lock, read, decide, write, commit.
+    async fn in_steps(&mut self, jobs: &[Job]) -> Result<Decided, (Trouble, Decided)> {
         let nothing = || Decided {
             answers: Vec::new(),
             waits: Vec::new(),
@@ -272,50 +435,53 @@ impl Appender {
         let head = self.writer.begin().await?;
         let now = self.clock.now().as_micros().max(head.recorded_at);
         // The lock may have been long in coming. Who was told so must not find the command carried out afterwards.
-        let present = jobs.iter().enumerate().filter(|(_, job)| !job.reply.is_closed());
-        let (places, units): (Vec<usize>, Vec<&Prepared>) = present.map(|(place, job)| (place, &job.unit)).unzip();
-        // Keys lapse by this clock, which gave them their time; that of the head may be the one of a replica far ahead.
+        let (places, units) = present(jobs);
         let wanted = plan::wanted(units.iter().copied());
-        let mut facts = self.writer.gather(&wanted, self.clock.now().as_micros()).await?;
-        let fates = plan::first_look(&units, &facts, &self.keyring);
+        let mut facts = if let Some(facts) = self.memory.facts(&wanted, head) {
+            facts
+        } else {
+            // Keys lapse by this clock, which gave them their time; that of the head may be a replica's far ahead.
+            let facts = self.writer.gather(&wanted, self.clock.now().as_micros()).await?;
+            self.memory.learn(head, &facts);
+            facts
+        };
+        let fates = plan::first_look(&units, &facts, &self.keyring, Timestamp::from_micros(now));
         let claims: HashSet<NameKey> = fates.iter().flat_map(Fate::wanted).copied().collect();
         let claims: Vec<NameKey> = claims.into_iter().collect();
         let taken: HashSet<NameKey> = if claims.is_empty() {
             HashSet::new()
         } else {
-            self.writer.holders(&claims).await?.into_iter().collect()
+            let held = self.writer.holders(&claims).await?;
+            facts.lapsed = self.lapsed(&held, now).await?;
+            let names = held.into_iter().map(|(name, _)| name);
+            names.filter(|name| !facts.lapsed.contains_key(name)).collect()
         };
-        let mut decided = Decided {
-            answers: Vec::with_capacity(units.len()),
-            waits: Vec::new(),
-            plan: Plan {
-                position: head.position,
-                recorded_at: now,
-                ..Plan::default()
-            },
-        };
-        for (index, (unit, fate)) in places.into_iter().zip(units.into_iter().zip(fates)) {
-            match fate {
-                Fate::Waits => decided.waits.push(index),
-                // Whoever wants a name that many want is told at once, not one of them per batch.
-                Fate::WaitsForNames(names) => match plan::held(&names, &taken, &decided.plan) {
-                    Some(kind) => decided.answers.push((index, Err(StoreError::Taken(kind)))),
-                    None => decided.waits.push(index),
-                },
-                Fate::Lost(error) => decided.answers.push((index, Err(error))),
-                Fate::Claims(claims) => {
-                    let answer = match claims.iter().find(|claim| taken.contains(claim)) {
-                        Some((kind, _)) => Err(StoreError::Taken(*kind)),
-                        None => Ok(plan::add(unit, &mut facts, &mut decided.plan, &self.keyring)),
-                    };
-                    decided.answers.push((index, answer));
-                }
-            }
-        }
+        let batch = Batch { places, units, fates };
+        let decided = batch.decide(facts, &taken, head, now, &self.keyring);
         if !decided.plan.is_empty() {
             self.writer.write(&decided.plan).await?;
         }
         Ok(decided)
+    }
+
+    /// Which of these names their holders only asked for, too long ago. Only an address is ever held so.
+    async fn lapsed(&mut self, held: &[(NameKey, Uuid)], now: i64) -> Result<HashMap<NameKey, Uuid>, StoreError> {
+        let addresses: Vec<(NameKey, Uuid)> = held
+            .iter()
+            .filter(|((kind, _), _)| *kind == NameKind::Email)
+            .copied()
+            .collect();
+        if addresses.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let holders: Vec<Uuid> = addresses.iter().map(|(_, holder)| *holder).collect();
+        let rows = self.writer.users(&holders).await?;
+        Ok(plan::lapsed(
+            &addresses,
+            &rows,
+            &self.keyring,
+            Timestamp::from_micros(now),
+        ))
     }
 
     /// Asks the log whether a batch whose COMMIT was not answered is in it.
@@ -343,7 +509,7 @@ impl Appender {
     fn answer(&self, jobs: Vec<Job>, decided: Decided) -> Vec<Job> {
         let mut jobs: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
         if !decided.plan.events.is_empty() {
-            counter!("registry_append_events_total").increment(decided.plan.events.len() as u64);
+            self.measured.events.increment(decided.plan.events.len() as u64);
             // A replica may have told of a later position already.
             self.head.send_if_modified(|head| {
                 let later = decided.plan.position > *head;
@@ -353,7 +519,7 @@ impl Appender {
         }
         for (index, answer) in decided.answers {
             if matches!(answer, Err(StoreError::Stale)) {
-                counter!("registry_append_conflicts_total").increment(1);
+                self.measured.conflicts.increment(1);
             }
             if let Some(job) = jobs.get_mut(index).and_then(Option::take) {
                 // A caller that went away does not need its answer.

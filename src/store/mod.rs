@@ -3,14 +3,18 @@
 //! Writing goes through one door: a [`Unit`] stages what one command wants, [`Unit::append`] hands it to the
 //! process's appender, which writes whatever waits in one transaction. SQL stands here and in `migrations` only.
 
+mod api_keys;
 mod append;
 mod attempts;
+mod codes;
 mod context;
+mod due;
 mod engine;
 mod error;
 mod event;
 mod follow;
 pub mod leaf;
+mod memory;
 mod plan;
 mod postgres;
 mod prepared;
@@ -31,7 +35,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use api_keys::{ApiKeyRecord, AuthenticatedKeyRow};
+pub use codes::{Guess, MOST_TRIES};
 pub use context::{Actor, Context};
+pub use due::Due;
 pub(crate) use engine::private_folder;
 pub use engine::{EngineOptions, MasterSource};
 pub use error::StoreError;
@@ -40,7 +47,8 @@ pub use follow::{Checkpoint, Lease, RowWrite};
 pub use plan::Head;
 pub(crate) use plan::NameKey;
 pub use prepared::{
-    Appended, Code, Credential, Guard, Idempotency, Prepared, Receipt, Secret, SecretKind, StagedEvent, StagedStream,
+    Appended, Code, Credential, Farewell, Guard, Idempotency, Prepared, Receipt, Secret, SecretKind, StagedEvent,
+    StagedStream,
 };
 pub use read::{
     AuthenticatedRow, CredentialRow, DomainFilter, EventRecord, OpenedEvent, SecretRow, UserFilter, UserSort,
@@ -55,6 +63,7 @@ use crate::clock::Clock;
 use crate::keys::{DataKey, Keyring};
 use append::{Appender, Job};
 use engine::Engine;
+use memory::Memory;
 
 /// How many commands may wait for the appender before new ones are refused.
 const WAITING: usize = 4_096;
@@ -131,8 +140,15 @@ impl Store {
             head.clone(),
             keyring.clone(),
             clock.clone(),
+            Memory::new(options.cache_entries),
         );
-        tasks.spawn(appender.run());
+        let ended = appender
+            .start()
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        tasks.spawn(async move {
+            // It sends nothing: that it is dropped says that the thread is done.
+            let _ = ended.await;
+        });
         let stop = stop.child_token();
         let task = tasks.spawn(engine::listen(engine.clone(), head.clone(), options.poll, stop.clone()));
         let ear = Ear {

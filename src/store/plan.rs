@@ -9,11 +9,13 @@ use aggregates::domain::DomainEvent;
 use aggregates::session::SessionEvent;
 use aggregates::user::UserEvent;
 use aggregates::values::Timestamp;
-use projections::{ApiKeyRow, BlockedAddressRow, DomainRow, Name, NameKind, Recorded, SessionRow, UserRow, names_of};
+use projections::{
+    ApiKeyRow, BlockedAddressRow, DomainRow, Name, NameKind, Recorded, SessionRow, UserRow, names_at, names_of,
+};
 use uuid::Uuid;
 
 use super::leaf::Leaf;
-use super::prepared::{Appended, Code, Credential, Idempotency, Prepared, Receipt, Secret, StagedStream};
+use super::prepared::{Appended, Code, Credential, Farewell, Idempotency, Prepared, Receipt, Secret, StagedStream};
 use super::{AnyEvent, StoreError};
 use crate::keys::{Keyring, NewDataKey};
 
@@ -21,7 +23,7 @@ use crate::keys::{Keyring, NewDataKey};
 pub(crate) type NameKey = (NameKind, [u8; 32]);
 
 /// Where the log ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// Position of the last event; 0: none.
     pub position: i64,
@@ -51,6 +53,8 @@ pub(super) struct Facts {
     pub keys: HashSet<(String, String)>,
     pub codes: HashSet<(String, [u8; 32])>,
     pub rows: Rows,
+    /// Names in the table whose holder asked for them and let the request lapse: free, and whose they were.
+    pub lapsed: HashMap<NameKey, Uuid>,
 }
 
 /// Rows of the immediate read models, by key.
@@ -94,11 +98,14 @@ pub(super) const EVENT_VERSION: &str = "1.0";
 /// Everything a batch writes.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
+    /// Where the log ends before it.
+    pub after: Head,
     pub position: i64,
     pub recorded_at: i64,
     pub events: Vec<EventRow>,
     pub rows: Changes,
-    pub release: Vec<NameKey>,
+    /// Names that are let go, each by the account it is let go by: another may have taken a lapsed one over.
+    pub release: Vec<(NameKey, Uuid)>,
     pub claim: Vec<(NameKey, Uuid)>,
     pub credentials: Vec<Credential>,
     pub secrets: Vec<Secret>,
@@ -108,6 +115,7 @@ pub(super) struct Plan {
     pub new_keys: Vec<NewDataKey>,
     pub destroy_keys: Vec<(String, String)>,
     pub idempotency: Vec<(Idempotency, String)>,
+    pub farewells: Vec<Farewell>,
     /// Users whose sessions up to a position ended, but for one.
     pub end_sessions: Vec<(Uuid, i64, Option<Uuid>)>,
     /// Users of whom nothing stays but their sealed history.
@@ -118,6 +126,65 @@ impl Plan {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.idempotency.is_empty()
+    }
+
+    /// Whether it only adds events and sets rows of users and sessions: most batches do.
+    pub fn is_plain(&self) -> bool {
+        // Whoever adds a field decides here.
+        let Self {
+            after: _,
+            position: _,
+            recorded_at: _,
+            events,
+            rows,
+            release,
+            claim,
+            credentials,
+            secrets,
+            drop_secrets,
+            codes,
+            drop_codes,
+            new_keys,
+            destroy_keys,
+            idempotency,
+            farewells,
+            end_sessions,
+            erase,
+        } = self;
+        let Changes {
+            users,
+            sessions,
+            domains,
+            api_keys,
+            addresses,
+        } = rows;
+        !events.is_empty()
+            && users.values().all(Option::is_some)
+            && sessions.values().all(Option::is_some)
+            && (domains.is_empty() && api_keys.is_empty() && addresses.is_empty())
+            && (release.is_empty() && claim.is_empty() && credentials.is_empty())
+            && (secrets.is_empty() && drop_secrets.is_empty() && codes.is_empty() && drop_codes.is_empty())
+            && (new_keys.is_empty() && destroy_keys.is_empty() && idempotency.is_empty())
+            && (end_sessions.is_empty() && erase.is_empty() && farewells.is_empty())
+    }
+}
+
+impl Wanted {
+    /// Whether it asks for nothing but versions of streams and rows of users.
+    pub fn only_streams_and_users(&self) -> bool {
+        let Self {
+            streams: _,
+            users: _,
+            idempotency,
+            keys,
+            codes,
+            sessions,
+            domains,
+            api_keys,
+            addresses,
+        } = self;
+        (idempotency.is_empty() && keys.is_empty() && codes.is_empty())
+            && (sessions.is_empty() && domains.is_empty() && api_keys.is_empty() && addresses.is_empty())
     }
 }
 
@@ -218,12 +285,13 @@ impl Fate {
 /// The name of these that is held once the plan is written; `taken`: what was held before.
 pub(super) fn held(names: &[NameKey], taken: &HashSet<NameKey>, plan: &Plan) -> Option<NameKind> {
     let claimed = |name: &NameKey| plan.claim.iter().any(|(claimed, _)| claimed == name);
-    let held = |name: &&NameKey| claimed(name) || (taken.contains(*name) && !plan.release.contains(name));
+    let released = |name: &NameKey| plan.release.iter().any(|(released, _)| released == name);
+    let held = |name: &&NameKey| claimed(name) || (taken.contains(*name) && !released(name));
     names.iter().find(held).map(|(kind, _)| *kind)
 }
 
 /// First look at a batch: who is stale, who waits, and which names the others claim.
-pub(super) fn first_look(units: &[&Prepared], facts: &Facts, keyring: &Keyring) -> Vec<Fate> {
+pub(super) fn first_look(units: &[&Prepared], facts: &Facts, keyring: &Keyring, now: Timestamp) -> Vec<Fate> {
     let mut touched = HashSet::new();
     let mut claimed: HashSet<NameKey> = HashSet::new();
     units
@@ -237,11 +305,13 @@ pub(super) fn first_look(units: &[&Prepared], facts: &Facts, keyring: &Keyring) 
                 return Fate::Lost(error);
             }
             let mut rows = facts.rows.clone_for(unit);
-            let before = names(&rows, keyring);
+            let before = names(&rows, now);
             fold_unit(unit, 0, 0, &mut rows, &mut Plan::default());
-            let after = names(&rows, keyring);
-            let moved: HashSet<NameKey> = before.symmetric_difference(&after).copied().collect();
-            let claims = after.difference(&before).copied().collect();
+            let after = names(&rows, now);
+            // Nearly no command moves a name, and hashing them is what takes time here.
+            let claims: Vec<NameKey> = after.difference(&before).map(|name| name_key(name, keyring)).collect();
+            let released = before.difference(&after).map(|name| name_key(name, keyring));
+            let moved: HashSet<NameKey> = released.chain(claims.iter().copied()).collect();
             if !claimed.is_disjoint(&moved) {
                 return Fate::WaitsForNames(claims);
             }
@@ -332,16 +402,44 @@ fn outlives_its_session(unit: &Prepared, facts: &Facts) -> bool {
     })
 }
 
-fn names(rows: &Rows, keyring: &Keyring) -> HashSet<NameKey> {
-    rows.users.values().flat_map(|row| name_keys(row, keyring)).collect()
+fn names(rows: &Rows, now: Timestamp) -> BTreeSet<Name> {
+    rows.users.values().flat_map(|row| names_at(row, now)).collect()
 }
 
-/// The names an account holds, as they stand in the table.
-pub(super) fn name_keys(row: &UserRow, keyring: &Keyring) -> Vec<NameKey> {
-    names_of(row)
-        .into_iter()
-        .map(|Name { kind, canonical }| (kind, keyring.name(kind, &canonical)))
+/// Of names that are in the table with these holders, those whose holder's request for them has lapsed.
+pub(super) fn lapsed(
+    held: &[(NameKey, Uuid)],
+    rows: &[UserRow],
+    keyring: &Keyring,
+    now: Timestamp,
+) -> HashMap<NameKey, Uuid> {
+    let holds = |holder: Uuid, name: &NameKey| {
+        rows.iter()
+            .any(|row| row.id == holder && name_keys_at(row, keyring, now).contains(name))
+    };
+    // Of a holder without a row nothing is known: what is wrong there is for a rebuild to find, not to be taken.
+    let known = |holder: Uuid| rows.iter().any(|row| row.id == holder);
+    held.iter()
+        .filter(|(name, holder)| known(*holder) && !holds(*holder, name))
+        .copied()
         .collect()
+}
+
+fn name_keys_at(row: &UserRow, keyring: &Keyring, now: Timestamp) -> Vec<NameKey> {
+    keys_of(&names_at(row, now), keyring)
+}
+
+/// The names an account holds, as they stand in the table, also one it has let lapse.
+pub(super) fn name_keys(row: &UserRow, keyring: &Keyring) -> Vec<NameKey> {
+    keys_of(&names_of(row), keyring)
+}
+
+fn name_key(name: &Name, keyring: &Keyring) -> NameKey {
+    (name.kind, keyring.name(name.kind, &name.canonical))
+}
+
+fn keys_of(names: &BTreeSet<Name>, keyring: &Keyring) -> Vec<NameKey> {
+    names.iter().map(|name| name_key(name, keyring)).collect()
 }
 
 /// Adds a unit to the plan. Its names are known to be free, its streams to be as expected.
@@ -352,18 +450,20 @@ pub(super) fn add(unit: &Prepared, facts: &mut Facts, plan: &mut Plan, keyring: 
     fold_unit(unit, first, plan.recorded_at, &mut rows, plan);
     for (id, user) in users_touched(&before, &rows) {
         let (old, new) = (before.users.get(&id), rows.users.get(&id));
-        let (held, holds): (BTreeSet<_>, BTreeSet<_>) = (
-            old.into_iter()
-                .flat_map(|row| name_keys(row, keyring))
-                .map(sortable)
-                .collect(),
-            new.into_iter()
-                .flat_map(|row| name_keys(row, keyring))
-                .map(sortable)
-                .collect(),
-        );
-        plan.release.extend(held.difference(&holds).map(|(_, key)| *key));
-        plan.claim.extend(holds.difference(&held).map(|(_, key)| (*key, id)));
+        let now = Timestamp::from_micros(plan.recorded_at);
+        let written = old.map(names_of).unwrap_or_default();
+        let held = old.map(|row| names_at(row, now)).unwrap_or_default();
+        let holds = new.map(names_of).unwrap_or_default();
+        // One it let lapse stays in its row until it is dealt with; it is claimed again only when asked for again.
+        let holds_now = new.map(|row| names_at(row, now)).unwrap_or_default();
+        let released = written.difference(&holds).map(|name| (name_key(name, keyring), id));
+        plan.release.extend(released);
+        for name in holds_now.difference(&held) {
+            let key = name_key(name, keyring);
+            // A lapsed reservation, somebody else's or its own, makes room.
+            plan.release.extend(facts.lapsed.get(&key).map(|holder| (key, *holder)));
+            plan.claim.push((key, id));
+        }
         if let (Some(old), Some(new)) = (old, new)
             && new.session_epoch > old.session_epoch
         {
@@ -387,6 +487,7 @@ pub(super) fn add(unit: &Prepared, facts: &mut Facts, plan: &mut Plan, keyring: 
     plan.drop_secrets.extend_from_slice(&unit.drop_secrets);
     plan.codes.extend_from_slice(&unit.codes);
     plan.drop_codes.extend_from_slice(&unit.drop_codes);
+    plan.farewells.extend_from_slice(&unit.farewells);
     plan.new_keys.extend_from_slice(&unit.new_keys);
     plan.destroy_keys.extend_from_slice(&unit.destroy_keys);
     if let Some(key) = unit.idempotency.clone()
@@ -398,10 +499,6 @@ pub(super) fn add(unit: &Prepared, facts: &mut Facts, plan: &mut Plan, keyring: 
         receipt,
         recorded_at: Timestamp::from_micros(plan.recorded_at),
     }
-}
-
-fn sortable(key: NameKey) -> ((NameKind, [u8; 32]), NameKey) {
-    (key, key)
 }
 
 fn users_touched(before: &Rows, after: &Rows) -> Vec<(Uuid, Option<UserRow>)> {

@@ -132,6 +132,20 @@ pub struct Code {
     pub sealed: Vec<u8>,
 }
 
+/// Where the last message to somebody goes whose keys are destroyed with this unit.
+///
+/// It is the one thing personal that outlives an erasure: for as long as it takes to send that message, a day at
+/// most, sealed under a key that is derived and stands in no table.
+#[derive(Debug, Clone)]
+pub struct Farewell {
+    /// Who is erased.
+    pub user_id: Uuid,
+    /// Their address, sealed.
+    pub sealed: Vec<u8>,
+    /// When it is thrown away, sent or not.
+    pub expires_at: Timestamp,
+}
+
 /// What a command answers; also what an idempotency key remembers. It holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
@@ -191,6 +205,8 @@ pub struct Prepared {
     pub codes: Vec<Code>,
     /// Codes that were used, by request.
     pub drop_codes: Vec<Uuid>,
+    /// Last messages to those whom it erases.
+    pub farewells: Vec<Farewell>,
     /// Data keys it was the first to need.
     pub new_keys: Vec<NewDataKey>,
     /// Data keys that go, by subject and scope.

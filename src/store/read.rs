@@ -190,7 +190,14 @@ pub struct DomainFilter {
     pub standing: Option<StandingKind>,
 }
 
-const HOLDER: &str = "SELECT user_id FROM names WHERE kind = $1 AND value = $2";
+/// Of an address, also whether its holder has only asked for it, and until when that holds.
+const HOLDER: &str = "
+    SELECT names.user_id,
+           CASE WHEN names.kind = 'email' AND users.pending_email_canonical = $3
+                     AND users.email_canonical IS DISTINCT FROM $3
+                THEN users.pending_email_expires END AS reserved_until
+    FROM names LEFT JOIN users ON users.id = names.user_id
+    WHERE names.kind = $1 AND names.value = $2";
 const CREDENTIAL: &str = "
     SELECT credentials.version, credentials.hash, users.status FROM credentials
     JOIN users ON users.id = credentials.user_id WHERE credentials.user_id = $1";
@@ -341,13 +348,36 @@ impl Store {
         }
     }
 
-    /// The account that holds a name.
+    /// The account that holds a name, so that no other can have it: also an address that it has asked for and not
+    /// confirmed yet, until that request lapses.
     pub async fn holder(&self, kind: NameKind, canonical: &str) -> Result<Option<Uuid>, StoreError> {
+        let holder = self.held(kind, canonical).await?;
+        let holds = |until: Option<Timestamp>| until.is_none_or(|until| self.now() < until);
+        Ok(holder.filter(|(_, until)| holds(*until)).map(|(holder, _)| holder))
+    }
+
+    /// The account that can be found by a name. An address that was only asked for finds nobody: whoever asked may
+    /// not own it.
+    pub async fn found_by(&self, kind: NameKind, canonical: &str) -> Result<Option<Uuid>, StoreError> {
+        let holder = self.held(kind, canonical).await?;
+        Ok(holder.filter(|(_, until)| until.is_none()).map(|(holder, _)| holder))
+    }
+
+    /// Who holds a name, and until when if it is only reserved.
+    async fn held(&self, kind: NameKind, canonical: &str) -> Result<Option<(Uuid, Option<Timestamp>)>, StoreError> {
         let value = self.keyring().name(kind, canonical);
         on_pool!(&self.inner.engine, pool => {
-            let row =
-                sqlx::query(HOLDER).bind(kind.as_str()).bind(value.as_slice()).fetch_optional(pool).await?;
-            row.map(|row| parse_id("names", row.try_get("user_id")?)).transpose()
+            let row = sqlx::query(HOLDER)
+                .bind(kind.as_str())
+                .bind(value.as_slice())
+                .bind(canonical)
+                .fetch_optional(pool)
+                .await?;
+            row.map(|row| {
+                let until = row.try_get::<Option<i64>, _>("reserved_until")?;
+                Ok((parse_id("names", row.try_get("user_id")?)?, until.map(Timestamp::from_micros)))
+            })
+            .transpose()
         })
     }
 
@@ -614,6 +644,20 @@ impl Store {
                 .bind(limit)
                 .fetch_all(pool)
                 .await?;
+            Ok(rows.into_iter().map(|row| record!(row)).collect::<Result<_, sqlx::Error>>()?)
+        })
+    }
+
+    /// The sign-ins of a user before a log position, those that failed too, the latest first.
+    pub async fn sign_ins_before(&self, user: Uuid, position: i64, limit: i64) -> Result<Vec<EventRecord>, StoreError> {
+        let sql = format!(
+            "{EVENT_COLUMNS} WHERE subject = $1 AND position < $2
+               AND event_type IN ('session.started', 'session.failed')
+             ORDER BY position DESC LIMIT $3"
+        );
+        on_pool!(&self.inner.engine, pool => {
+            let rows =
+                sqlx::query(&sql).bind(user.to_string()).bind(position).bind(limit).fetch_all(pool).await?;
             Ok(rows.into_iter().map(|row| record!(row)).collect::<Result<_, sqlx::Error>>()?)
         })
     }

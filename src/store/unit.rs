@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::event::{divide, seal_into};
 use super::prepared::{
-    Appended, Code, Credential, Guard, Idempotency, Prepared, Receipt, Secret, StagedEvent, StagedStream,
+    Appended, Code, Credential, Farewell, Guard, Idempotency, Prepared, Receipt, Secret, StagedEvent, StagedStream,
 };
 use super::{AnyState, Context, Row, Store, StoreError, Stream};
 use crate::keys::{DataKey, NewDataKey, Scope, Seal};
@@ -224,6 +224,11 @@ impl Unit {
     /// Drops a one-time code that was used.
     pub fn drop_code(&self, request: Uuid) {
         self.staged().prepared.drop_codes.push(request);
+    }
+
+    /// Keeps where the last message to somebody goes whom this unit erases.
+    pub fn farewell(&self, farewell: Farewell) {
+        self.staged().prepared.farewells.push(farewell);
     }
 
     /// Destroys a data key that no event of this unit names.

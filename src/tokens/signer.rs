@@ -24,6 +24,7 @@ pub struct Signer {
 impl Signer {
     /// A signer for this issuer with an Ed25519 private key in PKCS#8, as ring makes them.
     pub fn new(issuer: impl Into<String>, pkcs8: &[u8]) -> Result<Self, KeyError> {
+        super::use_ring();
         let public = PublicKey::of_pkcs8(pkcs8)?;
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TYPE.to_owned());

@@ -64,6 +64,7 @@ struct Header {
 impl Verifier {
     /// A verifier for this issuer's tokens under these keys, which remembers so many signatures.
     pub fn new<'a>(issuer: &str, keys: impl IntoIterator<Item = &'a PublicKey>, cache_entries: u64) -> Self {
+        super::use_ring();
         let keys: Vec<_> = keys.into_iter().collect();
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[issuer]);

@@ -70,7 +70,7 @@ impl Replicas {
                 .place
                 .log()
                 .await
-                .texts("SELECT coalesce(owner, '') FROM checkpoints")
+                .texts("SELECT coalesce(owner, '') FROM checkpoints WHERE follower = 'mail'")
                 .await;
             let owner = owners.first()?;
             self.servers

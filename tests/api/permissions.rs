@@ -12,29 +12,58 @@ on_both_engines![every_route_is_open_to_those_it_is_for_and_to_nobody_else];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Who {
     Public,
+    /// With a session or with an API key.
     SignedIn,
+    /// With a session only.
+    Person,
     AuditorOrAdmin,
     Admin,
 }
 
-use Who::{Admin, AuditorOrAdmin, Public, SignedIn};
+use Who::{Admin, AuditorOrAdmin, Person, Public, SignedIn};
 
 /// Typed from the contract, not from the code.
 const TABLE: &[(&str, &str, Who)] = &[
     ("POST", "/v1/commands/register-user", Public),
     ("POST", "/v1/commands/request-email-verification", Public),
     ("POST", "/v1/commands/verify-email", Public),
-    ("POST", "/v1/commands/change-password", SignedIn),
+    ("POST", "/v1/commands/request-phone-verification", Public),
+    ("POST", "/v1/commands/verify-phone", Public),
+    ("POST", "/v1/commands/request-password-reset", Public),
+    ("POST", "/v1/commands/reset-password", Public),
+    ("POST", "/v1/commands/change-username", SignedIn),
+    ("POST", "/v1/commands/request-email-change", Person),
+    ("POST", "/v1/commands/confirm-email-change", Public),
+    ("POST", "/v1/commands/change-phone", Person),
+    ("POST", "/v1/commands/change-password", Person),
     ("POST", "/v1/commands/update-profile", SignedIn),
     ("POST", "/v1/commands/allow-domain", Admin),
     ("POST", "/v1/commands/block-domain", Admin),
     ("POST", "/v1/commands/unblock-domain", Admin),
+    ("POST", "/v1/commands/lock-user", Admin),
+    ("POST", "/v1/commands/unlock-user", Admin),
+    ("POST", "/v1/commands/deactivate-user", Admin),
+    ("POST", "/v1/commands/reactivate-user", Admin),
+    ("POST", "/v1/commands/grant-role", Admin),
+    ("POST", "/v1/commands/revoke-role", Admin),
+    ("POST", "/v1/commands/issue-api-key", SignedIn),
+    ("POST", "/v1/commands/revoke-api-key", SignedIn),
+    ("POST", "/v1/commands/erase-user", SignedIn),
+    ("POST", "/v1/commands/block-address", Admin),
+    ("POST", "/v1/commands/unblock-address", Admin),
+    ("POST", "/v1/commands/issue-authority-token", Admin),
+    ("POST", "/v1/commands/rotate-authority-token", Admin),
+    ("POST", "/v1/commands/revoke-authority-token", Admin),
     ("POST", "/v1/sessions", Public),
     ("POST", "/v1/sessions/refresh", Public),
-    ("GET", "/v1/sessions", SignedIn),
-    ("DELETE", "/v1/sessions", SignedIn),
-    ("DELETE", "/v1/sessions/current", SignedIn),
-    ("DELETE", "/v1/sessions/{id}", SignedIn),
+    ("GET", "/v1/sessions", Person),
+    ("DELETE", "/v1/sessions", Person),
+    ("DELETE", "/v1/sessions/current", Person),
+    ("DELETE", "/v1/sessions/{id}", Person),
+    ("GET", "/v1/api-keys", SignedIn),
+    ("GET", "/v1/users/{id}/api-keys", Admin),
+    ("GET", "/v1/users/{id}/sessions", Admin),
+    ("DELETE", "/v1/users/{id}/sessions", Admin),
     ("GET", "/v1/me", SignedIn),
     ("GET", "/v1/users", AuditorOrAdmin),
     ("GET", "/v1/users/{id}", SignedIn),
@@ -50,18 +79,81 @@ const TABLE: &[(&str, &str, Who)] = &[
     ("GET", "/problems/{slug}", Public),
     ("GET", "/verify-email", Public),
     ("POST", "/verify-email", Public),
+    ("GET", "/reset-password", Public),
+    ("POST", "/reset-password", Public),
+    ("GET", "/confirm-email-change", Public),
+    ("POST", "/confirm-email-change", Public),
 ];
 
-/// A kind of caller: the name to sign in with, if there is one, and the most it may use.
-const CALLERS: [(Option<&str>, Who, bool); 4] = [
-    (None, Public, false),
-    (Some("ada"), SignedIn, false),
-    (Some("alan"), AuditorOrAdmin, true),
-    (Some("boss"), Admin, true),
+/// A kind of caller.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    label: &'static str,
+    /// The name to sign in with, or whose key it is.
+    name: Option<&'static str>,
+    /// The most it may use.
+    may: Who,
+    reads_all: bool,
+    /// The role its API key was given, `user` standing for no other; none: it has a session.
+    key: Option<Role>,
+}
+
+const fn nobody() -> Kind {
+    Kind {
+        label: "nobody",
+        name: None,
+        may: Public,
+        reads_all: false,
+        key: None,
+    }
+}
+
+const fn person(name: &'static str, may: Who, reads_all: bool) -> Kind {
+    Kind {
+        label: name,
+        name: Some(name),
+        may,
+        reads_all,
+        key: None,
+    }
+}
+
+const fn key(label: &'static str, name: &'static str, role: Role, may: Who, reads_all: bool) -> Kind {
+    Kind {
+        label,
+        name: Some(name),
+        may,
+        reads_all,
+        key: Some(role),
+    }
+}
+
+const CALLERS: [Kind; 10] = [
+    nobody(),
+    person("ada", Person, false),
+    person("alan", AuditorOrAdmin, true),
+    person("sue", Person, false),
+    person("boss", Admin, true),
+    key("key-of-ada", "ada", Role::User, SignedIn, false),
+    key("key-of-alan", "alan", Role::Auditor, AuditorOrAdmin, true),
+    key("key-of-sue", "sue", Role::Subscriber, SignedIn, false),
+    key("key-of-boss", "boss", Role::Admin, Admin, true),
+    key("plain-key-of-boss", "boss", Role::User, SignedIn, false),
 ];
+
+impl Kind {
+    fn may_use(self, who: Who) -> bool {
+        match who {
+            Person => self.key.is_none() && self.name.is_some(),
+            other => self.may >= other,
+        }
+    }
+}
+
+const NOBODY: &str = "0197a1b2-0000-7000-8000-000000000001";
 
 /// What a caller who is let in is answered, by a request that is as good as it can be without an effect.
-fn request(path: &str, whom: &str, caller: &str) -> (String, Option<Value>, u16) {
+fn request(path: &str, whom: &str, victim: &str, caller: &str) -> (String, Option<Value>, u16) {
     let body = |body: Value, status: u16| (path.to_owned(), Some(body), status);
     let at = |path: String, status: u16| (path, None, status);
     match path {
@@ -69,8 +161,26 @@ fn request(path: &str, whom: &str, caller: &str) -> (String, Option<Value>, u16)
             json!({ "username": format!("made.by.{caller}"), "password": PASSWORD }),
             201,
         ),
-        "/v1/commands/request-email-verification" => body(json!({ "email": "nobody@farm.example" }), 202),
-        "/v1/commands/verify-email" => body(json!({ "token": "nonsense" }), 410),
+        "/v1/commands/request-email-verification" | "/v1/commands/request-password-reset" => {
+            body(json!({ "email": "nobody@farm.example" }), 202)
+        }
+        "/v1/commands/verify-email" | "/v1/commands/confirm-email-change" => body(json!({ "token": "nonsense" }), 410),
+        "/v1/commands/request-phone-verification" => body(json!({ "phone": "+6584932460" }), 202),
+        "/v1/commands/verify-phone" => body(json!({ "phone": "+6584932460", "code": "000000" }), 410),
+        "/v1/commands/reset-password" => body(
+            json!({ "token": "nonsense", "new_password": "nine grey geese by a pond" }),
+            410,
+        ),
+        // To the name it has: of a key, that of its owner.
+        "/v1/commands/change-username" => body(json!({ "username": caller.rsplit('-').next().unwrap_or(caller) }), 200),
+        "/v1/commands/request-email-change" => body(
+            json!({ "email": format!("{caller}@new.example"), "current_password": PASSWORD }),
+            200,
+        ),
+        "/v1/commands/change-phone" => body(
+            json!({ "phone": format!("+658493246{}", caller.bytes().map(u32::from).sum::<u32>() % 10), "current_password": PASSWORD }),
+            200,
+        ),
         "/v1/commands/change-password" => body(
             json!({ "current_password": PASSWORD, "new_password": "nine grey geese by a pond" }),
             200,
@@ -79,13 +189,30 @@ fn request(path: &str, whom: &str, caller: &str) -> (String, Option<Value>, u16)
         "/v1/commands/allow-domain" | "/v1/commands/block-domain" | "/v1/commands/unblock-domain" => {
             body(json!({ "domain": "registry.example" }), 200)
         }
+        "/v1/commands/lock-user"
+        | "/v1/commands/unlock-user"
+        | "/v1/commands/deactivate-user"
+        | "/v1/commands/reactivate-user" => body(json!({ "user_id": victim, "reason": "a test" }), 200),
+        "/v1/commands/grant-role" | "/v1/commands/revoke-role" => {
+            body(json!({ "user_id": victim, "role": "auditor" }), 200)
+        }
+        "/v1/commands/issue-api-key" => body(json!({ "name": "another" }), 200),
+        "/v1/commands/revoke-api-key" => body(json!({ "key_id": NOBODY }), 404),
+        "/v1/commands/erase-user" => body(json!({ "current_password": "wrong and long", "reason": "a test" }), 403),
+        "/v1/commands/block-address" | "/v1/commands/unblock-address" => {
+            body(json!({ "address": "spam@registry.example" }), 200)
+        }
+        "/v1/commands/issue-authority-token" => body(json!({ "domain": format!("{caller}.example") }), 201),
+        "/v1/commands/rotate-authority-token" | "/v1/commands/revoke-authority-token" => {
+            body(json!({ "domain": format!("{caller}.example") }), 200)
+        }
         "/v1/sessions/refresh" => body(json!({ "refresh_token": "nonsense" }), 401),
-        "/v1/users/{id}" | "/v1/users/{id}/history" => at(path.replace("{id}", whom), 200),
+        path if path.starts_with("/v1/users/{id}") => at(path.replace("{id}", whom), 200),
         "/v1/domains/{name}" | "/v1/domains/{name}/history" => at(path.replace("{name}", "registry.example"), 200),
         "/v1/domains/check" => at(format!("{path}?address=ann@farm.example"), 200),
-        "/v1/sessions/{id}" => at(path.replace("{id}", "0197a1b2-0000-7000-8000-000000000001"), 404),
+        "/v1/sessions/{id}" => at(path.replace("{id}", NOBODY), 404),
         "/problems/{slug}" => at(path.replace("{slug}", "stale"), 200),
-        "/verify-email" => at(path.to_owned(), 410),
+        "/verify-email" | "/reset-password" | "/confirm-email-change" => at(path.to_owned(), 410),
         _ => at(path.to_owned(), 200),
     }
 }
@@ -102,25 +229,56 @@ async fn every_route_is_open_to_those_it_is_for_and_to_nobody_else(engine: Engin
 
     let app = App::start(engine).await;
     app.admin().await;
-    let auditor = app.with_role("alan", Role::Auditor).await;
-    let me = app.get("/v1/me").bearer(&auditor.access).expect(200).await;
-    assert_eq!(me["roles"], json!(["user", "auditor"]));
+    for (name, role) in [("alan", Role::Auditor), ("sue", Role::Subscriber)] {
+        let tokens = app.with_role(name, role).await;
+        let me = app.get("/v1/me").bearer(&tokens.access).expect(200).await;
+        assert_eq!(me["roles"], json!(["user", role.as_str()]));
+    }
     let ada = app.user("ada").await;
+    let victim = app.has_user("vic").await;
+    let mut keys = Vec::new();
+    for kind in CALLERS {
+        keys.push(match kind.key {
+            Some(role) => Some(key_of(&app, kind.name.unwrap(), role).await),
+            None => None,
+        });
+    }
     let (mut calls, mut wrong) = (0, Vec::new());
     for (method, path, who) in TABLE {
-        for (name, may, reads_all) in CALLERS {
-            let tokens = sign_in(&app, name).await;
-            let own = tokens.as_ref().filter(|_| !reads_all);
-            let whom = own.map_or(ada.user.as_str(), |tokens| &tokens.user);
-            let reply = ask(&app, method, path, tokens.as_ref(), whom, name.unwrap_or("nobody")).await;
+        for (kind, key) in CALLERS.iter().zip(&keys) {
+            let (credential, user) = match key {
+                Some((key, user)) => (Some(key.clone()), Some(user.clone())),
+                None => match sign_in(&app, kind.name).await {
+                    Some(tokens) => (Some(tokens.access), Some(tokens.user)),
+                    None => (None, None),
+                },
+            };
+            let whom = user.filter(|_| !kind.reads_all).unwrap_or_else(|| ada.user.clone());
+            let asked = request(path, &whom, &victim, kind.label);
+            let reply = ask(&app, method, path, credential.as_deref(), &asked).await;
             calls += 1;
-            if let Err(problem) = judge(method, path, &reply, may >= *who, name) {
-                wrong.push(format!("{method} {path} as {}: {problem}", name.unwrap_or("nobody")));
+            if let Err(problem) = judge(method, path, &reply, *kind, *who, asked.2) {
+                wrong.push(format!("{method} {path} as {}: {problem}", kind.label));
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     println!("{engine:?}: {calls} calls of {} routes", TABLE.len());
+}
+
+/// A key with its owner.
+async fn key_of(app: &App, name: &str, role: Role) -> (String, String) {
+    let owner = app.sign_in(name, PASSWORD).await;
+    let body = match role {
+        Role::User => json!({ "name": "for a test" }),
+        role => json!({ "name": "for a test", "roles": [role.as_str()] }),
+    };
+    let issued = app
+        .command("issue-api-key", &body)
+        .bearer(&owner.access)
+        .expect(200)
+        .await;
+    (issued["api_key"].as_str().unwrap().to_owned(), owner.user)
 }
 
 /// A new session for each call: some of them end it. One changes the password.
@@ -136,29 +294,38 @@ async fn sign_in(app: &App, name: Option<&str>) -> Option<Tokens> {
     panic!("{name} cannot sign in");
 }
 
-async fn ask(app: &App, method: &str, path: &str, tokens: Option<&Tokens>, whom: &str, caller: &str) -> Reply {
-    let (address, body, _) = request(path, whom, caller);
-    let mut call = app
-        .call(method, &address)
-        .maybe(tokens.map(|tokens| tokens.access.as_str()));
-    if method == "POST" && path == "/verify-email" {
+async fn ask(
+    app: &App,
+    method: &str,
+    path: &str,
+    credential: Option<&str>,
+    (address, body, _): &(String, Option<Value>, u16),
+) -> Reply {
+    let mut call = app.call(method, address).maybe(credential);
+    if method == "POST" && !path.starts_with("/v1/") {
         call = call
             .header("content-type", "application/x-www-form-urlencoded")
-            .raw("token=nonsense");
+            .raw("token=nonsense&new_password=nine+grey+geese+by+a+pond");
     } else if method == "POST" && path == "/v1/sessions" {
         call = call.json(&json!({ "identifier": "nobody", "password": PASSWORD }));
     } else if let Some(body) = body {
-        call = call.json(&body);
+        call = call.json(body);
     }
     call.send().await
 }
 
-fn judge(method: &str, path: &str, reply: &Reply, may: bool, name: Option<&str>) -> Result<(), String> {
-    let expected = match (may, name) {
+fn judge(method: &str, path: &str, reply: &Reply, kind: Kind, who: Who, usual: u16) -> Result<(), String> {
+    let expected = match (kind.may_use(who), kind.name) {
         (true, _) => match (method, path) {
             ("POST", "/v1/sessions") => (401, Some("invalid-credentials")),
-            ("DELETE", "/v1/sessions" | "/v1/sessions/current") => (204, None),
-            _ => (request(path, "", "").2, None),
+            ("DELETE", "/v1/sessions" | "/v1/sessions/current" | "/v1/users/{id}/sessions") => (204, None),
+            // Only an administrator's key makes keys, and no key erases its owner.
+            ("POST", "/v1/commands/issue-api-key") if kind.key.is_some() && kind.may < Admin => {
+                (403, Some("forbidden"))
+            }
+            ("POST", "/v1/commands/erase-user") if kind.key.is_some() => (403, Some("forbidden")),
+            ("POST", "/v1/commands/erase-user") => (403, Some("wrong-password")),
+            _ => (usual, None),
         },
         (false, None) => (401, Some("unauthenticated")),
         (false, Some(_)) => (403, Some("forbidden")),

@@ -26,6 +26,8 @@ on_both_engines!(
     a_request_that_hangs_delays_the_end_but_a_second_signal_does_not_wait,
     an_administrator_is_made_while_the_service_runs,
     an_administrator_is_refused_in_one_sentence,
+    an_administrator_who_lost_the_password_gets_another_one,
+    nobody_elses_password_is_set_here,
     a_row_that_was_edited_is_named_and_mended,
     migrating_makes_a_store_and_changes_none,
     another_master_key_is_refused,
@@ -207,6 +209,88 @@ fn an_administrator_is_refused_in_one_sentence(place: &Place) {
     let asked = place.run(&["admin", "create", "--email", "a@farm.example", "--username", "a"]);
     assert_eq!(asked.code, Some(1));
     assert!(asked.stderr.contains("--password-stdin"), "{}", asked.stderr);
+}
+
+fn reset(place: &Place, who: [&str; 2], password: &str) -> Ended {
+    let verb = ["admin", "reset-password", who[0], who[1], "--password-stdin"];
+    place.run_with(&verb, &[], &format!("{password}\n"))
+}
+
+fn an_administrator_who_lost_the_password_gets_another_one(place: &Place) {
+    let other = "nine grey geese by a pond";
+    let server = place.start();
+    let id = create_admin(place, "root@farm.example", "grace", PASSWORD).stdout;
+    let sign_in = |password: &str| server.post("/v1/sessions", &json!({ "identifier": "grace", "password": password }));
+    let (_, tokens) = sign_in(PASSWORD);
+    let access = tokens["access_token"].as_str().unwrap();
+    assert_eq!(server.get("/v1/me", access).0, 200);
+    // Another administrator has locked her and is gone.
+    assert_eq!(create_admin(place, "eve@farm.example", "eve", PASSWORD).code, Some(0));
+    let (_, eve) = server.post("/v1/sessions", &json!({ "identifier": "eve", "password": PASSWORD }));
+    let lock = json!({ "user_id": id.trim(), "reason": "a coup" });
+    let bearer = eve["access_token"].as_str().unwrap();
+    assert_eq!(server.post_as("/v1/commands/lock-user", &lock, bearer).0, 200);
+    assert_eq!(sign_in(PASSWORD).0, 401);
+
+    for (who, password, old) in [
+        (["--username", "GRACE"], other, PASSWORD),
+        (["--email", "Root@farm.example"], PASSWORD, other),
+    ] {
+        let ended = reset(place, who, password);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{who:?}");
+        assert_eq!(ended.stdout, id);
+        assert_eq!(sign_in(old).0, 401);
+        let (status, answer) = sign_in(password);
+        assert_eq!(status, 201, "{answer}");
+        assert_eq!(server.get("/v1/me", answer["access_token"].as_str().unwrap()).0, 200);
+        // The sessions from before have ended, on the running service too.
+        assert_eq!(server.get("/v1/me", access).0, 401);
+    }
+    let (_, answer) = sign_in(PASSWORD);
+    let access = answer["access_token"].as_str().unwrap();
+    let (_, history) = server.get(&format!("/v1/users/{}/history", id.trim()), access);
+    let events = history["items"].as_array().unwrap();
+    let of_kind = |kind: &str| events.iter().filter(|event| event["type"] == kind).count();
+    assert_eq!(of_kind("user.password_reset"), 2, "{history}");
+    assert_eq!(of_kind("user.unlocked"), 1, "{history}");
+    assert_eq!(events.last().unwrap()["actor"], json!({ "kind": "system", "id": null }));
+    assert!(!history.to_string().contains(other));
+}
+
+fn nobody_elses_password_is_set_here(place: &Place) {
+    let server = place.start();
+    assert_eq!(
+        create_admin(place, "root@farm.example", "grace", PASSWORD).code,
+        Some(0)
+    );
+    let body = json!({ "username": "ada", "password": PASSWORD });
+    assert_eq!(server.post("/v1/commands/register-user", &body).0, 201);
+    for (who, password, sentence) in [
+        (
+            ["--username", "ada"],
+            PASSWORD,
+            "the password was not set: the account is no administrator's; others reset their password by mail or SMS",
+        ),
+        (
+            ["--username", "nobody"],
+            PASSWORD,
+            "the password was not set: there is no such account",
+        ),
+        (
+            ["--username", "grace"],
+            "short",
+            "the password is too short: at least 8 characters",
+        ),
+        (["--username", "grace"], "", "a password must not be empty"),
+    ] {
+        let ended = reset(place, who, password);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{sentence}");
+        assert_eq!(ended.stderr, format!("user-registry: {sentence}\n"));
+    }
+    for name in ["ada", "grace"] {
+        let body = json!({ "identifier": name, "password": PASSWORD });
+        assert_eq!(server.post("/v1/sessions", &body).0, 201, "{name}");
+    }
 }
 
 fn a_row_that_was_edited_is_named_and_mended(place: &Place) {

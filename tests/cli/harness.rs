@@ -251,6 +251,11 @@ impl Server {
         self.send(Method::POST, path, |request| request.json(body))
     }
 
+    /// The same as somebody.
+    pub fn post_as(&self, path: &str, body: &Value, token: &str) -> (u16, Value) {
+        self.send(Method::POST, path, |request| request.bearer_auth(token).json(body))
+    }
+
     /// Reads as somebody. Gives the status and the answer.
     pub fn get(&self, path: &str, token: &str) -> (u16, Value) {
         self.send(Method::GET, path, |request| request.bearer_auth(token))

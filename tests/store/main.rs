@@ -14,7 +14,9 @@ mod foreign;
 mod guards;
 mod harness;
 mod idempotency;
+mod lapses;
 mod log;
+mod memory;
 mod migrations;
 mod names;
 mod outages;
@@ -24,6 +26,7 @@ mod rebuild;
 mod restart;
 mod secrets;
 mod sessions;
+mod upkeep;
 
 /// Makes the tests of both engines out of one list, and those that only one engine can have.
 macro_rules! conformance {
@@ -66,6 +69,8 @@ conformance! {
         batches::thirty_two_callers_share_batches_of_at_least_four,
         batches::another_instance_decides_on_what_is_in_the_log_not_on_what_it_remembers,
         batches::a_caller_that_goes_away_leaves_the_log_whole,
+        memory::instances_that_append_in_turns_believe_only_what_holds,
+        memory::a_row_that_a_rebuild_mended_is_not_spoilt_from_memory,
         outages::a_held_lock_delays_or_refuses_but_neither_loses_nor_doubles,
         restart::a_restart_loses_nothing,
         restart::a_store_opens_with_its_own_master_key_only,
@@ -82,6 +87,17 @@ conformance! {
         secrets::a_hundred_attempts_at_once_are_counted_one_by_one,
         secrets::a_live_code_cannot_be_drawn_again_and_a_newer_one_replaces_the_older,
         secrets::an_older_credential_never_replaces_a_newer_one,
+        upkeep::a_registration_nobody_verified_ends_after_a_day_and_no_other_does,
+        upkeep::replicas_that_find_the_same_registrations_due_end_each_once,
+        upkeep::where_a_request_came_from_is_forgotten_after_ninety_days,
+        upkeep::the_use_of_a_key_is_kept_by_the_minute_and_goes_with_its_owner,
+        upkeep::an_authority_token_speaks_for_its_domain_until_it_is_replaced,
+        lapses::an_address_that_was_asked_for_is_free_when_the_request_lapses,
+        lapses::a_lapsed_reservation_may_be_asked_for_again_and_a_rebuild_finds_nothing_wrong,
+        lapses::after_a_long_outage_nothing_is_sent_that_works_no_more,
+        lapses::guesses_at_once_are_counted_before_they_are_compared,
+        lapses::an_erased_person_is_told_once_and_then_forgotten,
+        lapses::a_notice_goes_to_the_address_of_the_time_it_tells_of,
         followers::a_checkpoint_moves_in_the_transaction_of_its_rows,
         followers::a_lease_excludes_others_until_it_lapses,
         followers::two_instances_handle_each_event_once_and_after_an_abort_at_least_once,

@@ -172,6 +172,7 @@ impl History {
                 let (owner, original) = self.links[one_of % self.links.len()];
                 for command in [
                     UserCommand::ConfirmEmailChange {
+                        standing: aggregates::values::Standing::Allowed,
                         original,
                         at: store.now(),
                     },

@@ -2,10 +2,21 @@
 
 use uuid::Uuid;
 
+use super::state::HeldKey;
 use super::{Phase, User, UserError, UserEvent};
 use crate::values::{ApiKeyName, DeviceKey, LockReason, Note, Role, Timestamp};
 
+/// How many API keys of one account may work at a time: enough for any person's programs, few enough to be listed
+/// whole.
+pub const MOST_API_KEYS: usize = 100;
+
 impl User {
+    /// Whether what the account may do covers a role: an administrator may do everything.
+    #[must_use]
+    pub fn covers(&self, role: Role) -> bool {
+        self.has_role(role) || self.has_role(Role::Admin)
+    }
+
     pub(super) fn lock(&self, reason: LockReason, note: Option<Note>) -> Vec<UserEvent> {
         if self.phase == Phase::Locked {
             vec![]
@@ -69,8 +80,12 @@ impl User {
         if self.api_keys.contains_key(&key_id) {
             return Ok(vec![]);
         }
-        if roles.iter().any(|role| !self.has_role(*role)) {
+        if roles.iter().any(|role| !self.covers(*role)) {
             return Err(UserError::TooManyRoles);
+        }
+        let works = |key: &&HeldKey| !key.revoked && key.expires_at.is_none_or(|end| at < end);
+        if self.api_keys.values().filter(works).count() >= MOST_API_KEYS {
+            return Err(UserError::TooManyKeys);
         }
         if expires_at.is_some_and(|expires_at| expires_at <= at) {
             return Err(UserError::ExpiryInThePast);
@@ -117,6 +132,7 @@ impl User {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::MOST_API_KEYS;
     use crate::user::fixtures::{HOUR, ada, at, device, id, nobody, note, registered, tim, verified_ada};
     use crate::user::{Phase, Register, UserCommand, UserError, UserEvent};
     use crate::values::{ApiKeyName, LockReason, Role};
@@ -226,6 +242,43 @@ mod tests {
         let admin = verified_ada().then(UserCommand::GrantRole { role: Role::Admin });
         let events = admin.events(issue(&[Role::Admin, Role::User, Role::Admin], None));
         assert!(matches!(&events[..], [UserEvent::ApiKeyIssued { roles, .. }] if *roles == [Role::User, Role::Admin]));
+    }
+
+    #[test]
+    fn an_administrators_key_may_have_any_lesser_role() {
+        let admin = verified_ada().then(UserCommand::GrantRole { role: Role::Admin });
+        assert_eq!(admin.events(issue(&[Role::Subscriber], None)).len(), 1);
+        let auditor = verified_ada().then(UserCommand::GrantRole { role: Role::Auditor });
+        assert_eq!(
+            auditor.refusal(issue(&[Role::Subscriber], None)),
+            UserError::TooManyRoles
+        );
+    }
+
+    #[test]
+    fn an_account_has_at_most_a_hundred_keys_that_work() {
+        let nth = |n: u128, expires_at: Option<i64>| UserCommand::IssueApiKey {
+            key_id: id(1_000 + n),
+            name: ApiKeyName::parse("one of many").unwrap(),
+            roles: vec![],
+            expires_at: expires_at.map(at),
+            at: at(HOUR),
+        };
+        let mut ada = verified_ada().then(nth(0, Some(HOUR + 1)));
+        for n in 1..MOST_API_KEYS as u128 {
+            ada = ada.then(nth(n, None));
+        }
+        assert_eq!(ada.refusal(nth(100, None)), UserError::TooManyKeys);
+        let later = UserCommand::IssueApiKey {
+            key_id: id(5_000),
+            name: ApiKeyName::parse("after one has lapsed").unwrap(),
+            roles: vec![],
+            expires_at: None,
+            at: at(HOUR + 1),
+        };
+        assert_eq!(ada.events(later).len(), 1);
+        let ada = ada.then(UserCommand::RevokeApiKey { key_id: id(1_001) });
+        assert_eq!(ada.events(nth(100, None)).len(), 1);
     }
 
     #[test]

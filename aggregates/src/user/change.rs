@@ -30,9 +30,15 @@ impl User {
         }])
     }
 
-    pub(super) fn confirm_email_change(&self, original: Uuid, at: Timestamp) -> Result<Vec<UserEvent>, UserError> {
+    pub(super) fn confirm_email_change(
+        &self,
+        original: Uuid,
+        standing: &Standing,
+        at: Timestamp,
+    ) -> Result<Vec<UserEvent>, UserError> {
         let opens = |open: &&OpenLink| open.original == original && at < open.expires_at;
         if let Some(open) = self.open_email_change.as_ref().filter(opens) {
+            permit(standing)?;
             return Ok(vec![UserEvent::EmailChanged {
                 original: Some(original),
                 email: open.email.clone().into(),
@@ -77,6 +83,7 @@ mod tests {
     fn confirm(original: u128, now: i64) -> UserCommand {
         UserCommand::ConfirmEmailChange {
             original: id(original),
+            standing: Standing::Allowed,
             at: at(now),
         }
     }
@@ -137,6 +144,23 @@ mod tests {
             };
             assert_eq!(refusal, expected);
         }
+    }
+
+    #[test]
+    fn an_address_that_was_blocked_since_is_not_taken() {
+        let (standing, rule) = refused(RuleKind::Blocked);
+        let order = |standing| UserCommand::ConfirmEmailChange {
+            original: id(5),
+            standing,
+            at: at(HOUR + 1),
+        };
+        assert_eq!(
+            asked().refusal(order(standing.clone())),
+            UserError::DomainBlocked { rule }
+        );
+        // What has happened is not undone: the link that was used already still changes nothing.
+        let changed = asked().then(order(Standing::Allowed));
+        assert_eq!(changed.events(order(standing)), []);
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub enum UserCommand {
     ConfirmEmailChange {
         /// The request the link derives from.
         original: Uuid,
+        /// What may be said of the new address's domain by now: it may have been blocked since.
+        standing: Standing,
         /// Now.
         at: Timestamp,
     },
@@ -78,6 +80,11 @@ pub enum UserCommand {
         original: Uuid,
         /// Now.
         at: Timestamp,
+    },
+    /// Set another password for somebody who has lost every way in. Only an operator may say so.
+    RecoverPassword {
+        /// Stands in the event where the request of a link or a code would.
+        recovery: Uuid,
     },
     /// Lock the account.
     Lock {

@@ -17,13 +17,14 @@ impl User {
             C::RequestPhoneVerification(link) => self.request_phone_verification(&link),
             C::VerifyPhone { request, at } => self.verify_phone(request, at),
             C::RequestEmailChange { email, standing, link } => self.request_email_change(email, &standing, &link),
-            C::ConfirmEmailChange { original, at } => self.confirm_email_change(original, at),
+            C::ConfirmEmailChange { original, standing, at } => self.confirm_email_change(original, &standing, at),
             C::ChangePhone { phone } => Ok(self.change_phone(phone)),
             C::ChangeUsername { username } => Ok(self.change_username(username)),
             C::UpdateProfile(change) => Ok(self.update_profile(*change)),
             C::ChangePassword { kept_session } => Ok(self.change_password(kept_session)),
             C::RequestPasswordReset { channel, link } => self.request_password_reset(channel, &link),
             C::ResetPassword { original, at } => self.reset_password(original, at),
+            C::RecoverPassword { recovery } => Ok(self.recover_password(recovery)),
             C::Lock { reason, note } => Ok(self.lock(reason, note)),
             C::Unlock { note } => Ok(self.unlock(note)),
             C::Deactivate { note } => Ok(self.deactivate(note)),
@@ -90,6 +91,7 @@ impl User {
                     | C::VerifyPhone { .. }
                     | C::RequestPasswordReset { .. }
                     | C::ResetPassword { .. }
+                    | C::RecoverPassword { .. }
                     | C::Lock { .. }
             )
     }

@@ -54,6 +54,9 @@ pub enum UserError {
     /// An API key may never do more than its owner.
     #[error("an API key cannot have a role that its owner does not have")]
     TooManyRoles,
+    /// More API keys than one account may have at a time.
+    #[error("the account has as many API keys as it may have")]
+    TooManyKeys,
     /// The API key would have expired before it was made.
     #[error("the API key would already have expired")]
     ExpiryInThePast,

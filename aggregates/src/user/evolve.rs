@@ -172,6 +172,7 @@ impl User {
             }
             UserEvent::PhoneVerified { .. } => {
                 self.phone_verified = true;
+                self.phone_unproved = false;
                 self.open_phone_verification = None;
                 self.activate();
             }
@@ -202,6 +203,7 @@ impl User {
             UserEvent::PhoneChanged { phone, .. } => {
                 self.phone = phone.known().cloned();
                 self.phone_verified = false;
+                self.phone_unproved = true;
                 self.open_phone_verification = None;
                 // A code on its way to the old number opens nothing any more; a mailed link still does.
                 self.open_reset.take_if(|open| open.phone.is_some());

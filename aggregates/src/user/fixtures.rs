@@ -202,6 +202,7 @@ pub fn order(kind: u8, pick: u8, now: i64) -> UserCommand {
         },
         7 => C::ConfirmEmailChange {
             original: id(u128::from(pick)),
+            standing: Standing::Allowed,
             at: at(now),
         },
         8 => C::ChangePhone {

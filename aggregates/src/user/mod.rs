@@ -17,6 +17,7 @@ mod profile;
 mod reset;
 mod state;
 
+pub use access::MOST_API_KEYS;
 pub use command::{Import, ProfileChange, Register, RequestLink, UserCommand};
 pub use error::UserError;
 pub use event::UserEvent;

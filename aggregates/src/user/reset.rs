@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::links::Outgoing;
 use super::{RequestLink, User, UserError, UserEvent};
 use crate::event::Personal;
-use crate::values::{Channel, Timestamp};
+use crate::values::{Channel, Email, Phone, Timestamp};
 
 impl User {
     pub(super) fn change_password(&self, kept_session: Option<Uuid>) -> Vec<UserEvent> {
@@ -22,7 +22,7 @@ impl User {
     ) -> Result<Vec<UserEvent>, UserError> {
         let (email, phone, out) = match channel {
             Channel::Mail => {
-                let email = self.email.as_ref().ok_or(UserError::NoEmail)?;
+                let email = self.email_for_reset().ok_or(UserError::NoEmail)?;
                 let open = self
                     .open_reset
                     .as_ref()
@@ -32,7 +32,7 @@ impl User {
             }
             // The newest code voids older ones: a code is short, so the fewer that work the better.
             Channel::Sms => {
-                let phone = self.phone.as_ref().ok_or(UserError::NoPhone)?;
+                let phone = self.phone_for_reset().ok_or(UserError::NoPhone)?;
                 (Personal::unknown(), phone.clone().into(), Outgoing::fresh(link))
             }
         };
@@ -48,10 +48,34 @@ impl User {
         }])
     }
 
+    /// The address a reset may go to. An address nobody has verified may be somebody else's, mistyped: it opens no
+    /// account whose owner has proved themselves otherwise.
+    fn email_for_reset(&self) -> Option<&Email> {
+        self.email
+            .as_ref()
+            .filter(|_| self.email_verified || !self.phone_verified)
+    }
+
+    /// The number a reset may go to, by the same rule. A number that was taken later must be verified first,
+    /// whatever else is.
+    fn phone_for_reset(&self) -> Option<&Phone> {
+        self.phone
+            .as_ref()
+            .filter(|_| self.phone_verified || (!self.email_verified && !self.phone_unproved))
+    }
+
     /// Whoever used the link reads the mailbox, so the address (or the number) counts as verified too.
     pub(super) fn reset_password(&self, original: Uuid, at: Timestamp) -> Result<Vec<UserEvent>, UserError> {
         let open = self.open_reset.as_ref().ok_or(UserError::NoOpenRequest)?;
         if open.original != original || at >= open.expires_at {
+            return Err(UserError::NoOpenRequest);
+        }
+        // What was proved since the request may have made its address one that opens nothing any more.
+        let still = match open.channel {
+            Channel::Mail => open.email.is_some() && open.email.as_ref() == self.email_for_reset(),
+            Channel::Sms => open.phone.is_some() && open.phone.as_ref() == self.phone_for_reset(),
+        };
+        if !still {
             return Err(UserError::NoOpenRequest);
         }
         let mut events = vec![UserEvent::PasswordReset {
@@ -79,6 +103,14 @@ impl User {
             });
         }
         Ok(events)
+    }
+
+    /// Without a link or a code, and so without a proof of the address. A lock stays.
+    pub(super) fn recover_password(&self, recovery: Uuid) -> Vec<UserEvent> {
+        vec![UserEvent::PasswordReset {
+            original: recovery,
+            credential_version: self.next_credential_version(),
+        }]
     }
 
     const fn next_credential_version(&self) -> u32 {
@@ -165,6 +197,27 @@ mod tests {
     }
 
     #[test]
+    fn an_operator_sets_a_password_without_a_link_and_voids_the_one_that_is_out() {
+        let recover = UserCommand::RecoverPassword { recovery: id(8) };
+        let recovered = UserEvent::PasswordReset {
+            original: id(8),
+            credential_version: 2,
+        };
+        assert_eq!(asked().events(recover.clone()), [recovered]);
+        let ada = asked().then(recover.clone());
+        assert_eq!(ada.refusal(reset(5, HOUR + 1)), UserError::NoOpenRequest);
+        // It proves nothing: an address that was not verified is not verified by it.
+        assert_eq!(registered(Register { ..tim() }).events(recover.clone()).len(), 1);
+        assert!(
+            !registered(crate::user::fixtures::ada())
+                .then(recover.clone())
+                .email_verified()
+        );
+        let off = asked().then(UserCommand::Deactivate { note: None });
+        assert_eq!(off.refusal(recover), UserError::NotActive);
+    }
+
+    #[test]
     fn a_link_of_another_purpose_sets_no_password() {
         assert_eq!(registered(ada()).refusal(reset(1, MINUTE)), UserError::NoOpenRequest);
     }
@@ -237,6 +290,53 @@ mod tests {
     fn a_reset_needs_somewhere_to_send_it() {
         assert_eq!(registered(tim()).refusal(ask(Channel::Mail, 5, 0)), UserError::NoEmail);
         assert_eq!(registered(tim()).refusal(ask(Channel::Sms, 5, 0)), UserError::NoPhone);
+    }
+
+    /// Ada with a number as well; request 2 is its code.
+    fn both() -> User {
+        registered(Register {
+            phone: Some(phone()),
+            phone_request: Some(link(2, 0)),
+            ..ada()
+        })
+    }
+
+    #[test]
+    fn an_address_nobody_verified_opens_no_account_that_its_number_has_proved() {
+        let verify = UserCommand::VerifyPhone {
+            request: id(2),
+            at: at(1),
+        };
+        let proved = both().then(verify.clone());
+        assert_eq!(proved.refusal(ask(Channel::Mail, 5, 2)), UserError::NoEmail);
+        assert_eq!(proved.events(ask(Channel::Sms, 5, 2)).len(), 1);
+        // Not even with a link from before.
+        let proved = both().then(ask(Channel::Mail, 5, 0)).then(verify);
+        assert_eq!(proved.refusal(reset(5, 2)), UserError::NoOpenRequest);
+    }
+
+    #[test]
+    fn a_number_nobody_verified_opens_no_account_that_its_address_has_proved() {
+        let verify = UserCommand::VerifyEmail {
+            original: id(1),
+            at: at(1),
+        };
+        let proved = both().then(verify);
+        assert_eq!(proved.refusal(ask(Channel::Sms, 5, 2)), UserError::NoPhone);
+        assert_eq!(proved.events(ask(Channel::Mail, 5, 2)).len(), 1);
+    }
+
+    #[test]
+    fn a_number_taken_later_opens_nothing_until_it_is_verified() {
+        let tim = registered(tim()).then(UserCommand::ChangePhone { phone: phone() });
+        assert_eq!(tim.refusal(ask(Channel::Sms, 5, 1)), UserError::NoPhone);
+        let tim = tim
+            .then(UserCommand::RequestPhoneVerification(link(4, 1)))
+            .then(UserCommand::VerifyPhone {
+                request: id(4),
+                at: at(2),
+            });
+        assert_eq!(tim.events(ask(Channel::Sms, 5, 3)).len(), 1);
     }
 
     #[test]

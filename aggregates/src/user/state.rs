@@ -104,6 +104,10 @@ pub struct Profile {
 
 /// One account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own that a decision asks for"
+)]
 pub struct User {
     pub(super) phase: Phase,
     /// Whether the account was ever verified or in use: what unlocking or reactivating goes back to.
@@ -114,6 +118,9 @@ pub struct User {
     pub(super) email_verified: bool,
     pub(super) phone: Option<Phone>,
     pub(super) phone_verified: bool,
+    /// Whether the number came after the account was opened and has not been verified since.
+    #[serde(default)]
+    pub(super) phone_unproved: bool,
     pub(super) devices: BTreeSet<DeviceKey>,
     pub(super) profile: Profile,
     /// Without `user`, which everybody has.

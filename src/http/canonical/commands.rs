@@ -14,20 +14,20 @@ use super::problem;
 use super::reply::{asked, receipt};
 use crate::http::App;
 use crate::http::body::{self, Fields, Given, Limits, json as kinds};
-use crate::http::caller::{Known, SignedInUser};
+use crate::http::caller::{Known, Person, SignedInUser};
 use crate::http::problem::{FieldError, Problem, Slug};
 use crate::passwords::Password;
 use crate::passwords::rules::OwnData;
 use crate::registry::{Asked, Caller, NewPassword, Registration, country_at};
 
 /// A command's body with its conditions.
-struct Command {
-    asked: Asked,
-    fields: Fields,
+pub(super) struct Command {
+    pub asked: Asked,
+    pub fields: Fields,
 }
 
 /// Reads a command: the body as fields, the headers as conditions.
-async fn read(
+pub(super) async fn read(
     app: &App,
     caller: Caller,
     headers: &HeaderMap,
@@ -44,7 +44,7 @@ async fn read(
     })
 }
 
-fn password(fields: &mut Fields, name: &'static str) -> Option<Password> {
+pub(super) fn password(fields: &mut Fields, name: &'static str) -> Option<Password> {
     fields.required(name, |text| {
         Password::parse(text).map_err(|error| body::Refusal::new(error.code(), error.to_string()))
     })
@@ -169,12 +169,12 @@ pub(super) async fn verify_email(
 
 pub(super) async fn change_password(
     State(app): State<App>,
-    SignedInUser {
+    Person {
         caller,
         id,
         session,
         account,
-    }: SignedInUser,
+    }: Person,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {

@@ -1,6 +1,9 @@
 //! The canonical API, version 1 (contracts, canonical).
 
+mod administration;
 mod commands;
+mod keys;
+mod people;
 mod reads;
 mod reply;
 mod sessions;
@@ -24,10 +27,13 @@ pub(super) fn router() -> Router<App> {
         )
         .route("/v1/commands/verify-email", post(commands::verify_email))
         .route("/v1/commands/change-password", post(commands::change_password))
+        .merge(people::router())
         .route("/v1/commands/update-profile", post(commands::update_profile))
         .route("/v1/commands/allow-domain", post(commands::allow_domain))
         .route("/v1/commands/block-domain", post(commands::block_domain))
         .route("/v1/commands/unblock-domain", post(commands::unblock_domain))
+        .merge(administration::router())
+        .merge(keys::router())
         .route(
             "/v1/sessions",
             post(sessions::sign_in).get(sessions::list).delete(sessions::end_all),

@@ -5,6 +5,7 @@ use axum::http::header::{ETAG, HeaderName, IF_MATCH, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::http::App;
 use crate::http::body::Tree;
@@ -23,15 +24,23 @@ struct ReceiptBody<'a> {
     version: i64,
     position: i64,
     events: &'a [String],
+    #[serde(flatten)]
+    more: &'a Value,
 }
 
 /// A receipt as the contract words it; `path` is where what was created can be read.
 pub(super) fn receipt(receipt: &Receipt, path: &str) -> Response {
+    receipt_with(receipt, path, &json!({}))
+}
+
+/// The same with members of the command's own beside the usual ones.
+pub(super) fn receipt_with(receipt: &Receipt, path: &str, more: &Value) -> Response {
     let body = ReceiptBody {
         id: &receipt.id,
         version: receipt.version,
         position: receipt.position,
         events: &receipt.events,
+        more,
     };
     let status = if receipt.created {
         StatusCode::CREATED
@@ -106,11 +115,12 @@ fn idempotency(
         );
         return Err(Problem::invalid(vec![error]));
     };
-    // Anonymous callers share one scope: the receipt holds no secret.
-    let scope = caller
-        .user()
-        .map_or_else(|| "anonymous".to_owned(), |id| id.to_string());
     let body = body.canonical();
     let request: [&[u8]; 2] = [command.as_bytes(), body.as_bytes()];
-    Ok(Some(Idempotency::new(app.registry().store(), scope, key, &request)))
+    Ok(Some(Idempotency::new(
+        app.registry().store(),
+        caller.scope(),
+        key,
+        &request,
+    )))
 }

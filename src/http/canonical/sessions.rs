@@ -11,7 +11,7 @@ use super::problem;
 use super::wire::{Page, SessionBody, TokenBody};
 use crate::http::App;
 use crate::http::body::{self, Fields, Limits};
-use crate::http::caller::{Known, SignedInUser};
+use crate::http::caller::{Known, Person};
 use crate::http::problem::{Problem, Slug};
 use crate::http::query::{Parameters, Segment};
 use crate::passwords::Password;
@@ -64,7 +64,7 @@ pub(super) async fn refresh(
 
 pub(super) async fn list(
     State(app): State<App>,
-    SignedInUser { id, session, .. }: SignedInUser,
+    Person { id, session, .. }: Person,
     parameters: Parameters,
 ) -> Result<Json<Page<SessionBody, String>>, Problem> {
     parameters.finish()?;
@@ -75,16 +75,16 @@ pub(super) async fn list(
 
 pub(super) async fn end_current(
     State(app): State<App>,
-    SignedInUser {
+    Person {
         caller, id, session, ..
-    }: SignedInUser,
+    }: Person,
 ) -> Result<StatusCode, Problem> {
     ended(app.registry().end_session(&Asked::plainly(caller), id, session).await)
 }
 
 pub(super) async fn end_one(
     State(app): State<App>,
-    SignedInUser { caller, id, .. }: SignedInUser,
+    Person { caller, id, .. }: Person,
     Segment(session): Segment,
 ) -> Result<StatusCode, Problem> {
     let session = Uuid::parse_str(&session).map_err(|_| Problem::new(Slug::NotFound))?;
@@ -93,9 +93,9 @@ pub(super) async fn end_one(
 
 pub(super) async fn end_all(
     State(app): State<App>,
-    SignedInUser {
+    Person {
         caller, id, session, ..
-    }: SignedInUser,
+    }: Person,
 ) -> Result<StatusCode, Problem> {
     ended(
         app.registry()

@@ -58,7 +58,7 @@ const CODES: &str = "
     JOIN codes AS known ON known.purpose = wanted.purpose AND known.value = wanted.value";
 
 const HOLDERS: &str = "
-    SELECT known.kind, known.value
+    SELECT known.kind, known.value, known.user_id
     FROM unnest($1::text[], $2::bytea[]) AS wanted (kind, value)
     JOIN names AS known ON known.kind = wanted.kind AND known.value = wanted.value";
 
@@ -212,7 +212,7 @@ impl PostgresWriter {
     }
 
     /// Which of these names somebody holds.
-    pub async fn holders(&mut self, names: &[NameKey]) -> Result<Vec<NameKey>, StoreError> {
+    pub async fn holders(&mut self, names: &[NameKey]) -> Result<Vec<(NameKey, Uuid)>, StoreError> {
         let (kinds, values): (Vec<&str>, Vec<&[u8]>) = names
             .iter()
             .map(|(kind, value)| (kind.as_str(), value.as_slice()))
@@ -220,8 +220,21 @@ impl PostgresWriter {
         let query = sqlx::query(HOLDERS).bind(kinds).bind(values);
         let rows = query.fetch_all(self.connection().await?).await?;
         rows.into_iter()
-            .map(|row| Ok((kind(row.try_get("kind")?)?, hash(row.try_get("value")?)?)))
+            .map(|row| {
+                let holder = Uuid::parse_str(row.try_get("user_id")?)
+                    .map_err(|problem| StoreError::corrupt("names", "?", problem))?;
+                Ok(((kind(row.try_get("kind")?)?, hash(row.try_get("value")?)?), holder))
+            })
             .collect()
+    }
+
+    /// The rows of these users, as far as there are any.
+    pub async fn users(&mut self, ids: &[Uuid]) -> Result<Vec<projections::UserRow>, StoreError> {
+        let rows = rows_of(self.connection().await?, &USERS, ids.iter()).await?;
+        Ok(rows
+            .into_iter()
+            .map(|Read(row): Read<projections::UserRow>| row)
+            .collect())
     }
 }
 

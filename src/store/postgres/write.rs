@@ -8,29 +8,34 @@ use sqlx::query::Query;
 
 use super::PostgresWriter;
 use crate::store::StoreError;
-use crate::store::plan::{EVENT_VERSION, EventRow, Plan};
+use crate::store::plan::{EVENT_VERSION, EventRow, Head, Plan};
 use crate::store::rows::{API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, SESSIONS, Table, USERS, Written};
 
 const INSERT_EVENTS: &str = "
     INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
                         position, event_id, subject, recorded_at, leaf_hash)
-    SELECT kind, id, sequence, event_type, $1, payload::json, metadata::json, position, event_id, subject, $2, leaf_hash
-    FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::text[],
+    SELECT kind, id, sequence, event_type, $1, payload::json, metadata::json, new.position, event_id, subject, $2, leaf_hash
+    FROM moved CROSS JOIN unnest($3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::text[],
                 $11::text[], $12::bytea[])
         AS new (kind, id, sequence, event_type, payload, metadata, position, event_id, subject, leaf_hash)";
 
-/// After [`INSERT_EVENTS`], in the same statement.
-const MOVE_HEAD: &str = "UPDATE log_head SET position = $13, recorded_at = $2 WHERE lane = 0 RETURNING position";
+/// Before [`INSERT_EVENTS`], in the same statement: all of which writes nothing unless the log ends where it is
+/// believed to, and nobody else is about to write.
+const MOVE_HEAD: &str = "
+    UPDATE log_head SET position = $13, recorded_at = $2
+    WHERE lane = 0 AND position = $14 AND recorded_at = $15
+      AND lane IN (SELECT lane FROM log_head WHERE lane = 0 FOR UPDATE SKIP LOCKED)
+    RETURNING position";
 
 /// The first place that those two leave free.
-const AFTER_LOG: usize = 14;
+const AFTER_LOG: usize = 16;
 
 /// Others are told when the transaction commits; replicas that do not hear it poll.
 const NOTIFY: &str = "SELECT pg_notify('registry_head', position::text) FROM moved";
 
 const RELEASE: &str = "
-    DELETE FROM names USING unnest($1::text[], $2::bytea[]) AS old (kind, value)
-    WHERE names.kind = old.kind AND names.value = old.value";
+    DELETE FROM names USING unnest($1::text[], $2::bytea[], $3::text[]) AS old (kind, value, user_id)
+    WHERE names.kind = old.kind AND names.value = old.value AND names.user_id = old.user_id";
 
 const CLAIM: &str = "
     INSERT INTO names (kind, value, user_id) SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[])";
@@ -56,6 +61,9 @@ const CODES: &str = "
     SELECT purpose, value, request_id, user_id, 0, expires_at, sealed
     FROM unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::bigint[], $6::bytea[])
         AS new (purpose, value, request_id, user_id, expires_at, sealed)";
+
+const FAREWELLS: &str = "
+    INSERT INTO farewells (user_id, sealed, expires_at) SELECT * FROM unnest($1::text[], $2::bytea[], $3::bigint[])";
 
 const DROP_CODES: &str = "DELETE FROM codes WHERE request_id = ANY ($1)";
 
@@ -89,12 +97,13 @@ const END_SESSIONS: &str = "
       AND sessions.started_position <= ended.epoch AND sessions.id IS DISTINCT FROM ended.kept";
 
 /// Everything about an erased user that is not history. Their rows of `users` and `names` go with the fold.
-const ERASE: [&str; 5] = [
+const ERASE: [&str; 6] = [
     "DELETE FROM credentials WHERE user_id = ANY ($1)",
     "DELETE FROM secrets WHERE user_id = ANY ($1)",
     "DELETE FROM codes WHERE user_id = ANY ($1)",
     "DELETE FROM sessions WHERE user_id = ANY ($1)",
     "DELETE FROM api_keys WHERE user_id = ANY ($1)",
+    "DELETE FROM api_key_uses WHERE user_id = ANY ($1)",
 ];
 
 const DESTROY_ALL_KEYS: &str =
@@ -118,18 +127,18 @@ pub(super) struct Statements {
 struct LogStatements([OnceLock<String>; 4]);
 
 impl LogStatements {
-    async fn write(&self, connection: &mut PgConnection, plan: &Plan) -> Result<(), StoreError> {
-        if plan.events.is_empty() {
-            return Ok(());
-        }
+    /// Whether it was written: the log ended at `head`.
+    async fn write(&self, connection: &mut PgConnection, plan: &Plan, head: Head) -> Result<bool, StoreError> {
         let users: Vec<Vec<Cell<'_>>> = plan.rows.users.values().flatten().map(Written::cells).collect();
         let sessions: Vec<Vec<Cell<'_>>> = plan.rows.sessions.values().flatten().map(Written::cells).collect();
         let variant = usize::from(!users.is_empty()) + 2 * usize::from(!sessions.is_empty());
-        let Some(sql) = self.0.get(variant) else { return Ok(()) };
+        let Some(sql) = self.0.get(variant) else {
+            return Ok(false);
+        };
         let sql = sql.get_or_init(|| {
             let mut parts = vec![
-                format!("logged AS ({INSERT_EVENTS})"),
                 format!("moved AS ({MOVE_HEAD})"),
+                format!("logged AS ({INSERT_EVENTS})"),
             ];
             let mut first = AFTER_LOG;
             for (table, rows) in [(&USERS, &users), (&SESSIONS, &sessions)] {
@@ -137,17 +146,19 @@ impl LogStatements {
                     parts.push(format!(
                         "new_{} AS ({})",
                         table.name,
-                        upsert(table.name, table, like, first)
+                        upsert(table.name, table, like, first, " CROSS JOIN moved")
                     ));
                     first += like.len();
                 }
             }
             format!("WITH {} {NOTIFY}", parts.join(", "))
         });
-        let query = bind_events(sqlx::query(sql), plan).bind(plan.position);
+        let query = bind_events(sqlx::query(sql), plan)
+            .bind(plan.position)
+            .bind(head.position)
+            .bind(head.recorded_at);
         let query = bind_columns(bind_columns(query, &users), &sessions);
-        query.execute(connection).await?;
-        Ok(())
+        Ok(query.fetch_optional(connection).await?.is_some())
     }
 }
 
@@ -182,7 +193,7 @@ impl RowStatements {
         if let Some(first) = upserts.first() {
             let sql = self
                 .upsert
-                .get_or_init(|| upsert(self.table.name, self.table, first, 1));
+                .get_or_init(|| upsert(self.table.name, self.table, first, 1, ""));
             bind_columns(sqlx::query(sql), &upserts)
                 .execute(&mut *connection)
                 .await?;
@@ -199,8 +210,8 @@ impl RowStatements {
 
 /// Inserts or replaces rows of `table` in `target`, from one array per column. `like` is one of the rows.
 ///
-/// The arrays are bound from the place `first` on.
-pub(in crate::store) fn upsert(target: &str, table: &Table, like: &[Cell<'_>], first: usize) -> String {
+/// The arrays are bound from the place `first` on; `and` is joined to them.
+pub(in crate::store) fn upsert(target: &str, table: &Table, like: &[Cell<'_>], first: usize, and: &str) -> String {
     let columns = table.list("");
     let arrays: Vec<String> = (first..)
         .zip(like)
@@ -212,8 +223,9 @@ pub(in crate::store) fn upsert(target: &str, table: &Table, like: &[Cell<'_>], f
         })
         .collect();
     format!(
-        "INSERT INTO {target} ({columns}) SELECT * FROM unnest({})
+        "INSERT INTO {target} ({columns}) SELECT {} FROM unnest({}) AS new ({columns}){and}
          ON CONFLICT ({}) DO UPDATE SET {}",
+        table.list("new."),
         arrays.join(", "),
         table.key(),
         table.assignments()
@@ -326,7 +338,23 @@ impl PostgresWriter {
                 .execute(&mut *connection)
                 .await?;
         }
-        sql.log.write(connection, plan).await
+        if plan.events.is_empty() || sql.log.write(connection, plan, plan.after).await? {
+            return Ok(());
+        }
+        // Under its lock the head cannot have moved.
+        Err(StoreError::Refused(
+            "the head of the log is not where it was read".into(),
+        ))
+    }
+
+    /// Writes a plain batch in a transaction that is one statement, if the log ends where the plan goes on from and
+    /// nobody else is writing. Whether it did; an answer that is lost leaves it open, as that of COMMIT does.
+    pub async fn write_at_once(&mut self, plan: &Plan) -> Result<bool, StoreError> {
+        self.connection().await?;
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(StoreError::Unavailable("not connected".into()));
+        };
+        self.sql.log.write(connection, plan, plan.after).await
     }
 }
 
@@ -416,11 +444,22 @@ async fn end_sessions(connection: &mut PgConnection, plan: &Plan) -> Result<(), 
 async fn write_names(connection: &mut PgConnection, plan: &Plan) -> Result<(), StoreError> {
     if !plan.release.is_empty() {
         sqlx::query(RELEASE)
-            .bind(plan.release.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>())
             .bind(
                 plan.release
                     .iter()
-                    .map(|(_, value)| value.as_slice())
+                    .map(|((kind, _), _)| kind.as_str())
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                plan.release
+                    .iter()
+                    .map(|((_, value), _)| value.as_slice())
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                plan.release
+                    .iter()
+                    .map(|(_, user)| user.to_string())
                     .collect::<Vec<_>>(),
             )
             .execute(&mut *connection)
@@ -527,7 +566,16 @@ async fn erase(connection: &mut PgConnection, plan: &Plan) -> Result<(), StoreEr
     sqlx::query(DESTROY_ALL_KEYS)
         .bind(plan.recorded_at)
         .bind(users)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+    if !plan.farewells.is_empty() {
+        let farewells = &plan.farewells;
+        sqlx::query(FAREWELLS)
+            .bind(farewells.iter().map(|f| f.user_id.to_string()).collect::<Vec<_>>())
+            .bind(farewells.iter().map(|f| f.sealed.as_slice()).collect::<Vec<_>>())
+            .bind(farewells.iter().map(|f| f.expires_at.as_micros()).collect::<Vec<_>>())
+            .execute(connection)
+            .await?;
+    }
     Ok(())
 }

@@ -55,7 +55,7 @@ const CODES: &str = "
     WHERE (purpose, value) IN (SELECT j.value ->> '$[0]', unhex(j.value ->> '$[1]') FROM json_each(?1) AS j)";
 
 const HOLDERS: &str = "
-    SELECT kind, value FROM names
+    SELECT kind, value, user_id FROM names
     WHERE (kind, value) IN (SELECT j.value ->> '$[0]', unhex(j.value ->> '$[1]') FROM json_each(?1) AS j)";
 
 const HAS_EVENT: &str = "SELECT EXISTS (SELECT 1 FROM events WHERE event_id = ?1) AS found";
@@ -197,15 +197,28 @@ impl SqliteWriter {
     }
 
     /// Which of these names somebody holds.
-    pub async fn holders(&mut self, names: &[NameKey]) -> Result<Vec<NameKey>, StoreError> {
+    pub async fn holders(&mut self, names: &[NameKey]) -> Result<Vec<(NameKey, Uuid)>, StoreError> {
         let list = hashes(names.iter().map(|(kind, value)| (kind.as_str(), value)));
         let rows = sqlx::query(HOLDERS)
             .bind(list)
             .fetch_all(self.connection().await?)
             .await?;
         rows.into_iter()
-            .map(|row| Ok((kind(row.try_get("kind")?)?, hash(row.try_get("value")?)?)))
+            .map(|row| {
+                let holder = Uuid::parse_str(row.try_get("user_id")?)
+                    .map_err(|problem| StoreError::corrupt("names", "?", problem))?;
+                Ok(((kind(row.try_get("kind")?)?, hash(row.try_get("value")?)?), holder))
+            })
             .collect()
+    }
+
+    /// The rows of these users, as far as there are any.
+    pub async fn users(&mut self, ids: &[Uuid]) -> Result<Vec<projections::UserRow>, StoreError> {
+        let rows = rows_of(self.connection().await?, &USERS, ids.iter()).await?;
+        Ok(rows
+            .into_iter()
+            .map(|Read(row): Read<projections::UserRow>| row)
+            .collect())
     }
 }
 
@@ -221,7 +234,7 @@ fn pairs<'a, A: AsRef<str> + 'a>(items: impl IntoIterator<Item = &'a (A, String)
 }
 
 /// `[["a","00ff…"],…]`
-pub(super) fn hashes<'a>(items: impl Iterator<Item = (&'a str, &'a [u8; 32])>) -> String {
+fn hashes<'a>(items: impl Iterator<Item = (&'a str, &'a [u8; 32])>) -> String {
     Value::Array(items.map(|(text, bytes)| json!([text, hex(bytes)])).collect()).to_string()
 }
 

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnection;
 
-use super::{SqliteWriter, hashes};
+use super::SqliteWriter;
 use crate::keys::hex;
 use crate::store::StoreError;
 use crate::store::plan::{EVENT_VERSION, Plan};
@@ -22,7 +22,8 @@ const MOVE_HEAD: &str = "UPDATE log_head SET position = ?1, recorded_at = ?2 WHE
 
 const RELEASE: &str = "
     DELETE FROM names
-    WHERE (kind, value) IN (SELECT j.value ->> '$[0]', unhex(j.value ->> '$[1]') FROM json_each(?1) AS j)";
+    WHERE (kind, value, user_id) IN (
+        SELECT j.value ->> '$[0]', unhex(j.value ->> '$[1]'), j.value ->> '$[2]' FROM json_each(?1) AS j)";
 
 const CLAIM: &str = "
     INSERT INTO names (kind, value, user_id)
@@ -52,6 +53,10 @@ const CODES: &str = "
     SELECT j.value ->> '$[0]', unhex(j.value ->> '$[1]'), j.value ->> '$[2]', j.value ->> '$[3]', 0,
            j.value ->> '$[4]', unhex(j.value ->> '$[5]')
     FROM json_each(?1) AS j";
+
+const FAREWELLS: &str = "
+    INSERT INTO farewells (user_id, sealed, expires_at)
+    SELECT value ->> '$[0]', unhex(value ->> '$[1]'), value ->> '$[2]' FROM json_each(?1)";
 
 const DROP_CODES: &str = "DELETE FROM codes WHERE request_id IN (SELECT value FROM json_each(?1))";
 
@@ -86,12 +91,13 @@ const END_SESSIONS: &str = "
         WHERE sessions.started_position <= ended.value ->> '$[1]' AND sessions.id IS NOT ended.value ->> '$[2]')";
 
 /// Everything about an erased user that is not history. Their rows of `users` and `names` go with the fold.
-const ERASE: [&str; 5] = [
+const ERASE: [&str; 6] = [
     "DELETE FROM credentials WHERE user_id IN (SELECT value FROM json_each(?1))",
     "DELETE FROM secrets WHERE user_id IN (SELECT value FROM json_each(?1))",
     "DELETE FROM codes WHERE user_id IN (SELECT value FROM json_each(?1))",
     "DELETE FROM sessions WHERE user_id IN (SELECT value FROM json_each(?1))",
     "DELETE FROM api_keys WHERE user_id IN (SELECT value FROM json_each(?1))",
+    "DELETE FROM api_key_uses WHERE user_id IN (SELECT value FROM json_each(?1))",
 ];
 
 const DESTROY_ALL_KEYS: &str = "
@@ -261,10 +267,11 @@ impl SqliteWriter {
         sql.api_keys.write(connection, rows.api_keys.iter()).await?;
         sql.domains.write(connection, rows.domains.iter()).await?;
         sql.addresses.write(connection, rows.addresses.iter()).await?;
-        if !plan.release.is_empty() {
-            let list = hashes(plan.release.iter().map(|(kind, value)| (kind.as_str(), value)));
-            sqlx::query(RELEASE).bind(list).execute(&mut *connection).await?;
-        }
+        let released = plan
+            .release
+            .iter()
+            .map(|((kind, value), user)| json!([kind.as_str(), hex(value), user]));
+        run(connection, RELEASE, released.collect(), None).await?;
         let claims = plan
             .claim
             .iter()
@@ -276,6 +283,11 @@ impl SqliteWriter {
             run(connection, sql, erased.clone(), None).await?;
         }
         run(connection, DESTROY_ALL_KEYS, erased, now).await?;
+        let farewells = plan
+            .farewells
+            .iter()
+            .map(|f| json!([f.user_id, hex(&f.sealed), f.expires_at.as_micros()]));
+        run(connection, FAREWELLS, farewells.collect(), None).await?;
         let remembered = plan.idempotency.iter().map(|(key, receipt)| {
             json!([
                 key.caller,

@@ -71,7 +71,7 @@ pub fn cases(_: &Scene) -> Vec<Case> {
         .collect()
 }
 
-fn of_route(path: &str, by: By, most: usize, good: &Value) -> Vec<Case> {
+pub(super) fn of_route(path: &str, by: By, most: usize, good: &Value) -> Vec<Case> {
     let post = |what: &str| case(format!("{path}: {what}"), "POST", path).by(by);
     let member = good.as_object().unwrap().keys().next().unwrap().clone();
     let (text, most) = (good.to_string(), most * KIB);

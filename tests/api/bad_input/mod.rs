@@ -9,6 +9,7 @@ mod commands;
 mod credentials;
 mod headers;
 mod names;
+mod people;
 mod places;
 mod reads;
 mod registering;
@@ -36,12 +37,13 @@ async fn every_bad_request_has_its_own_answer_and_no_effect(engine: Engine) {
         other,
     };
 
-    let tables: [fn(&Scene) -> Vec<Case>; 10] = [
+    let tables: [fn(&Scene) -> Vec<Case>; 11] = [
         bodies::cases,
         registering::cases,
         names::cases,
         places::cases,
         commands::cases,
+        people::cases,
         sessions::cases,
         headers::cases,
         credentials::cases,

@@ -29,6 +29,7 @@ async fn others_verify_our_tokens_with_the_published_keys(engine: Engine) {
         published["keys"][0].get("d").is_none() && published["keys"].as_array().unwrap().len() == 1,
         "{published}"
     );
+    user_registry::tokens::use_ring();
     let keys: JwkSet = serde_json::from_value(published).unwrap();
     let header = jsonwebtoken::decode_header(&ada.access).unwrap();
     assert_eq!((header.alg, header.typ.as_deref()), (Algorithm::EdDSA, Some("at+jwt")));

@@ -18,6 +18,7 @@ pub struct Forge {
 impl Forge {
     /// Opens the store beside the service, as one more process would.
     pub async fn open(place: &Place) -> Self {
+        user_registry::tokens::use_ring();
         let inside = Inside::open(place).await;
         let pkcs8 = inside.store.keyring().signing().next().unwrap().0.to_vec();
         let now = seconds(inside.store.now());

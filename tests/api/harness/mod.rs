@@ -9,6 +9,7 @@ mod inside;
 mod log;
 mod mailbox;
 mod people;
+mod phones;
 mod place;
 mod server;
 
@@ -19,6 +20,7 @@ pub use forge::{Forge, encoded, unsigned};
 pub use log::Log;
 pub use mailbox::Mailbox;
 pub use people::{PASSWORD, Tokens};
+pub use phones::Phones;
 pub use place::Place;
 pub use server::Server;
 
@@ -84,6 +86,11 @@ impl App {
     /// The mails this service has sent.
     pub fn mailbox(&self) -> Mailbox {
         Mailbox::of(self.place.folder())
+    }
+
+    /// The short messages this service has sent.
+    pub fn phones(&self) -> Phones {
+        Phones::of(self.place.folder())
     }
 
     /// What is in the database, read past the service.

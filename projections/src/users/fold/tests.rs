@@ -85,6 +85,7 @@ fn a_new_address_is_reserved_until_it_is_confirmed() {
     assert_eq!(asked.email_canonical.as_deref(), Some("ada@farm.example"));
 
     let confirm = UserCommand::ConfirmEmailChange {
+        standing: aggregates::values::Standing::Allowed,
         original: id(5),
         at: at(2),
     };

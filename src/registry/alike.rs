@@ -1,0 +1,63 @@
+//! Public answers that tell nothing: the same for known and unknown, at the same moment.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::command::Asked;
+use super::{Refusal, Registry};
+use crate::store::Receipt;
+
+/// How long such an answer takes at least: longer than an append.
+pub(super) const PUBLIC_ANSWER: Duration = Duration::from_millis(60);
+
+/// Work that is waited for in more than one place.
+type Work<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
+
+impl Registry {
+    /// Does what a public request leads to, and says no more than that it was heard.
+    ///
+    /// The answer comes at its moment whether the work is done by then or not: on a slow day the time a message takes
+    /// to be asked for would otherwise tell that there is somebody to send it to. Only with an idempotency key does it
+    /// wait, because the next request with that key must find the work done; with a key all of them write.
+    pub(super) async fn alike(&self, asked: &Asked, work: Work<'static, Receipt>) -> Result<(), Refusal> {
+        let answer_at = Instant::now() + PUBLIC_ANSWER;
+        if let Some(key) = &asked.idempotency
+            && self.store().remembered(key).await?.is_some()
+        {
+            sleep_until(answer_at).await;
+            return Ok(());
+        }
+        let task = self.inner.tasks.spawn(work);
+        let done = if asked.idempotency.is_some() {
+            Some(task.await)
+        } else {
+            timeout_at(answer_at, task).await.ok()
+        };
+        sleep_until(answer_at).await;
+        match done {
+            None | Some(Ok(Ok(_) | Err(Refusal::Conflict(_) | Refusal::NotFound))) => Ok(()),
+            Some(Ok(Err(problem))) => Err(problem),
+            Some(Err(problem)) => Err(Refusal::Internal(problem.to_string())),
+        }
+    }
+
+    /// A public request about nobody: it changes nothing, but its idempotency key is remembered.
+    pub(super) async fn about_nobody(&self, asked: &Asked) -> Result<Receipt, Refusal> {
+        self.command(asked, None, |unit| async move {
+            unit.unchanged(Receipt::nothing());
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Lets a refusal wait for the moment at which all of them are told.
+pub(super) async fn refused_alike<T>(work: Work<'_, T>) -> Result<T, Refusal> {
+    let answer_at = Instant::now() + PUBLIC_ANSWER;
+    let done = work.await;
+    if done.is_err() {
+        sleep_until(answer_at).await;
+    }
+    done
+}

@@ -1,0 +1,83 @@
+//! Erasing a person.
+//!
+//! One transaction: `user.erased` is appended, the keys that seal the person's events and where they called from are
+//! destroyed, names become free, credentials, secrets, codes, sessions, API keys and rows go. What stays is the sealed
+//! shape of the history, which can still be proved. The reason an administrator must give is checked and not kept: a
+//! reason tells of the person, and nothing that does may outlive this.
+
+use aggregates::user::{User, UserCommand};
+use aggregates::values::Role;
+use uuid::Uuid;
+
+use super::command::{Asked, Who};
+use super::{Refusal, Registry};
+use crate::passwords::Password;
+use crate::store::Receipt;
+
+impl Registry {
+    /// Erases an account: one's own, with the current password, or any by an administrator.
+    ///
+    /// An administrator is erased only after another one has taken the role from them. An API key erases nobody but as
+    /// an administrator's.
+    pub async fn erase_user(&self, asked: &Asked, user: Uuid, current: Option<Password>) -> Result<Receipt, Refusal> {
+        let own = asked.caller.user() == Some(user);
+        if !own && !asked.caller.has(Role::Admin) {
+            return Err(Refusal::NotFound);
+        }
+        if own && matches!(asked.caller.who, Who::ApiKey { .. }) {
+            return Err(Refusal::Forbidden);
+        }
+        if let Some(key) = &asked.idempotency
+            && let Some(receipt) = self.store().remembered(key).await?
+        {
+            return Ok(receipt);
+        }
+        let verified = if own {
+            Some(self.verify_current(user, current).await?)
+        } else {
+            None
+        };
+        self.command(asked, Some(user), |unit| async move {
+            self.leave_an_administrator(&unit, asked, user).await?;
+            let id = user.to_string();
+            let state = unit.load_fresh::<User>(&id).await?.0;
+            if verified.is_some_and(|version| version != i64::from(state.credential_version())) {
+                // Somebody changed it since it was verified.
+                return Err(Refusal::WrongPassword.into());
+            }
+            if let Some(email) = state.email() {
+                self.forget_address(&unit, email)?;
+            }
+            let executed = self.decide_user(&unit, asked, user, UserCommand::Erase).await?;
+            if executed.version == executed.loaded {
+                // There is no row left that could tell where its last event stands.
+                let last = self.store().events_of("user", &id, 0, executed.version).await?.pop();
+                unit.unchanged(Receipt {
+                    id,
+                    version: executed.version,
+                    position: last.map_or(0, |event| event.position),
+                    events: Vec::new(),
+                    created: false,
+                });
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Verifies the current password of an account and says which version of the credential it is.
+    async fn verify_current(&self, user: Uuid, current: Option<Password>) -> Result<i64, Refusal> {
+        let current = current.ok_or(Refusal::WrongPassword)?;
+        let credential = self.store().credential(user).await?;
+        let version = credential.as_ref().map_or(0, |credential| credential.version);
+        let verdict = self
+            .hasher()
+            .verify(current, credential.map(|credential| credential.hash))
+            .await?;
+        if verdict.ok {
+            Ok(version)
+        } else {
+            Err(Refusal::WrongPassword)
+        }
+    }
+}

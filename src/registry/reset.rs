@@ -1,0 +1,190 @@
+//! Setting a new password without the old one: by a link to the address or a code to the number.
+
+use aggregates::user::{RequestLink, User, UserCommand};
+use aggregates::values::{Channel, Email, Phone};
+use projections::NameKind;
+use uuid::Uuid;
+
+use super::alike::refused_alike;
+use super::codes::{Budget, CODE_LIFE, CodePurpose};
+use super::command::Asked;
+use super::{LinkToken, Purpose, Refusal, Registry, SECOND};
+use crate::passwords::Password;
+use crate::store::{Credential, Receipt};
+
+/// How long the link of a reset works, microseconds: half an hour.
+const RESET_LIFE: i64 = 1_800 * SECOND;
+
+/// Where a reset is to go.
+#[derive(Debug, Clone)]
+pub enum Contact {
+    /// A link by mail.
+    Email(Email),
+    /// A code by SMS.
+    Phone(Phone),
+}
+
+impl Contact {
+    const fn channel(&self) -> Channel {
+        match self {
+            Self::Email(_) => Channel::Mail,
+            Self::Phone(_) => Channel::Sms,
+        }
+    }
+}
+
+/// What proves that somebody may set a new password.
+#[derive(Clone)]
+pub enum ResetProof {
+    /// The token of a link.
+    Link(String),
+    /// The code an SMS brought to a number.
+    Code {
+        /// The number.
+        phone: Phone,
+        /// The code.
+        code: String,
+    },
+}
+
+impl std::fmt::Debug for ResetProof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Link(_) => "ResetProof::Link(..)",
+            Self::Code { .. } => "ResetProof::Code(..)",
+        })
+    }
+}
+
+impl Registry {
+    /// Sends a link or a code, if there is an account it may go to. Tells nobody whether there is.
+    pub async fn request_password_reset(&self, asked: &Asked, contact: &Contact) -> Result<(), Refusal> {
+        let (registry, contact) = (self.clone(), contact.clone());
+        let whoever = Asked {
+            if_match: None,
+            ..asked.clone()
+        };
+        self.alike(
+            asked,
+            Box::pin(async move {
+                let (kind, canonical) = match &contact {
+                    Contact::Email(email) => (NameKind::Email, email.canonical()),
+                    Contact::Phone(phone) => (NameKind::Phone, phone.msisdn()),
+                };
+                match registry.store().found_by(kind, canonical).await? {
+                    Some(user) => registry.send_reset(&whoever, user, &contact).await,
+                    None => registry.about_nobody(&whoever).await,
+                }
+            }),
+        )
+        .await
+    }
+
+    async fn send_reset(&self, asked: &Asked, user: Uuid, contact: &Contact) -> Result<Receipt, Refusal> {
+        let budget = &Budget::new();
+        self.command(asked, Some(user), |unit| async move {
+            let (state, _) = unit.load_fresh::<User>(&user.to_string()).await?;
+            // What was looked up may have passed to somebody else since.
+            let held = match contact {
+                Contact::Email(email) => state.email().is_some_and(|held| held.canonical() == email.canonical()),
+                Contact::Phone(phone) => state.phone().is_some_and(|held| held.msisdn() == phone.msisdn()),
+            };
+            if !held {
+                unit.unchanged(Receipt::nothing());
+                return Ok(());
+            }
+            let at = self.store().now();
+            let life = match contact {
+                Contact::Email(_) => RESET_LIFE,
+                Contact::Phone(_) => CODE_LIFE,
+            };
+            let link = RequestLink {
+                request: self.store().chance().uuid_v7(at),
+                dialect: asked.caller.dialect,
+                life,
+                at,
+            };
+            let (request, expires_at) = (link.request, at.plus(life));
+            let command = UserCommand::RequestPasswordReset {
+                channel: contact.channel(),
+                link,
+            };
+            self.decide_user(&unit, asked, user, command).await?;
+            match contact {
+                // A link voids the code before it.
+                Contact::Email(_) => {
+                    if let Some(code) = state.open_reset().filter(|open| open.phone.is_some()) {
+                        unit.drop_code(code.original);
+                    }
+                }
+                Contact::Phone(phone) => {
+                    if !*budget.get_or_try_init(|| self.may_send_code(phone)).await? {
+                        return Err(Refusal::Conflict("the number has had its codes for today".into()).into());
+                    }
+                    self.stage_code(&unit, CodePurpose::ResetPassword, user, request, expires_at)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets a new password; every session ends. A new password that may not be chosen uses nothing up.
+    pub async fn reset_password(&self, asked: &Asked, proof: &ResetProof, new: Password) -> Result<Receipt, Refusal> {
+        if let Some(key) = &asked.idempotency
+            && let Some(receipt) = self.store().remembered(key).await?
+        {
+            return Ok(receipt);
+        }
+        let (user, original) = refused_alike(Box::pin(self.open_reset(asked, proof))).await?;
+        let row = self.store().user(user).await?.ok_or(Refusal::InvalidToken)?;
+        // Only whoever may set it learns that it is like the owner's own data.
+        let weak = self.weaknesses(&new, &row);
+        if !weak.is_empty() {
+            return Err(Refusal::Weak(weak));
+        }
+        let hash = &self.hasher().hash(new).await?;
+        self.command(asked, Some(user), |unit| async move {
+            // Of those who use it at once all but one are too late, and must learn it from the log.
+            unit.load_fresh::<User>(&user.to_string()).await?;
+            let at = self.store().now();
+            let command = UserCommand::ResetPassword { original, at };
+            let executed = self.decide_user(&unit, asked, user, command).await?;
+            unit.credential(Credential {
+                user_id: user,
+                version: i64::from(executed.state.credential_version()),
+                hash: hash.as_str().to_owned(),
+            });
+            unit.drop_code(original);
+            Ok(())
+        })
+        .await
+    }
+
+    /// The user and the open request that a link or a code belongs to. Whatever is wrong is one answer.
+    async fn open_reset(&self, asked: &Asked, proof: &ResetProof) -> Result<(Uuid, Uuid), Refusal> {
+        match proof {
+            ResetProof::Link(token) => {
+                let token = LinkToken::parse(token).ok_or(Refusal::InvalidToken)?;
+                let user = self.requester(&token).await?;
+                let unit = self.store().unit(asked.caller.context(Some(user)));
+                let (state, _) = unit.load_fresh::<User>(&user.to_string()).await?;
+                let now = self.store().now();
+                let open = state
+                    .open_reset()
+                    .filter(|open| open.original == token.request && now < open.expires_at);
+                let genuine = |email: &Email| token.is_for(self.store().keyring(), Purpose::ResetPassword, user, email);
+                if open.and_then(|open| open.email.as_ref()).is_some_and(genuine) {
+                    Ok((user, token.request))
+                } else {
+                    Err(Refusal::InvalidToken)
+                }
+            }
+            ResetProof::Code { phone, code } => {
+                let holder = self.store().found_by(NameKind::Phone, phone.msisdn()).await?;
+                let request = self.guess(CodePurpose::ResetPassword, holder, code).await?;
+                Ok((holder.ok_or(Refusal::InvalidToken)?, request))
+            }
+        }
+    }
+}
