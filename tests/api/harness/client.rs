@@ -230,8 +230,7 @@ fn redacted(text: &str) -> String {
             out.push_str("[id]");
             rest = &rest[36..];
         } else if let Some(time) = rest.get(..27)
-            && time.ends_with('Z')
-            && time.as_bytes()[10] == b'T'
+            && is_time(time)
         {
             out.push_str("[time]");
             rest = &rest[27..];
@@ -249,4 +248,13 @@ fn redacted(text: &str) -> String {
         }
     }
     out
+}
+
+/// `2026-11-20T03:08:47.848577Z`. A random key may well have a T and a Z in those two places.
+fn is_time(text: &str) -> bool {
+    let pattern = "0000-00-00T00:00:00.000000Z";
+    text.chars().zip(pattern.chars()).all(|(is, should)| match should {
+        '0' => is.is_ascii_digit(),
+        other => is == other,
+    })
 }
