@@ -5,6 +5,7 @@
 mod admin;
 mod config;
 mod flags;
+mod keys;
 mod migrate;
 mod open;
 mod rebuild;
@@ -62,6 +63,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Verb::Admin(AdminVerb::ResetPassword(reset)) => one_off(loaded?, |config| {
             finish(admin::reset_password(config, &reset, reset.password()?))
         }),
+        Verb::Keys(verb) => one_off(loaded?, |config| finish(keys::run(config, verb))),
         Verb::Rebuild(rebuild) => one_off(loaded?, |config| finish(rebuild::run(config, rebuild))),
     }
 }

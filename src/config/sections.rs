@@ -193,6 +193,8 @@ pub struct Keys {
     pub master_file: Option<PathBuf>,
     /// A command that prints it. Default none.
     pub master_command: Option<String>,
+    /// A file with the key that will be the next master, or was the one before. Default none.
+    pub standby_file: Option<PathBuf>,
 }
 
 /// Section `mail`.

@@ -75,6 +75,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("passwords.wait_ms", Kind::Whole(1, MINUTE)),
     setting("keys.master", Kind::Secret),
     setting("keys.master_file", Kind::Text),
+    setting("keys.standby_file", Kind::Text),
     setting("keys.master_command", Kind::Text),
     setting("mail.smtp_url", Kind::Secret),
     setting("mail.from", Kind::Text),

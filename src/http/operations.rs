@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -81,9 +81,11 @@ async fn metrics(State(app): State<App>) -> Response {
     }
 }
 
-/// The public keys of access tokens (RFC 7517).
+/// The public keys of access tokens (RFC 7517). A new one is published ten minutes before it signs, so that whoever keeps
+/// this for five has it in time.
 async fn jwks(State(app): State<App>) -> Response {
-    Json(app.registry().verifier().jwks()).into_response()
+    let keep = [(CACHE_CONTROL, "public, max-age=300")];
+    (keep, Json(app.registry().verifier().jwks())).into_response()
 }
 
 async fn problem_page(Segment(slug): Segment, headers: HeaderMap) -> Response {

@@ -228,6 +228,8 @@ impl Registry {
         };
         let access = self
             .inner
+            .token_keys
+            .now()
             .signer
             .issue(&claims)
             .map_err(|error| Refusal::Internal(error.to_string()))?;

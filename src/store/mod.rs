@@ -14,12 +14,14 @@ mod error;
 mod event;
 mod follow;
 pub mod leaf;
+mod masters;
 mod memory;
 mod plan;
 mod postgres;
 mod prepared;
 mod read;
 mod rebuild;
+mod rotation;
 mod rows;
 mod sqlite;
 mod stream;
@@ -39,11 +41,12 @@ pub use api_keys::{ApiKeyRecord, AuthenticatedKeyRow};
 pub use codes::{Guess, MOST_TRIES};
 pub use context::{Actor, Context};
 pub use due::Due;
+pub use engine::EngineOptions;
 pub(crate) use engine::private_folder;
-pub use engine::{EngineOptions, MasterSource};
 pub use error::StoreError;
 pub use event::{AnyEvent, Row};
 pub use follow::{Checkpoint, Lease, RowWrite};
+pub use masters::MasterSource;
 pub use plan::Head;
 pub(crate) use plan::NameKey;
 pub use prepared::{
@@ -54,6 +57,7 @@ pub use read::{
     AuthenticatedRow, CredentialRow, DomainFilter, EventRecord, OpenedEvent, SecretRow, UserFilter, UserSort,
 };
 pub use rebuild::{Difference, RebuildReport};
+pub use rotation::{Former, Pass, Rewrapping, SIGNED_LIFE};
 pub use rows::{Cell, Read, Table, Written};
 pub use stream::{AnyState, Stream};
 pub use unit::{ExecuteError, Executed, Unit};
@@ -63,6 +67,7 @@ use crate::clock::Clock;
 use crate::keys::{DataKey, Keyring};
 use append::{Appender, Job};
 use engine::Engine;
+use masters::Sources;
 use memory::Memory;
 
 /// How many commands may wait for the appender before new ones are refused.
@@ -79,6 +84,7 @@ pub struct Store {
 struct Inner {
     engine: Engine,
     keyring: Keyring,
+    sources: Sources,
     chance: Chance,
     clock: Clock,
     jobs: mpsc::Sender<Job>,
@@ -131,7 +137,11 @@ impl Store {
         stop: &CancellationToken,
     ) -> Result<Self, StoreError> {
         let engine = Engine::open(options).await?;
-        let keyring = engine.keyring(&options.master, &chance, clock.now()).await?;
+        let sources = Sources {
+            main: options.master.clone(),
+            standby: options.standby.clone(),
+        };
+        let keyring = engine.keyring(&sources, &chance, clock.now()).await?;
         let (jobs, waiting) = mpsc::channel(WAITING);
         let (head, _) = watch::channel(engine.head().await?.position);
         let appender = Appender::new(
@@ -159,6 +169,7 @@ impl Store {
             inner: Arc::new(Inner {
                 engine,
                 keyring,
+                sources,
                 chance,
                 clock,
                 jobs,

@@ -316,7 +316,7 @@ impl Store {
             }
         });
         let Some(wrapped) = wrapped else { return Ok(None) };
-        let key = DataKey::unwrap(subject, scope, &wrapped, self.keyring().master())?;
+        let key = self.unwrap_data_key(subject, scope, &wrapped).await?;
         self.keep_data_key(place.0, place.1, key.clone());
         Ok(Some(key))
     }
@@ -698,7 +698,7 @@ impl Store {
         for chunk in subjects.chunks(500) {
             for (subject, scope, wrapped) in self.wrapped_data_keys(chunk).await? {
                 if wanted.contains(&(subject.clone(), scope.clone())) {
-                    let key = DataKey::unwrap(&subject, &scope, &wrapped, self.keyring().master())?;
+                    let key = self.unwrap_data_key(&subject, &scope, &wrapped).await?;
                     keys.insert((subject, scope), key);
                 }
             }

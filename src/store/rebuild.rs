@@ -449,7 +449,7 @@ fn open_others(
 ) -> Result<Vec<Ready>, StoreError> {
     let mut keys = HashMap::with_capacity(wrapped.len());
     for (scoped, wrapped) in wrapped {
-        let key = DataKey::unwrap(&scoped.0, &scoped.1, wrapped, store.keyring().master())?;
+        let key = DataKey::unwrap(&scoped.0, &scoped.1, wrapped, &store.keyring().masters())?;
         keys.insert(scoped.clone(), key);
     }
     let open = |Parsed {
@@ -473,7 +473,7 @@ fn open_users(
             key.clone()
         } else {
             let unwrap =
-                |wrapped: &Vec<u8>| DataKey::unwrap(&record.subject, "person", wrapped, store.keyring().master());
+                |wrapped: &Vec<u8>| DataKey::unwrap(&record.subject, "person", wrapped, &store.keyring().masters());
             let key = wrapped.get(&record.subject).map(unwrap).transpose()?;
             keys.insert(record.subject.clone(), key.clone());
             key

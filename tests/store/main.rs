@@ -24,6 +24,7 @@ mod people;
 mod proxy;
 mod rebuild;
 mod restart;
+mod rotation;
 mod secrets;
 mod sessions;
 mod upkeep;
@@ -87,6 +88,8 @@ conformance! {
         secrets::a_hundred_attempts_at_once_are_counted_one_by_one,
         secrets::a_live_code_cannot_be_drawn_again_and_a_newer_one_replaces_the_older,
         secrets::an_older_credential_never_replaces_a_newer_one,
+        rotation::every_data_key_is_rewrapped_and_a_destroyed_one_stays_so,
+        rotation::a_retired_signing_key_is_destroyed_once_its_last_token_has_ended,
         upkeep::a_registration_nobody_verified_ends_after_a_day_and_no_other_does,
         upkeep::replicas_that_find_the_same_registrations_due_end_each_once,
         upkeep::where_a_request_came_from_is_forgotten_after_ninety_days,
