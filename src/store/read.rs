@@ -692,30 +692,34 @@ impl Store {
         &self,
         wanted: &HashSet<(String, String)>,
     ) -> Result<HashMap<(String, String), DataKey>, StoreError> {
-        let subjects: HashSet<&str> = wanted.iter().map(|(subject, _)| subject.as_str()).collect();
-        let subjects: Vec<&str> = subjects.into_iter().collect();
-        let mut keys = HashMap::new();
-        for chunk in subjects.chunks(500) {
+        let wanted: Vec<&(String, String)> = wanted.iter().collect();
+        let mut keys = HashMap::with_capacity(wanted.len());
+        for chunk in wanted.chunks(500) {
             for (subject, scope, wrapped) in self.wrapped_data_keys(chunk).await? {
-                if wanted.contains(&(subject.clone(), scope.clone())) {
-                    let key = self.unwrap_data_key(&subject, &scope, &wrapped).await?;
-                    keys.insert((subject, scope), key);
-                }
+                let key = self.unwrap_data_key(&subject, &scope, &wrapped).await?;
+                keys.insert((subject, scope), key);
             }
         }
         Ok(keys)
     }
 
-    async fn wrapped_data_keys(&self, subjects: &[&str]) -> Result<Vec<(String, String, Vec<u8>)>, StoreError> {
-        let places: Vec<String> = (1..=subjects.len()).map(|place| format!("${place}")).collect();
+    /// The wrapped keys of these scopes, and of no others: a domain has one for each of its blocked addresses.
+    async fn wrapped_data_keys(
+        &self,
+        wanted: &[&(String, String)],
+    ) -> Result<Vec<(String, String, Vec<u8>)>, StoreError> {
+        let places: Vec<String> = (0..wanted.len())
+            .map(|place| format!("(${}, ${})", 2 * place + 1, 2 * place + 2))
+            .collect();
         let sql = format!(
-            "SELECT subject, scope, wrapped FROM subject_keys WHERE wrapped IS NOT NULL AND subject IN ({})",
+            "SELECT subject, scope, wrapped FROM subject_keys
+             WHERE wrapped IS NOT NULL AND (subject, scope) IN (VALUES {})",
             places.join(", ")
         );
         on_pool!(&self.inner.engine, pool => {
             let mut query = sqlx::query(&sql);
-            for subject in subjects {
-                query = query.bind((*subject).to_owned());
+            for (subject, scope) in wanted {
+                query = query.bind(subject.clone()).bind(scope.clone());
             }
             let rows = query.fetch_all(pool).await?;
             rows.into_iter()
