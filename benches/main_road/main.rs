@@ -17,6 +17,7 @@ mod hashing;
 mod load;
 mod peers;
 mod place;
+mod raw;
 mod rebuild;
 mod report;
 mod start;
