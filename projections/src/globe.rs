@@ -29,9 +29,9 @@ impl Spot {
     pub fn at(latitude: f64, longitude: f64) -> Self {
         let (latitude, longitude) = (latitude.to_radians(), longitude.to_radians());
         Self {
-            x: latitude.cos() * longitude.cos(),
-            y: latitude.cos() * longitude.sin(),
-            z: latitude.sin(),
+            x: steady(latitude.cos() * longitude.cos()),
+            y: steady(latitude.cos() * longitude.sin()),
+            z: steady(latitude.sin()),
         }
     }
 
@@ -47,6 +47,13 @@ impl Spot {
     pub fn cell(self) -> i64 {
         interleaved([index(self.x, DEPTH), index(self.y, DEPTH), index(self.z, DEPTH)])
     }
+}
+
+/// To less than a micrometre: the last digits of a sine differ between machines, and the rows of one must be those of
+/// another.
+fn steady(at: f64) -> f64 {
+    const GRAINS: f64 = 17_592_186_044_416.0;
+    (at * GRAINS).round() / GRAINS + 0.0
 }
 
 /// Kilometres over ground for the square of a chord.
