@@ -31,6 +31,9 @@ COMMENT ON COLUMN user_places.z IS 'Of a position: its point on the unit sphere,
 -- These served a search that read the table of users itself.
 DROP INDEX users_email_idx;
 DROP INDEX users_phone_idx;
+DROP INDEX users_domain_idx;
+-- users_domain_idx: the accounts of a domain.
+CREATE INDEX users_domain_idx ON users (email_domain, id);
 -- users_status_idx: how many have a status, and who, while those are few.
 CREATE INDEX users_status_idx ON users (status, id);
 -- users_verified_idx: the same for verified addresses.
