@@ -25,6 +25,7 @@ mod rebuild;
 mod rows;
 mod search;
 mod sqlite;
+mod statistics;
 mod stream;
 mod sweep;
 mod unit;
@@ -60,6 +61,7 @@ pub use read::{
 };
 pub use rebuild::{Difference, RebuildReport};
 pub use rows::{Cell, Read, Table, Written};
+pub use statistics::{Period, Tally};
 pub use stream::{AnyState, Stream};
 pub use unit::{ExecuteError, Executed, Unit};
 

@@ -21,8 +21,8 @@ use crate::registry::{Asked, HistoryPage};
 use crate::store::{DomainFilter, UserFilter, UserSort};
 
 /// Largest page, and the usual one (contract, section 4).
-const MOST: i64 = 200;
-const USUAL: i64 = 50;
+pub(super) const MOST: i64 = 200;
+pub(super) const USUAL: i64 = 50;
 /// Longest search text, characters.
 const SEARCH: usize = 128;
 
