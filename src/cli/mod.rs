@@ -8,6 +8,7 @@ mod flags;
 mod migrate;
 mod open;
 mod rebuild;
+mod seed;
 mod serve;
 
 use std::io::Write as _;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use self::flags::{AdminVerb, Command, Verb};
+use self::flags::{AdminVerb, Command, DevVerb, Verb};
 use crate::config::{Config, ConfigErrors};
 use crate::telemetry;
 
@@ -62,6 +63,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Verb::Admin(AdminVerb::ResetPassword(reset)) => one_off(loaded?, |config| {
             finish(admin::reset_password(config, &reset, reset.password()?))
         }),
+        Verb::Dev(DevVerb::Seed(flags)) => one_off(loaded?, |config| finish(seed::run(config, flags))),
         Verb::Rebuild(rebuild) => one_off(loaded?, |config| finish(rebuild::run(config, rebuild))),
     }
 }

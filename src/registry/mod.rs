@@ -24,6 +24,7 @@ mod recovery;
 mod refusal;
 mod register;
 mod reset;
+mod seed;
 mod sessions;
 mod upkeep;
 
@@ -47,6 +48,7 @@ pub use recovery::RecoveryError;
 pub use refusal::Refusal;
 pub use register::Registration;
 pub use reset::{Contact, ResetProof};
+pub use seed::{Seed, SeedError, Seeded};
 
 use crate::config::{Config, DomainDefault};
 use crate::passwords::{Hasher, HasherError};
