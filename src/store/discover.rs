@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use projections::globe::{Spot, cover};
 use projections::land::{Land, squares_at};
 use projections::{UserRow, is_discoverable};
+use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::engine::{Engine, on_pool};
@@ -105,6 +106,31 @@ impl Store {
         let mut rows = self.users_by_id(&ids).await?;
         let near = |(apart, id)| rows.remove(&id).filter(is_discoverable).map(|user| Near { user, apart });
         Ok(found.into_iter().filter_map(near).collect())
+    }
+
+    /// How the database looks around a place and for land: its plans, line by line. For measurements.
+    pub async fn explain_discover(&self) -> Result<Vec<String>, StoreError> {
+        let (cells, squares) = (vec![(0_i64, 1_i64)], vec![-1_i64]);
+        let mut lines = Vec::new();
+        match &self.inner.engine {
+            Engine::Postgres { pool, .. } => {
+                let (first, behind): (Vec<i64>, Vec<i64>) = cells.into_iter().unzip();
+                let sql = format!("EXPLAIN (COSTS OFF) {AROUND_POSTGRES}");
+                let query = sqlx::query_scalar(&sql).bind(first).bind(behind).bind(1.0).bind(0.0).bind(0.0);
+                lines.extend(query.bind(1.0).bind(0.0).bind("").bind(1_i64).fetch_all(pool).await?);
+                let sql = format!("EXPLAIN (COSTS OFF) {HOLDERS_POSTGRES}");
+                let query = sqlx::query_scalar(&sql).bind(squares).bind("").bind(1_i64);
+                lines.extend(query.fetch_all(pool).await?);
+            }
+            Engine::Sqlite { pool, .. } => {
+                for sql in [AROUND_SQLITE, HOLDERS_SQLITE] {
+                    let rows = sqlx::query(&format!("EXPLAIN QUERY PLAN {sql}")).fetch_all(pool).await?;
+                    let details = rows.iter().map(|row| row.try_get::<String, _>("detail"));
+                    lines.extend(details.collect::<Result<Vec<_>, _>>()?);
+                }
+            }
+        }
+        Ok(lines)
     }
 
     /// Whose land holds the middle of the circle.
