@@ -70,6 +70,9 @@ enum Typed {
     /// Keys: those that sign, and the master that wraps all others
     #[command(subcommand)]
     Keys(KeysVerb),
+    /// For trying things out and for measuring
+    #[command(subcommand)]
+    Dev(DevVerb),
 }
 
 /// What to do with keys.
@@ -108,6 +111,27 @@ pub(super) struct MasterFlags {
     /// Only make the next key, to be given to every replica first
     #[arg(long)]
     pub prepare: bool,
+}
+
+/// What developers do.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(super) enum DevVerb {
+    /// Fill an empty store with people who never were; nobody can sign in as one of them
+    Seed(SeedFlags),
+}
+
+/// How many people to make.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct SeedFlags {
+    /// How many people there are to be
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub users: u64,
+    /// At how many domains their addresses are [default: a hundredth as many]
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub domains: Option<u64>,
+    /// Also when the store is not empty; goes on with what an earlier run left undone
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// What to do with administrators.
@@ -193,6 +217,7 @@ pub(super) enum Verb {
     Rebuild(Rebuild),
     Config(ConfigVerb),
     Keys(KeysVerb),
+    Dev(DevVerb),
 }
 
 /// A command line that makes sense.
@@ -231,6 +256,7 @@ impl Command {
             Some(Typed::Rebuild(_)) => (Verb::Rebuild(Rebuild::Check), cli.serve),
             Some(Typed::Config(verb)) => (Verb::Config(verb), cli.serve),
             Some(Typed::Keys(verb)) => (Verb::Keys(verb), cli.serve),
+            Some(Typed::Dev(verb)) => (Verb::Dev(verb), cli.serve),
         };
         Ok(Self {
             file: cli.everywhere.config,

@@ -21,7 +21,9 @@ use tracing::{info, warn};
 use super::open::{self, Opened};
 use super::say;
 use crate::config::{Config, LogFormat};
-use crate::follow::{self, FollowOptions, Health, Links, MailFollower, Outbox, SmsFollower, SmsTransport};
+use crate::follow::{
+    self, FollowOptions, Health, Links, MailFollower, Outbox, SmsFollower, SmsTransport, StatisticsFollower,
+};
 use crate::http::{self, App};
 use crate::registry::{Refusal, Registry};
 use crate::store::Store;
@@ -77,6 +79,14 @@ async fn serve(store: &Store, config: Arc<Config>, sender: Mailbox, stop: Cancel
         let lease = Duration::from_secs(config.followers.lease_seconds.into());
         let options = FollowOptions { lease, retry: RETRY };
         let owner = owner(store);
+        tasks.spawn(follow::run(
+            StatisticsFollower::new(store.clone()),
+            store.clone(),
+            owner.clone(),
+            options,
+            health.clone(),
+            stop.clone(),
+        ));
         tasks.spawn(follow::run(
             mail,
             store.clone(),

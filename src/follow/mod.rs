@@ -9,6 +9,7 @@ pub mod letters;
 mod mail;
 mod outbox;
 mod sms;
+mod statistics;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use tracing::{error, info, warn};
 pub use mail::{Links, MailFollower};
 pub use outbox::Outbox;
 pub use sms::{SmsFollower, SmsTransport};
+pub use statistics::{STATISTICS, StatisticsFollower, day};
 
 use crate::store::{EventRecord, Lease, OpenedEvent, Store, StoreError};
 
@@ -71,6 +73,22 @@ pub trait Follower: Send + Sync + 'static {
     /// is passed over like one that is no business of this follower.
     fn attend(&self, event: &OpenedEvent) -> impl Future<Output = Result<Option<Writes>, FollowError>> + Send {
         async { self.handle(event).await.map(Some) }
+    }
+
+    /// Whether it handles a page of events at a time: one that does nothing but write rows of its own may.
+    fn gathers(&self) -> bool {
+        false
+    }
+
+    /// Handles a page of events, all of them or none.
+    fn gather(&self, events: &[OpenedEvent]) -> impl Future<Output = Result<Writes, FollowError>> + Send {
+        async move {
+            let mut writes = Writes::new();
+            for event in events {
+                writes.extend(self.handle(event).await?);
+            }
+            Ok(writes)
+        }
     }
 }
 
@@ -211,16 +229,28 @@ async fn turn<F: Follower>(
         lag(name, store, lease.position);
         let (opened, broken) = open(store, records).await?;
         let mut passed = lease.position;
-        for event in opened {
+        // One after the other, or all of them in one step to the last.
+        let steps: Vec<&[OpenedEvent]> = if follower.gathers() {
+            opened.chunks(opened.len().max(1)).collect()
+        } else {
+            opened.chunks(1).collect()
+        };
+        for step in steps {
+            let [event, ..] = step else { continue };
             if stop.is_cancelled() {
                 return Ok(false);
             }
-            let position = event.record.position;
-            if !follower.concerns(&event) {
+            let position = step.last().map_or(0, |last| last.record.position);
+            if !follower.gathers() && !follower.concerns(event) {
                 passed = position;
                 continue;
             }
-            match follower.attend(&event).await {
+            let attended = if follower.gathers() {
+                follower.gather(step).await.map(Some)
+            } else {
+                follower.attend(event).await
+            };
+            match attended {
                 Ok(None) => passed = position,
                 Ok(Some(writes)) => {
                     if !store.advance(lease, position, lease_micros, &writes).await? {

@@ -111,7 +111,7 @@ impl Planted {
         assert!((400..500).contains(&reply.status), "{reply:?}");
         self.refusals.push_str(&reply.body);
         for (name, value) in reply.steady_headers() {
-            self.refusals.push_str(&format!("\n{name}: {value}"));
+            self.refusals.extend(["\n", &name, ": ", &value]);
         }
     }
 
@@ -127,6 +127,15 @@ fn body_of(token: &str) -> &str {
     token.split_once('_').map_or(token, |(_, rest)| rest)
 }
 
+/// Two digits for each byte.
+fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap();
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
+}
+
 /// Every way in which a value may be written down.
 fn forms(value: &str) -> BTreeSet<String> {
     let bytes = value.as_bytes();
@@ -140,17 +149,7 @@ fn forms(value: &str) -> BTreeSet<String> {
             forms.insert(URL_SAFE_NO_PAD.encode(whole));
         }
     }
-    let hex = |upper: bool| -> String {
-        let digit = |byte: &u8| {
-            if upper {
-                format!("{byte:02X}")
-            } else {
-                format!("{byte:02x}")
-            }
-        };
-        bytes.iter().map(digit).collect()
-    };
-    forms.extend([hex(false), hex(true)]);
+    forms.extend([hex(bytes), hex(bytes).to_uppercase()]);
     for upper in [true, false] {
         let escaped = |byte: &u8| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(*byte).to_string(),
@@ -289,10 +288,8 @@ async fn person(app: &App, admin: &Tokens, planted: &mut Planted, number: usize)
         .expect(202)
         .await;
     let link = until("the reset link", || async {
-        let mails = app.mailbox().mails().into_iter();
-        mails
-            .filter(|mail| mail.to == other && mail.subject == "Reset your password")
-            .next_back()
+        let mut mails = app.mailbox().mails().into_iter();
+        mails.rfind(|mail| mail.to == other && mail.subject == "Reset your password")
     })
     .await;
     let link = planted.plant(Class::Sent, link.token());
@@ -386,7 +383,7 @@ async fn nothing_secret_is_where_it_must_not_be(engine: Engine) {
         };
         places.get_mut(&place).unwrap().push_str(&log.dump(&table).await);
     }
-    let mails: String = app.mailbox().mails().iter().map(|mail| format!("{mail:?}\n")).collect();
+    let mails = format!("{:?}", app.mailbox().mails());
     let messages = app.phones().messages().iter().map(|sms| sms.json.to_string()).collect();
     places.extend([(Place::Mails, mails), (Place::Messages, messages)]);
     if engine == Engine::Sqlite {
@@ -463,7 +460,7 @@ fn a_planted_value_is_found_in_every_form() {
     for padding in ["", "a", "ab"] {
         let text = format!("{padding}{value} and more");
         let percent = text.replace(' ', "%20");
-        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex(text.as_bytes());
         for written in [
             text.clone(),
             STANDARD_NO_PAD.encode(&text),

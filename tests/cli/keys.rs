@@ -69,7 +69,7 @@ fn master(place: &Place) -> String {
 fn a_new_signing_key_is_published_before_it_signs(place: &Place) {
     let server = with_ada(place);
     let old = kid(&sign_in(&server));
-    assert_eq!(published(&server), [old.clone()]);
+    assert_eq!(published(&server), [old.as_str()]);
     let said = run(place, &["keys", "rotate", "signing"]);
     assert!(said.contains("is published from now on and signs in 600 s"), "{said}");
     let keys = eventually(|| Some(published(&server)).filter(|keys| keys.len() == 2));
@@ -139,7 +139,7 @@ fn the_master_is_replaced_while_the_service_runs(place: &Place) {
     for name in ["data/keys/master.key", "data/keys/master.key.previous"] {
         assert!(names.contains(&(name.to_owned(), 0o600)), "{name} in {names:?}");
     }
-    assert!(!names.iter().any(|(name, _)| name.ends_with(".next")), "{names:?}");
+    assert!(!names.iter().any(|(name, _)| name.contains(".next")), "{names:?}");
     // The new key alone opens all of it.
     std::fs::remove_file(place.data().join("keys/master.key.previous")).unwrap();
     let server = place.start();

@@ -2,7 +2,9 @@
 
 mod administration;
 mod commands;
+mod discover;
 mod keys;
+mod overview;
 mod people;
 mod reads;
 mod reply;
@@ -49,6 +51,9 @@ pub(super) fn router() -> Router<App> {
         .route("/v1/domains/check", get(reads::check_address))
         .route("/v1/domains/{name}", get(reads::domain))
         .route("/v1/domains/{name}/history", get(reads::domain_history))
+        .route("/v1/discover", get(discover::discover))
+        .route("/v1/statistics", get(overview::statistics))
+        .route("/v1/followers", get(overview::followers))
 }
 
 /// The problem that words a refusal. A new refusal must choose its problem before it compiles.
