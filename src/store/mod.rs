@@ -24,6 +24,7 @@ mod rows;
 mod sqlite;
 mod stream;
 mod sweep;
+mod undelivered;
 mod unit;
 
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub use read::{
 pub use rebuild::{Difference, RebuildReport};
 pub use rows::{Cell, Read, Table, Written};
 pub use stream::{AnyState, Stream};
+pub use undelivered::{Ended, Undelivered};
 pub use unit::{ExecuteError, Executed, Unit};
 
 use crate::chance::Chance;
