@@ -7,6 +7,7 @@ mod config;
 mod flags;
 mod migrate;
 mod open;
+mod outlets;
 mod rebuild;
 mod serve;
 
@@ -51,9 +52,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Verb::Config(verb) => config::run(verb, &loaded?),
         Verb::Serve => {
             let config = loaded?;
-            let sender = config::usable(&config)?;
+            let outlets = config::usable(&config)?;
             telemetry::install_log(&config.log)?;
-            finish(serve::run(config, sender))
+            finish(serve::run(config, outlets))
         }
         Verb::Migrate => one_off(loaded?, |config| finish(migrate::run(config))),
         Verb::Admin(AdminVerb::Create(create)) => one_off(loaded?, |config| {

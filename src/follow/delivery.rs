@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_hours(1);
 
 /// How a message fared with somebody who answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
+pub enum Fate {
     /// It was taken.
     Sent,
     /// It was not taken now and may be later.
@@ -35,7 +35,7 @@ pub(super) enum Fate {
 
 /// Why: words of ours and a code. Never an address, and never what the other side wrote, which may hold one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Problem(pub String);
+pub struct Problem(pub String);
 
 impl Problem {
     pub fn new(text: impl Into<String>) -> Self {
@@ -183,7 +183,7 @@ impl<'a> Round<'a> {
 }
 
 /// Something that can make a message of an event again and send it.
-pub(super) trait Messenger: Send + Sync + 'static {
+pub trait Messenger: Send + Sync + 'static {
     /// What carries its messages.
     fn channel(&self) -> &'static Channel;
 
@@ -202,7 +202,7 @@ pub(super) trait Messenger: Send + Sync + 'static {
 }
 
 /// Works on what was put off, until `stop`. Every process may: each message is taken by one of them.
-pub(super) async fn try_again<M: Messenger>(messenger: M, store: Store, every: Duration, stop: CancellationToken) {
+pub async fn try_again<M: Messenger>(messenger: M, store: Store, every: Duration, stop: CancellationToken) {
     let channel = messenger.channel();
     while !stop.is_cancelled() {
         let round = async {
@@ -230,7 +230,10 @@ async fn round<M: Messenger>(messenger: &M, store: &Store) -> Result<(), StoreEr
         .into_iter()
         .collect::<Result<Vec<()>, _>>()?;
     let waiting = store.waiting_again(channel.name).await?;
-    #[expect(clippy::cast_precision_loss, reason = "a number of messages is shown to a few digits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a number of messages is shown to a few digits"
+    )]
     gauge!(channel.deferred).set(waiting as f64);
     Ok(())
 }

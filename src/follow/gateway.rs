@@ -26,6 +26,12 @@ pub struct InvalidGatewayUrl;
 #[error("a token holds visible ASCII characters only")]
 pub struct InvalidGatewayToken;
 
+impl fmt::Debug for GatewayAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GatewayAddress")
+    }
+}
+
 impl GatewayAddress {
     /// Reads an address.
     pub fn parse(text: &str) -> Result<Self, InvalidGatewayUrl> {
@@ -173,7 +179,13 @@ mod tests {
 
     #[test]
     fn what_is_no_gateway_is_refused() {
-        for text in ["", "gateway.example", "ftp://gateway.example", "http://", "https://h/#x"] {
+        for text in [
+            "",
+            "gateway.example",
+            "ftp://gateway.example",
+            "http://",
+            "https://h/#x",
+        ] {
             assert!(GatewayAddress::parse(text).is_err(), "{text}");
         }
         assert!(GatewayAddress::parse("https://u:hunter2@gateway.example/messages?from=us").is_ok());

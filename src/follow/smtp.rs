@@ -54,8 +54,10 @@ enum Tls {
 
 /// The address names no mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an address such as smtp://mail.example:25, smtps://user:password@mail.example or \
-         smtp://user:password@mail.example?tls=required (tls is none, offered or required)")]
+#[error(
+    "an address such as smtp://mail.example:25, smtps://user:password@mail.example or \
+         smtp://user:password@mail.example?tls=required (tls is none, offered or required)"
+)]
 pub struct InvalidSmtpUrl;
 
 impl SmtpServer {
@@ -289,8 +291,7 @@ impl Inner {
         let server = &self.server;
         let wrapped = self.tls.clone().filter(|_| server.tls == Tls::Wrapped);
         let address = (server.host.as_str(), server.port);
-        let connecting =
-            AsyncSmtpConnection::connect_tokio1(address, Some(self.step), &self.hello, wrapped, None);
+        let connecting = AsyncSmtpConnection::connect_tokio1(address, Some(self.step), &self.hello, wrapped, None);
         // Connecting, the greeting and its answer.
         let connecting = tokio::time::timeout(self.step * 2, connecting).await;
         let mut connection = answered(connecting).map_err(|failed| failed.problem("a connection"))?;

@@ -120,8 +120,9 @@ pub(super) struct Values<'a> {
 impl Templates {
     /// The texts of the program, and over them those of a folder. Every mistake at once.
     pub fn load(folder: Option<&Path>) -> Result<Self, Vec<TemplateError>> {
-        let mut files: BTreeMap<String, String> =
-            built_in().map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
+        let mut files: BTreeMap<String, String> = built_in()
+            .map(|(name, text)| (name.to_owned(), text.to_owned()))
+            .collect();
         let (mut errors, mut own) = (Vec::new(), Vec::new());
         if let Some(folder) = folder {
             own = read(folder, &files, &mut errors);
@@ -238,7 +239,9 @@ fn fits(name: &str, text: Text) -> Result<Text, String> {
     if name.ends_with(".sms") {
         let text = text.trimmed();
         if text.has_digits() || !text.has_once(Place::Code) {
-            return Err("a short message holds {{code}} once and no other digit: programs read the code out of it".into());
+            return Err(
+                "a short message holds {{code}} once and no other digit: programs read the code out of it".into(),
+            );
         }
         return Ok(text);
     }
@@ -262,7 +265,10 @@ fn read(folder: &Path, known: &BTreeMap<String, String>, errors: &mut Vec<Templa
     paths.sort();
     let mut own = Vec::new();
     for path in paths {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         // What editors and mounts leave behind.
         if name.starts_with('.') || name.ends_with('~') {
             continue;
@@ -320,7 +326,10 @@ mod tests {
         let folder = folder(files);
         let errors = Templates::load(Some(folder.path())).unwrap_err();
         let base = format!("{}/", folder.path().display());
-        errors.iter().map(|error| error.to_string().replace(&base, "")).collect()
+        errors
+            .iter()
+            .map(|error| error.to_string().replace(&base, ""))
+            .collect()
     }
 
     const LINK: Values<'static> = Values {
@@ -337,7 +346,10 @@ mod tests {
             let words = templates.mail(name, LINK).unwrap();
             assert_eq!(words.html.contains("token=abc"), link, "{name}");
             assert_eq!(words.html.matches("</html>").count(), 1, "{name}");
-            assert!(words.html.contains(&format!("<title>{}</title>", words.subject)), "{name}");
+            assert!(
+                words.html.contains(&format!("<title>{}</title>", words.subject)),
+                "{name}"
+            );
             assert!(!words.text.contains("{{") && !words.html.contains("{{"), "{name}");
             // Nothing of a mail is fetched from anywhere when it is opened.
             assert!(!words.html.contains("src=") && !words.html.contains("url("), "{name}");
@@ -378,7 +390,12 @@ mod tests {
             "<title>Willkommen &amp; hallo</title><body><p><a href=\"http://h/?t=1&amp;u\">Bitte</a></p></body>"
         );
         assert_eq!(templates.message("verify-phone", "012345").unwrap(), "Ihr Code: 012345");
-        assert!(templates.message("reset-password", "012345").unwrap().starts_with("012345 is"));
+        assert!(
+            templates
+                .message("reset-password", "012345")
+                .unwrap()
+                .starts_with("012345 is")
+        );
         let other = templates.mail("reset-password", LINK).unwrap();
         assert_eq!(other.subject, "Reset your password");
         assert!(other.html.starts_with("<title>Reset your password</title><body><p"));

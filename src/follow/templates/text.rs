@@ -68,7 +68,11 @@ impl Text {
                 .ok_or_else(|| format!("line {line}: {{{{ without }}}}"))?;
             let place = Place::ALL.into_iter().find(|place| place.name() == name.trim());
             let place = place.filter(|place| may.contains(place)).ok_or_else(|| {
-                format!("line {line}: unknown placeholder {{{{{}}}}}; {}", name.trim(), known(may))
+                format!(
+                    "line {line}: unknown placeholder {{{{{}}}}}; {}",
+                    name.trim(),
+                    known(may)
+                )
             })?;
             pieces.push(Piece::Words(words.to_owned()));
             pieces.push(Piece::Place(place));
