@@ -8,8 +8,10 @@
 mod bad_input;
 mod commands;
 mod crash;
+mod gateway;
 mod harness;
 mod mail;
 mod permissions;
 mod scenario;
+mod smtp;
 mod stop;
