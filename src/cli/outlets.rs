@@ -145,7 +145,13 @@ mod tests {
             .map(ToString::to_string)
             .collect();
         let told = told.join("\n").replace(&folder.path().display().to_string(), "FOLDER");
-        insta::assert_snapshot!(told, @"");
+        insta::assert_snapshot!(told, @r"
+        `mail.smtp_url` must be an address such as smtp://mail.example:25, smtps://user:password@mail.example or smtp://user:password@mail.example?tls=required (tls is none, offered or required)
+        `sms.gateway_url` must be an address such as https://user:password@gateway.example/messages
+        `sms.gateway_token` must be visible ASCII characters
+        `mail.from` must be an address such as registry@farm.example or Registry <registry@farm.example>
+        `mail.templates`: FOLDER/verify-phone.sms: line 1: unknown placeholder {{pin}}; here are {{code}}
+        ");
     }
 
     #[test]

@@ -216,9 +216,10 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 fn hints(config: &Config, address: SocketAddr) -> String {
     let address = reachable(address);
     let outbox = if config.mail.smtp_url.is_some() {
-        "of the address, wherever it is".to_owned()
+        String::new()
     } else {
-        absolute(&open::mail_outbox(config)).display().to_string()
+        let folder = absolute(&open::mail_outbox(config));
+        format!("Read the mail it sends:\n  {}\n", folder.display())
     };
     let key = open::master_key_file(config).map_or_else(
         || "your master key".to_owned(),
@@ -229,7 +230,7 @@ fn hints(config: &Config, address: SocketAddr) -> String {
          Register somebody:\n  \
          curl -i http://{address}/v1/commands/register-user -H 'Content-Type: application/json' \
          -d '{{\"email\":\"ada@farm.example\",\"username\":\"ada\",\"password\":\"violet kettle tuesday\"}}'\n\
-         Read the mail it sends:\n  {outbox}\n\
+         {outbox}\
          Back up {key}\n  Without it nobody can sign in and personal data cannot be read.\n"
     )
 }
@@ -254,6 +255,16 @@ mod tests {
             let text = hints(&Config::default(), listening.parse().unwrap());
             assert!(text.contains(shown), "{text}");
         }
+    }
+
+    #[test]
+    fn hints_name_the_outbox_only_where_mails_go_there() {
+        let mut config = Config::default();
+        let address = "127.0.0.1:80".parse().unwrap();
+        assert!(hints(&config, address).contains("Read the mail it sends:\n  /"));
+        config.mail.smtp_url = Some("smtp://u:hunter2@h".into());
+        let text = hints(&config, address);
+        assert!(!text.contains("Read the mail") && !text.contains("hunter2"), "{text}");
     }
 
     #[test]

@@ -170,13 +170,27 @@ impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         match error.status() {
             Some(code) => Self::Said(code),
-            None if error.is_tls() => Self::Lost("cannot be trusted or does not speak TLS as we do"),
+            None if error.is_tls() || is_about_trust(&error) => {
+                Self::Lost("cannot be trusted or does not speak TLS as we do")
+            }
             None if error.is_client() => Self::Lost("does not offer what is needed"),
             None if error.is_timeout() => Self::Lost("does not answer in time"),
             None if error.is_response() => Self::Lost("closed the connection or makes no sense"),
             None => Self::Lost("cannot be reached or closed the connection"),
         }
     }
+}
+
+/// What TLS finds wrong with the other side comes as an error of reading.
+fn is_about_trust(error: &Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(cause) = cause.downcast_ref::<std::io::Error>() {
+            return cause.kind() == std::io::ErrorKind::InvalidData;
+        }
+        source = cause.source();
+    }
+    false
 }
 
 impl Smtp {

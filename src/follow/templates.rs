@@ -416,7 +416,19 @@ mod tests {
             ("verify_email.txt", "{{link}}"),
             ("layout.html", "{{subject}}"),
         ]);
-        insta::assert_snapshot!(told.join("\n"), @"");
+        insta::assert_snapshot!(told.join("\n"), @r"
+        verify_email.txt: no message uses it, did you mean verify-email.txt?
+        reset-password.subject: is missing: a mail is replaced with its .subject, .txt and .html together
+        reset-password.html: is missing: a mail is replaced with its .subject, .txt and .html together
+        layout.html: lacks {{content}}
+        notice-locked.html: line 1: {{ without }}
+        notice-locked.txt: line 1: unknown placeholder {{link}}; here are {{at}}
+        reset-password.sms: lacks {{code}}
+        verify-email.html: line 2: unknown placeholder {{name}}; here are {{link}} {{until}}
+        verify-email.subject: a subject is one line
+        verify-email.txt: lacks {{link}}
+        verify-phone.sms: a short message holds {{code}} once and no other digit: programs read the code out of it
+        ");
     }
 
     #[test]

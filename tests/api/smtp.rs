@@ -22,7 +22,8 @@ on_both_engines![
 const SECRET: &str = "hunter2-for-mail";
 
 /// Quick enough for a test that waits for a second attempt.
-const QUICK: [(&str, &str); 3] = [
+const QUICK: [(&str, &str); 4] = [
+    ("REGISTRY__FOLLOWERS__LEASE_SECONDS", "1"),
     ("REGISTRY__MAIL__RETRY_MS", "100"),
     ("REGISTRY__MAIL__TIMEOUT_MS", "1000"),
     ("REGISTRY__PUBLIC_URL", "https://registry.example"),
@@ -88,15 +89,15 @@ async fn a_mail_leaves_and_its_link_works(engine: Engine) {
         ]),
     )
     .await;
-    register(&app, "ada").await;
-    let mail = sink.to("ada@farm.example").await;
+    register(&app, "lea").await;
+    let mail = sink.to("lea@farm.example").await;
     assert_eq!(
         (mail.from.as_str(), mail.user.as_deref()),
         ("post@registry.example", Some("ada"))
     );
     for line in [
         "From: Registry <post@registry.example>",
-        "To: ada@farm.example",
+        "To: lea@farm.example",
         "Subject: Please confirm your e-mail address",
         "X-Purpose: verify-email",
         "Auto-Submitted: auto-generated",
@@ -123,15 +124,17 @@ async fn a_mail_leaves_and_its_link_works(engine: Engine) {
     register(&app, "bob").await;
     sink.to("bob@farm.example").await;
     assert_eq!(sink.connections(), 1);
-    assert_eq!(metric(&app, "registry_mails_sent_total").await, 2);
+    until("a measurement", || async {
+        (metric(&app, "registry_mails_sent_total").await == 2).then_some(())
+    })
+    .await;
     assert!(!app.place.folder().join("outbox/mail").read_dir().unwrap().any(|_| true));
     let log = app.server.log();
     let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("\0ada\0{SECRET}"));
-    for never in [SECRET, &encoded, "ada@farm.example", mail.mail.token()] {
+    for never in [SECRET, &encoded, "lea@farm.example", mail.mail.token()] {
         assert!(!log.contains(never), "{never} is in the log");
     }
-    // A control: what is looked for would be found.
-    assert!(log.contains("registry.registered") || log.contains("mail"));
+    assert!(log.contains("request answered"));
 }
 
 async fn one_who_is_put_off_holds_up_nobody(engine: Engine) {
@@ -261,24 +264,18 @@ async fn a_password_that_is_refused_costs_no_mail(engine: Engine) {
     assert_eq!(undelivered(&app.place).await, [""; 0]);
     assert!(!app.server.log().contains(SECRET));
     drop(sink);
-    let address = format!("127.0.0.1:{port}").parse().unwrap();
-    let sink = until("the port", || async {
-        // What the one before has accepted may take a moment to go.
+    let address: std::net::SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
+    until("a free port", || async {
         std::net::TcpListener::bind(address).ok().map(drop)
     })
     .await;
-    let () = sink;
     let sink = MailServer::start_at(address, offers(SECRET), None).await;
     verify(&app, &sink.to("ada@farm.example").await).await;
 }
 
 async fn a_server_that_hangs_or_leaves_is_asked_again(engine: Engine) {
     let sink = MailServer::start(Offers::default()).await;
-    let app = App::start_with(
-        engine,
-        &settings(&[("SMTP_URL", &sink.url()), ("REGISTRY__FOLLOWERS__LEASE_SECONDS", "1")]),
-    )
-    .await;
+    let app = App::start_with(engine, &settings(&[("SMTP_URL", &sink.url())])).await;
     sink.answer(Step::Text, "hung", Answer::Waits);
     sink.answer(Step::Text, "left", Answer::Leaves);
     register(&app, "hung").await;
@@ -298,8 +295,8 @@ async fn a_kill_loses_neither_what_is_under_way_nor_what_was_put_off(engine: Eng
     let url = sink.url();
     let settings = settings(&[
         ("SMTP_URL", &url),
-        ("REGISTRY__MAIL__TIMEOUT_MS", "20000"),
-        ("REGISTRY__FOLLOWERS__LEASE_SECONDS", "1"),
+        // Longer than this test takes, and what was taken by the dead one comes up again soon.
+        ("REGISTRY__MAIL__TIMEOUT_MS", "3000"),
     ]);
     let place = Place::new(engine).await;
     let server = Server::start(&place, &settings).await;
@@ -315,15 +312,6 @@ async fn a_kill_loses_neither_what_is_under_way_nor_what_was_put_off(engine: Eng
     sink.said_no(2).await;
     server.kill();
     sink.relent();
-    // What was put off may just have been taken by the dead one; the row says until when.
-    let mut log = place.log().await;
-    let long = log.numbers("SELECT count(*) FROM undelivered").await[0];
-    assert_eq!(long, 1);
-    drop(log);
-    let settings: Vec<_> = settings
-        .into_iter()
-        .filter(|(name, _)| *name != "REGISTRY__MAIL__TIMEOUT_MS")
-        .collect();
     let server = Server::start(&place, &settings).await;
     verify(&server.client(), &sink.to("ada@farm.example").await).await;
     verify(&server.client(), &sink.to("grey@farm.example").await).await;
