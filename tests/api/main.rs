@@ -12,6 +12,7 @@ mod gateway;
 mod harness;
 mod mail;
 mod permissions;
+mod replicas;
 mod scenario;
 mod smtp;
 mod stop;

@@ -235,7 +235,7 @@ pub async fn after_a_long_outage_nothing_is_sent_that_works_no_more(database: Ar
     // Of the request for another address the notice to the one before still goes out.
     assert_eq!(follow(&mailer, &store).await, 2);
     let mails = files(&folder.path().join("mail"));
-    assert_eq!(mails, [format!("{:020}.eml", 3), format!("{:020}.eml", 6)]);
+    assert_eq!(mails, [format!("{:020}-1.eml", 3), format!("{:020}.eml", 6)]);
     let read = |name: &str| std::fs::read_to_string(folder.path().join("mail").join(name)).unwrap();
     assert!(read(&mails[0]).contains("X-Purpose: notice") && !read(&mails[0]).contains("token="));
     assert!(read(&mails[1]).contains("X-Purpose: reset-password") && read(&mails[1]).contains("token="));
