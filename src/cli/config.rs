@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use lettre::message::Mailbox;
 
 use super::flags::{Command, ConfigVerb};
+use super::outlets::Outlets;
 use super::say;
 use crate::config::{Config, ConfigError, ConfigErrors};
 
@@ -45,11 +45,9 @@ fn is_setting(name: &str) -> bool {
     name.starts_with("REGISTRY__") || ["DATABASE_URL", "AMQP_URL", "SMTP_URL", "RUST_LOG"].contains(&name)
 }
 
-/// What `serve` cannot do although each setting is well formed. Gives the sender of mails.
-pub(super) fn usable(config: &Config) -> Result<Mailbox, ConfigErrors> {
+/// Refuses what `serve` cannot do although each setting is well formed. Gives how messages leave.
+pub(super) fn usable(config: &Config) -> Result<Outlets, ConfigErrors> {
     let unsupported = [
-        (config.mail.smtp_url.is_some(), "mail.smtp_url"),
-        (config.sms.gateway_url.is_some(), "sms.gateway_url"),
         (config.registration.strict, "registration.strict"),
         (!config.http.cors_origins.is_empty(), "http.cors_origins"),
     ];
@@ -58,12 +56,10 @@ pub(super) fn usable(config: &Config) -> Result<Mailbox, ConfigErrors> {
         .filter(|(set, _)| *set)
         .map(|(_, name)| ConfigError::Together(format!("`{name}` is not supported by this version yet")))
         .collect();
-    match config.mail.from.parse() {
-        Ok(sender) if errors.is_empty() => return Ok(sender),
+    match Outlets::of(config) {
+        Ok(outlets) if errors.is_empty() => return Ok(outlets),
         Ok(_) => {}
-        Err(_) => errors.push(ConfigError::Together(
-            "`mail.from` must be an address such as registry@farm.example or Registry <registry@farm.example>".into(),
-        )),
+        Err(more) => errors.extend(more),
     }
     Err(ConfigErrors(errors))
 }
@@ -90,23 +86,18 @@ mod tests {
 
     #[test]
     fn the_defaults_are_usable() {
-        assert_eq!(
-            usable(&Config::default()).unwrap().email.to_string(),
-            "registry@localhost"
-        );
+        assert!(usable(&Config::default()).is_ok());
     }
 
     #[test]
     fn what_is_not_built_yet_is_refused_by_name() {
         let mut config = Config::default();
-        config.mail.smtp_url = Some("smtp://u:hunter2@h".into());
-        config.sms.gateway_url = Some("https://u:hunter2@h".into());
+        config.registration.strict = true;
         config.mail.from = "nobody".into();
         let told = usable(&config).unwrap_err().to_string();
         insta::assert_snapshot!(told, @r"
         the configuration does not hold:
-          `mail.smtp_url` is not supported by this version yet
-          `sms.gateway_url` is not supported by this version yet
+          `registration.strict` is not supported by this version yet
           `mail.from` must be an address such as registry@farm.example or Registry <registry@farm.example>
         ");
     }

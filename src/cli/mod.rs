@@ -8,6 +8,7 @@ mod flags;
 mod keys;
 mod migrate;
 mod open;
+mod outlets;
 mod rebuild;
 mod seed;
 mod serve;
@@ -53,9 +54,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Verb::Config(verb) => config::run(verb, &loaded?),
         Verb::Serve => {
             let config = loaded?;
-            let sender = config::usable(&config)?;
+            let outlets = config::usable(&config)?;
             telemetry::install_log(&config.log)?;
-            finish(serve::run(config, sender))
+            finish(serve::run(config, outlets))
         }
         Verb::Migrate => one_off(loaded?, |config| finish(migrate::run(config))),
         Verb::Admin(AdminVerb::Create(create)) => one_off(loaded?, |config| {

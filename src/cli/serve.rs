@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use lettre::message::Mailbox;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -19,11 +18,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::open::{self, Opened};
+use super::outlets::Outlets;
 use super::say;
 use crate::config::{Config, LogFormat};
-use crate::follow::{
-    self, FollowOptions, Health, Links, MailFollower, Outbox, SmsFollower, SmsTransport, StatisticsFollower,
-};
+use crate::follow::{self, FollowOptions, Health, StatisticsFollower};
 use crate::http::{self, App};
 use crate::registry::{Refusal, Registry};
 use crate::store::Store;
@@ -44,7 +42,7 @@ const KEYS: Duration = Duration::from_secs(2);
 /// How often to try for a lease another process holds, and to look whether the outside is back.
 const RETRY: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(config: Config, sender: Mailbox) -> Result<ExitCode> {
+pub(super) async fn run(config: Config, outlets: Outlets) -> Result<ExitCode> {
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     open::folders(&config)?;
@@ -53,12 +51,12 @@ pub(super) async fn run(config: Config, sender: Mailbox) -> Result<ExitCode> {
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
     opened
-        .during(async |store| serve(store, Arc::new(config), sender, stop).await)
+        .during(async |store| serve(store, Arc::new(config), outlets, stop).await)
         .await?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(store: &Store, config: Arc<Config>, sender: Mailbox, stop: CancellationToken) -> Result<()> {
+async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: CancellationToken) -> Result<()> {
     let metrics = Metrics::install()?;
     let after = TaskTracker::new();
     let registry = Registry::new(store.clone(), &config, after.clone())?;
@@ -74,8 +72,10 @@ async fn serve(store: &Store, config: Arc<Config>, sender: Mailbox, stop: Cancel
     tasks.spawn(keys(registry.clone(), stop.clone()));
     tasks.spawn(tidy(registry.clone(), stop.clone()));
     if config.followers.enabled {
-        let mail = mail_follower(store, &config, sender, address)?;
-        let sms = sms_follower(store, &config)?;
+        let mail = outlets.mails(store, &config, reachable(address))?;
+        let sms = outlets.messages(store, &config)?;
+        tasks.spawn(follow::try_again(mail.clone(), store.clone(), RETRY, stop.clone()));
+        tasks.spawn(follow::try_again(sms.clone(), store.clone(), RETRY, stop.clone()));
         let lease = Duration::from_secs(config.followers.lease_seconds.into());
         let options = FollowOptions { lease, retry: RETRY };
         let owner = owner(store);
@@ -229,32 +229,6 @@ async fn tidy(registry: Registry, stop: CancellationToken) {
     }
 }
 
-fn mail_follower(store: &Store, config: &Config, sender: Mailbox, address: SocketAddr) -> Result<MailFollower> {
-    let folder = open::mail_outbox(config);
-    let outbox = Outbox::open(&folder).with_context(|| format!("the folder {} cannot be used", folder.display()))?;
-    let listening = format!("http://{}", reachable(address));
-    if config.public_url.is_none() && !address.ip().is_loopback() {
-        warn!(
-            links = listening,
-            "`public_url` is not set: links in mails begin with the listening address"
-        );
-    }
-    let links = Links::new(
-        store.keyring().clone(),
-        config.public_url.as_deref().unwrap_or(&listening),
-    );
-    Ok(MailFollower::new(store.clone(), links, outbox, sender))
-}
-
-fn sms_follower(store: &Store, config: &Config) -> Result<SmsFollower> {
-    if config.sms.gateway_url.is_some() {
-        warn!("`sms.gateway_url` is set, but this version puts short messages into its outbox folder only");
-    }
-    let folder = open::sms_outbox(config);
-    let outbox = Outbox::open(&folder).with_context(|| format!("the folder {} cannot be used", folder.display()))?;
-    Ok(SmsFollower::new(store.clone(), SmsTransport::Outbox(outbox)))
-}
-
 /// Names this process among its replicas, also after its number was given to another process.
 fn owner(store: &Store) -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -274,7 +248,12 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 /// What to try next, for somebody who has just started it.
 fn hints(config: &Config, address: SocketAddr) -> String {
     let address = reachable(address);
-    let outbox = absolute(&open::mail_outbox(config)).display().to_string();
+    let outbox = if config.mail.smtp_url.is_some() {
+        String::new()
+    } else {
+        let folder = absolute(&open::mail_outbox(config));
+        format!("Read the mail it sends:\n  {}\n", folder.display())
+    };
     let key = open::master_key_file(config).map_or_else(
         || "your master key".to_owned(),
         |path| absolute(&path).display().to_string(),
@@ -284,7 +263,7 @@ fn hints(config: &Config, address: SocketAddr) -> String {
          Register somebody:\n  \
          curl -i http://{address}/v1/commands/register-user -H 'Content-Type: application/json' \
          -d '{{\"email\":\"ada@farm.example\",\"username\":\"ada\",\"password\":\"violet kettle tuesday\"}}'\n\
-         Read the mail it sends:\n  {outbox}\n\
+         {outbox}\
          Back up {key}\n  Without it nobody can sign in and personal data cannot be read.\n"
     )
 }
@@ -309,6 +288,16 @@ mod tests {
             let text = hints(&Config::default(), listening.parse().unwrap());
             assert!(text.contains(shown), "{text}");
         }
+    }
+
+    #[test]
+    fn hints_name_the_outbox_only_where_mails_go_there() {
+        let mut config = Config::default();
+        let address = "127.0.0.1:80".parse().unwrap();
+        assert!(hints(&config, address).contains("Read the mail it sends:\n  /"));
+        config.mail.smtp_url = Some("smtp://u:hunter2@h".into());
+        let text = hints(&config, address);
+        assert!(!text.contains("Read the mail") && !text.contains("hunter2"), "{text}");
     }
 
     #[test]

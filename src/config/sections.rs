@@ -205,6 +205,15 @@ pub struct Mail {
     pub smtp_url: Option<Secret>,
     /// The sender of every mail. Default `registry@localhost`.
     pub from: String,
+    /// A folder of texts that replace those of the program, short messages included. Default none.
+    pub templates: Option<PathBuf>,
+    /// How long the mail server may take for one answer. Default 10,000.
+    pub timeout_ms: u64,
+    /// The pause after the first attempt that a mail server did not take; each later one is twice as long, up to an
+    /// hour. Default 30,000.
+    pub retry_ms: u64,
+    /// After so many attempts a mail is given up. Default 40: about a day and a half.
+    pub attempts: u32,
 }
 
 impl Default for Mail {
@@ -212,17 +221,41 @@ impl Default for Mail {
         Self {
             smtp_url: None,
             from: "registry@localhost".into(),
+            templates: None,
+            timeout_ms: 10_000,
+            retry_ms: 30_000,
+            attempts: 40,
         }
     }
 }
 
 /// Section `sms`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sms {
     /// The gateway; without one, messages go to the outbox folder. A secret, because such
     /// addresses carry credentials. Default none.
     pub gateway_url: Option<Secret>,
+    /// What the gateway is sent as `Authorization: Bearer`. Default none.
+    pub gateway_token: Option<Secret>,
+    /// How long the gateway may take for an answer. Default 10,000.
+    pub timeout_ms: u64,
+    /// The pause after the first attempt that the gateway did not take; each later one is twice as long. Default 5,000.
+    pub retry_ms: u64,
+    /// After so many attempts a message is given up. Default 10; a code lapses after ten minutes anyway.
+    pub attempts: u32,
+}
+
+impl Default for Sms {
+    fn default() -> Self {
+        Self {
+            gateway_url: None,
+            gateway_token: None,
+            timeout_ms: 10_000,
+            retry_ms: 5_000,
+            attempts: 10,
+        }
+    }
 }
 
 /// Section `amqp`.

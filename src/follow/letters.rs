@@ -1,9 +1,11 @@
-//! The text of every message, in one place: from what is to be said to its words.
+//! What every message says, in one place: from what is to be said to its template.
 //!
 //! Nothing here looks anything up or sends anything, and nothing a client sent (a name, a user agent) is ever repeated:
 //! a message of ours must not carry somebody else's words.
 
 use aggregates::values::{LockReason, Timestamp};
+
+use super::templates::{Templates, Values, Words};
 
 /// A mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,15 +65,6 @@ pub enum Notice {
     Erased,
 }
 
-/// What a mail says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words {
-    /// Its subject.
-    pub subject: &'static str,
-    /// Its text, in lines that end with `\n`.
-    pub text: String,
-}
-
 impl Letter {
     /// What it is for, as contracts/canonical.md (section 7) calls it.
     #[must_use]
@@ -84,111 +77,48 @@ impl Letter {
         }
     }
 
-    /// Puts it into words.
+    /// The name of its template.
     #[must_use]
-    pub fn words(&self) -> Words {
-        let (subject, text) = match self {
-            Self::VerifyEmail { link, until } => (
-                "Please confirm your e-mail address",
-                format!(
-                    "somebody, probably you, registered this address. Open this link to confirm it:\n\n{link}\n\nIt \
-                     works once, until {}. If it was not you, ignore this mail: the account expires by itself.",
-                    minute(*until)
-                ),
-            ),
-            Self::ChangeEmail { link, until } => (
-                "Please confirm your new e-mail address",
-                format!(
-                    "open this link to use this address for your account from now on:\n\n{link}\n\nIt works once, \
-                     until {}.",
-                    minute(*until)
-                ),
-            ),
-            Self::ResetPassword { link, until } => (
-                "Reset your password",
-                format!(
-                    "open this link to set a new password:\n\n{link}\n\nIt works once, until {}. If you did not ask \
-                     for it, ignore this mail: nothing has changed.",
-                    minute(*until)
-                ),
-            ),
-            Self::Notice { what, at } => what.words(&minute(*at)),
-        };
-        Words {
-            subject,
-            text: format!("Hello,\n\n{text}\n"),
+    pub const fn template(&self) -> &'static str {
+        match self {
+            Self::VerifyEmail { .. } | Self::ChangeEmail { .. } | Self::ResetPassword { .. } => self.purpose(),
+            Self::Notice { what, .. } => what.template(),
         }
+    }
+
+    /// Puts it into words. None: its template is missing.
+    #[must_use]
+    pub fn words(&self, templates: &Templates) -> Option<Words> {
+        let (link, time) = match self {
+            Self::VerifyEmail { link, until }
+            | Self::ChangeEmail { link, until }
+            | Self::ResetPassword { link, until } => (link.as_str(), *until),
+            Self::Notice { at, .. } => ("", *at),
+        };
+        let time = minute(time);
+        let values = Values {
+            link,
+            until: &time,
+            at: &time,
+        };
+        templates.mail(self.template(), values)
     }
 }
 
 impl Notice {
-    fn words(self, at: &str) -> (&'static str, String) {
-        const RESET: &str = "If it was not you, reset your password at once.";
+    const fn template(self) -> &'static str {
         match self {
-            Self::EmailChangeAsked => (
-                "A new e-mail address was asked for",
-                format!(
-                    "somebody asked at {at} to use another address for your account. This one stays in use until the \
-                     new one is confirmed. If it was not you, change your password."
-                ),
-            ),
-            Self::EmailChanged => (
-                "Your e-mail address was changed",
-                format!(
-                    "since {at} your account uses another address, and this one no longer. If it was not you, tell an \
-                     administrator."
-                ),
-            ),
-            Self::PhoneChanged => (
-                "Your phone number was changed",
-                format!("the phone number of your account was changed at {at}. {RESET}"),
-            ),
-            Self::PasswordChanged => (
-                "Your password was changed",
-                format!("the password of your account was changed at {at}. {RESET}"),
-            ),
-            Self::PasswordReset => (
-                "A new password was set",
-                format!(
-                    "a new password was set for your account at {at}, by a link or a code that was sent to you. All \
-                     sessions have ended. {RESET}"
-                ),
-            ),
-            Self::NewDevice => (
-                "A sign-in from a new device",
-                format!(
-                    "somebody signed in to your account at {at}, from a program or a network that it was not used from \
-                     lately. {RESET}"
-                ),
-            ),
-            Self::SignedInAfterFailures => (
-                "A sign-in after several that failed",
-                format!("somebody signed in to your account at {at}, after several who gave a wrong password. {RESET}"),
-            ),
-            Self::TokenReused => (
-                "A session was ended for your safety",
-                format!(
-                    "a part of a session of your account was used twice at {at}, as if somebody had a copy of it. That \
-                     session has ended; sign in again. If you did nothing unusual, change your password."
-                ),
-            ),
-            Self::Locked(reason) => (
-                "Your account was locked",
-                format!(
-                    "your account was locked at {at} {}, and all its sessions have ended.",
-                    match reason {
-                        LockReason::Admin => "by an administrator",
-                        LockReason::Attempts => "after too many attempts to sign in",
-                    }
-                ),
-            ),
-            Self::Erased => (
-                "Your account was erased",
-                format!(
-                    "your account was erased at {at}. What was personal in it can no longer be read by anybody. This is \
-                     the last message to this address; with it the address is forgotten too."
-                ),
-            ),
+            Self::EmailChangeAsked => "notice-email-change-asked",
+            Self::EmailChanged => "notice-email-changed",
+            Self::PhoneChanged => "notice-phone-changed",
+            Self::PasswordChanged => "notice-password-changed",
+            Self::PasswordReset => "notice-password-reset",
+            Self::NewDevice => "notice-new-device",
+            Self::SignedInAfterFailures => "notice-after-failures",
+            Self::TokenReused => "notice-session-ended",
+            Self::Locked(LockReason::Admin) => "notice-locked",
+            Self::Locked(LockReason::Attempts) => "notice-locked-attempts",
+            Self::Erased => "notice-erased",
         }
     }
 }
@@ -219,18 +149,11 @@ impl ShortMessage<'_> {
     }
 
     /// Puts it into words. Whoever reads it by program looks for digits: there is no other number in it than the code.
+    /// None: its template is missing.
     #[must_use]
-    pub fn words(&self) -> String {
-        match self {
-            Self::VerifyPhone { code } => {
-                format!(
-                    "{code} is your code to confirm this phone number. It works for ten minutes. Tell it to nobody."
-                )
-            }
-            Self::ResetPassword { code } => {
-                format!("{code} is your code to set a new password. It works for ten minutes. Tell it to nobody.")
-            }
-        }
+    pub fn words(&self, templates: &Templates) -> Option<String> {
+        let (Self::VerifyPhone { code } | Self::ResetPassword { code }) = self;
+        templates.message(self.purpose(), code)
     }
 }
 
@@ -248,6 +171,10 @@ mod tests {
 
     fn at() -> Timestamp {
         Timestamp::parse("2026-11-20T03:08:47Z").unwrap()
+    }
+
+    fn templates() -> Templates {
+        Templates::load(None).unwrap()
     }
 
     const NOTICES: [Notice; 11] = [
@@ -270,7 +197,7 @@ mod tests {
             ShortMessage::VerifyPhone { code: "012345" },
             ShortMessage::ResetPassword { code: "012345" },
         ] {
-            let words = message.words();
+            let words = message.words(&templates()).unwrap();
             let runs: Vec<&str> = words
                 .split(|c: char| !c.is_ascii_digit())
                 .filter(|run| !run.is_empty())
@@ -284,10 +211,11 @@ mod tests {
     fn a_notice_says_when_and_holds_no_link() {
         for what in NOTICES {
             let letter = Letter::Notice { what, at: at() };
-            let words = letter.words();
+            let words = letter.words(&templates()).unwrap();
             assert_eq!(letter.purpose(), "notice");
             assert!(words.text.contains("2026-11-20 03:08 UTC"), "{words:?}");
-            assert!(!words.text.contains("://"), "{words:?}");
+            assert!(words.html.contains("2026-11-20 03:08 UTC"), "{words:?}");
+            assert!(!words.text.contains("://") && !words.html.contains("href"), "{words:?}");
             assert!(words.text.is_ascii() && words.text.lines().all(|line| line.len() <= 998));
         }
     }
@@ -309,12 +237,18 @@ mod tests {
                 until: at(),
             },
         ] {
-            let words = letter.words();
+            let words = letter.words(&templates()).unwrap();
             assert_eq!(
                 words.text.lines().filter(|line| **line == link()).count(),
                 1,
                 "{words:?}"
             );
+            assert_eq!(
+                words.html.matches(&format!("href=\"{}\"", link())).count(),
+                1,
+                "{words:?}"
+            );
+            assert!(words.html.contains("2026-11-20 03:08 UTC"), "{words:?}");
         }
     }
 }

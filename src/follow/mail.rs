@@ -1,8 +1,8 @@
 //! The mail follower: links that were asked for, and what the owner of an account should hear of, sent as mails.
 //!
 //! A mail is computed from the log and nothing else, so a crash loses none; only where to write to somebody who was
-//! erased is kept beside it. The outbox folder takes one file per mail, named by log position and renamed into place
-//! whole: sending again after a crash writes the same file.
+//! erased is kept beside it. The same mail has the same bytes whenever it is made, its message id included: whoever gets
+//! it twice after a crash can tell.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,11 +11,14 @@ use aggregates::session::SessionEvent;
 use aggregates::user::{User, UserEvent};
 use aggregates::values::Email;
 use lettre::message::header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue};
-use lettre::message::{Body, Mailbox, Message};
+use lettre::message::{Body, Mailbox, Message, MultiPart, MultiPartKind, SinglePart};
 use metrics::counter;
 use uuid::Uuid;
 
+use super::delivery::{Attempts, Channel, Fate, MAIL, Messenger, Problem, Round};
 use super::letters::{Letter, Notice};
+use super::smtp::{STEPS, Smtp};
+use super::templates::Templates;
 use super::{FollowError, Follower, Outbox, Start, Writes, devices, trouble};
 use crate::keys::{Enclosed, Keyring};
 use crate::registry::{LinkToken, Purpose};
@@ -44,12 +47,39 @@ impl Links {
     }
 }
 
+/// What carries mails away.
+#[derive(Debug, Clone)]
+pub enum Mailer {
+    /// A mail server.
+    Smtp(Smtp),
+    /// A folder, for those who start without a mail server.
+    Outbox(Outbox),
+}
+
 /// Sends what the log asks to be sent by mail, and what the owner of an account should hear of.
+#[derive(Clone)]
 pub struct MailFollower {
     store: Store,
     links: Links,
-    outbox: Outbox,
+    mailer: Mailer,
     from: Mailbox,
+    templates: Templates,
+    attempts: Attempts,
+}
+
+/// How mails are made and tried.
+#[derive(Debug, Clone)]
+pub struct MailOptions {
+    /// Who they are from.
+    pub from: Mailbox,
+    /// What they say.
+    pub templates: Templates,
+    /// How long the mail server may take for one answer.
+    pub step: Duration,
+    /// The pause after the first attempt that failed.
+    pub pause: Duration,
+    /// After so many attempts a mail is given up.
+    pub most: u32,
 }
 
 /// A mail before it is written down.
@@ -59,35 +89,52 @@ struct Draft {
 }
 
 impl MailFollower {
-    /// A follower of a store that mails from `from` into `outbox`.
+    /// A follower of a store.
     #[must_use]
-    pub const fn new(store: Store, links: Links, outbox: Outbox, from: Mailbox) -> Self {
+    pub fn new(store: Store, links: Links, mailer: Mailer, options: MailOptions) -> Self {
         Self {
             store,
             links,
-            outbox,
-            from,
+            mailer,
+            from: options.from,
+            templates: options.templates,
+            attempts: Attempts {
+                pause: options.pause,
+                most: options.most,
+                within: options.step * STEPS,
+            },
         }
     }
 
-    /// The mails of an event. An erased address leaves nothing to send.
-    async fn drafts(&self, event: &OpenedEvent) -> Result<Vec<Draft>, FollowError> {
+    /// The mails of an event, each at a place that is its own however late it is made: one that has lapsed or whose
+    /// address was erased leaves its place empty.
+    async fn drafts(&self, event: &OpenedEvent) -> Result<Vec<Option<Draft>>, FollowError> {
         match &event.event {
             AnyEvent::User(user_event) => {
                 let user = Uuid::parse_str(&event.record.aggregate_id)
                     .map_err(|_| FollowError::Never("the stream of a user has no user id".into()))?;
-                let mut drafts: Vec<Draft> = self.link(user_event, user).into_iter().collect();
-                drafts.extend(self.notice(user_event, user, &event.record).await?);
+                let mut drafts = Vec::new();
+                if asks_for_link(user_event) {
+                    drafts.push(self.link(user_event, user));
+                }
+                drafts.extend(
+                    self.notice(user_event, user, &event.record)
+                        .await?
+                        .into_iter()
+                        .map(Some),
+                );
                 Ok(drafts)
             }
             AnyEvent::Session(SessionEvent::Started { user, .. }) => {
                 let notices = self.sign_in(event, *user).await?;
-                self.to_owner(&notices, *user, &event.record).await
+                let drafts = self.to_owner(&notices, *user, &event.record).await?;
+                Ok(drafts.into_iter().map(Some).collect())
             }
             AnyEvent::Session(SessionEvent::ReuseDetected { .. }) => {
                 let user = Uuid::parse_str(&event.record.subject)
                     .map_err(|_| FollowError::Never("a session is nobody's".into()))?;
-                self.to_owner(&[Notice::TokenReused], user, &event.record).await
+                let drafts = self.to_owner(&[Notice::TokenReused], user, &event.record).await?;
+                Ok(drafts.into_iter().map(Some).collect())
             }
             AnyEvent::Session(_) | AnyEvent::Domain(_) | AnyEvent::Audit(_) => Ok(Vec::new()),
         }
@@ -247,38 +294,69 @@ impl MailFollower {
         Ok(devices::notices(event, &before))
     }
 
-    fn write(&self, draft: &Draft, event: &OpenedEvent, number: usize) -> Result<(), FollowError> {
-        let never =
-            |problem: &dyn std::fmt::Display| FollowError::Never(format!("a mail cannot be written: {problem}"));
+    /// Sends one mail of an event.
+    async fn send(&self, draft: &Draft, event: &OpenedEvent, number: usize) -> Result<Fate, FollowError> {
+        // What one mail lacks must not hold up the others.
+        let (to, message) = match self.write(draft, event, number) {
+            Ok(written) => written,
+            Err(problem) => return Ok(Fate::Refused(problem)),
+        };
+        match &self.mailer {
+            Mailer::Smtp(smtp) => Ok(smtp.send(&to.email, &message).await?),
+            Mailer::Outbox(outbox) => {
+                let suffix = if number == 0 {
+                    String::new()
+                } else {
+                    format!("-{number}")
+                };
+                let name = format!("{:020}{suffix}.eml", event.record.position);
+                outbox
+                    .put(&name, &message)
+                    .map_err(|problem| FollowError::Later(format!("the outbox cannot be written: {problem}")))?;
+                Ok(Fate::Sent)
+            }
+        }
+    }
+
+    fn write(&self, draft: &Draft, event: &OpenedEvent, number: usize) -> Result<(Mailbox, Vec<u8>), Problem> {
         let to: Mailbox = draft
             .to
             .as_str()
             .parse()
-            .map_err(|_| never(&"the address does not fit a mail header"))?;
-        let words = draft.letter.words();
+            .map_err(|_| Problem::new("the address does not fit a mail header"))?;
+        let words = draft
+            .letter
+            .words(&self.templates)
+            .ok_or_else(|| Problem::new("the mail has no template"))?;
         let micros = u64::try_from(event.record.recorded_at.as_micros()).unwrap_or_default();
+        let parts = MultiPart::builder()
+            .kind(MultiPartKind::Alternative)
+            .boundary(format!("{}.{number}", event.record.event_id.simple()))
+            .singlepart(part(ContentType::TEXT_PLAIN, &words.text))
+            .singlepart(part(ContentType::TEXT_HTML, &words.html));
         let message = Message::builder()
             .from(self.from.clone())
-            .to(to)
+            .to(to.clone())
             .subject(words.subject)
             .date(UNIX_EPOCH + Duration::from_micros(micros))
             .message_id(Some(format!("<{}.{number}@user-registry>", event.record.event_id)))
-            .header(ContentType::TEXT_PLAIN)
             .header(PurposeHeader(draft.letter.purpose().to_owned()))
-            .body(body(&words.text))
-            .map_err(|problem| never(&problem))?;
-        let suffix = if number == 0 {
-            String::new()
-        } else {
-            format!("-{number}")
-        };
-        let name = format!("{:020}{suffix}.eml", event.record.position);
-        self.outbox
-            .put(&name, &message.formatted())
-            .map_err(|problem| FollowError::Later(format!("the outbox cannot be written: {problem}")))?;
-        counter!("registry_mails_sent_total").increment(1);
-        Ok(())
+            // Nobody's absence should answer a program (RFC 3834).
+            .header(AutoSubmitted)
+            .multipart(parts)
+            .map_err(|_| Problem::new("the mail cannot be put together"))?;
+        Ok((to, message.formatted()))
     }
+}
+
+/// Whether the first mail of an event is one with a link.
+const fn asks_for_link(event: &UserEvent) -> bool {
+    matches!(
+        event,
+        UserEvent::EmailVerificationRequested { .. }
+            | UserEvent::EmailChangeRequested { .. }
+            | UserEvent::PasswordResetRequested { .. }
+    )
 }
 
 impl Follower for MailFollower {
@@ -315,21 +393,63 @@ impl Follower for MailFollower {
     /// Most sign-ins are nothing to write about: they must not cost a checkpoint each.
     async fn attend(&self, event: &OpenedEvent) -> Result<Option<Writes>, FollowError> {
         let drafts = self.drafts(event).await?;
-        if drafts.is_empty() {
+        if drafts.iter().all(Option::is_none) {
             return Ok(None);
         }
+        let mut round = Round::new(&MAIL, self.attempts, &self.store, event.record.position);
         for (number, draft) in drafts.iter().enumerate() {
-            self.write(draft, event, number)?;
+            if let Some(draft) = draft {
+                round.note(number, self.send(draft, event, number).await)?;
+            }
         }
-        let erased = match &event.event {
-            AnyEvent::User(UserEvent::Erased {}) => Uuid::parse_str(&event.record.aggregate_id).ok(),
-            _ => None,
-        };
-        Ok(Some(erased.map(RowWrite::forget_farewell).into_iter().collect()))
+        Ok(Some(round.writes(self.settled(event))))
     }
 
     async fn handle(&self, event: &OpenedEvent) -> Result<Writes, FollowError> {
         Ok(self.attend(event).await?.unwrap_or_default())
+    }
+}
+
+impl Messenger for MailFollower {
+    fn channel(&self) -> &'static Channel {
+        &MAIL
+    }
+
+    fn attempts(&self) -> Attempts {
+        self.attempts
+    }
+
+    async fn send_again(&self, event: &OpenedEvent, number: usize) -> Result<Option<Fate>, FollowError> {
+        match self.drafts(event).await?.get(number) {
+            Some(Some(draft)) => self.send(draft, event, number).await.map(Some),
+            Some(None) | None => Ok(None),
+        }
+    }
+
+    fn settled(&self, event: &OpenedEvent) -> Writes {
+        let erased = match &event.event {
+            AnyEvent::User(UserEvent::Erased {}) => Uuid::parse_str(&event.record.aggregate_id).ok(),
+            _ => None,
+        };
+        erased.map(RowWrite::forget_farewell).into_iter().collect()
+    }
+}
+
+/// That no person wrote the mail.
+#[derive(Clone)]
+struct AutoSubmitted;
+
+impl Header for AutoSubmitted {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Auto-Submitted")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "auto-generated".to_owned())
     }
 }
 
@@ -351,7 +471,11 @@ impl Header for PurposeHeader {
     }
 }
 
-/// A plain text as a body. Lines are as long as a link is: quoted-printable would break the link up, and whoever reads
+fn part(kind: ContentType, text: &str) -> SinglePart {
+    SinglePart::builder().header(kind).body(body(text))
+}
+
+/// A text as a body. Lines are as long as a link is: quoted-printable would break the link up, and whoever reads
 /// the file without a mail program would copy a part of it. RFC 5322 allows lines of 998 characters.
 fn body(text: &str) -> Body {
     let text = text.replace('\n', "\r\n");

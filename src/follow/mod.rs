@@ -4,12 +4,17 @@
 //! rows. One process runs it at a time, under a lease. What it cannot handle stops it: it keeps the position and the
 //! reason, shows both, and never skips. What leaves the process may happen again after a crash, never be lost.
 
+mod breaker;
+mod delivery;
 mod devices;
+mod gateway;
 pub mod letters;
 mod mail;
 mod outbox;
 mod sms;
+mod smtp;
 mod statistics;
+pub mod templates;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,15 +24,20 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-pub use mail::{Links, MailFollower};
+pub use delivery::try_again;
+pub use gateway::{Gateway, GatewayAddress};
+pub use mail::{Links, MailFollower, MailOptions, Mailer};
 pub use outbox::Outbox;
-pub use sms::{SmsFollower, SmsTransport};
+pub use sms::{Sms, SmsFollower, SmsOptions};
+pub use smtp::{Smtp, SmtpServer};
 pub use statistics::{STATISTICS, StatisticsFollower, day};
 
 use crate::store::{EventRecord, Lease, OpenedEvent, Store, StoreError};
 
 /// How many events a follower reads at a time.
 const PAGE: i64 = 100;
+/// How long what is under way may still take when the process is to end.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Where a follower begins that has no checkpoint yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -248,7 +258,10 @@ async fn turn<F: Follower>(
             let attended = if follower.gathers() {
                 follower.gather(step).await.map(Some)
             } else {
-                follower.attend(event).await
+                let Some(attended) = tended(follower, store, lease, lease_micros, stop, event).await else {
+                    return Ok(false);
+                };
+                attended
             };
             match attended {
                 Ok(None) => passed = position,
@@ -260,7 +273,10 @@ async fn turn<F: Follower>(
                     health.set(name, None);
                 }
                 Err(FollowError::Later(problem)) => {
-                    warn!(follower = name, position, %problem, "an event waits for the outside");
+                    // Once, not at every attempt.
+                    if lease.error.as_deref() != Some(&problem) {
+                        warn!(follower = name, position, %problem, "an event waits for the outside");
+                    }
                     store.stopped(lease, position, &problem).await?;
                     return Ok(false);
                 }
@@ -282,6 +298,38 @@ async fn turn<F: Follower>(
             store.stopped(lease, position, &problem).await?;
             health.set(name, Some(position));
             return Ok(false);
+        }
+    }
+}
+
+/// Handles one event and keeps the lease meanwhile: a mail server may take longer than a lease lasts. None: the process
+/// ends, and the event is left to whoever follows next.
+async fn tended<F: Follower>(
+    follower: &F,
+    store: &Store,
+    lease: &Lease,
+    lease_micros: i64,
+    stop: &CancellationToken,
+    event: &OpenedEvent,
+) -> Option<Result<Option<Writes>, FollowError>> {
+    let every = Duration::from_micros(lease_micros.unsigned_abs() / 3).max(Duration::from_millis(1));
+    let mut renewal = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let attending = follower.attend(event);
+    tokio::pin!(late, attending);
+    loop {
+        tokio::select! {
+            attended = &mut attending => return Some(attended),
+            _ = renewal.tick() => {
+                // Whether it is still ours is seen when the checkpoint moves.
+                if let Err(problem) = store.lease(&lease.follower, &lease.owner, lease_micros, lease.position).await {
+                    warn!(follower = follower.name(), %problem, "a lease could not be renewed");
+                }
+            }
+            () = &mut late => return None,
         }
     }
 }

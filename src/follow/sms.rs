@@ -1,7 +1,9 @@
 //! The SMS follower: codes that were asked for, sent as short messages.
 //!
-//! The code lies sealed beside its request and is wiped in the transaction that says it was sent. What was used,
-//! replaced or came too late is not sent any more.
+//! The code lies sealed beside its request and is wiped in the transaction that says it was sent or given up. What was
+//! used, replaced or came too late is not sent any more.
+
+use std::time::Duration;
 
 use aggregates::user::UserEvent;
 use aggregates::values::{Phone, Timestamp};
@@ -10,7 +12,10 @@ use serde::Serialize;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::delivery::{Attempts, Channel, Fate, Messenger, Problem, Round, SMS};
+use super::gateway::Gateway;
 use super::letters::ShortMessage;
+use super::templates::Templates;
 use super::{FollowError, Follower, Outbox, Start, Writes, trouble};
 use crate::keys::Enclosed;
 use crate::registry::CodePurpose;
@@ -18,40 +23,42 @@ use crate::store::{AnyEvent, OpenedEvent, RowWrite, Store};
 
 /// What carries short messages away.
 #[derive(Debug, Clone)]
-pub enum SmsTransport {
+pub enum Sms {
+    /// A gateway over HTTP.
+    Gateway(Gateway),
     /// A folder, for those who start without a gateway.
     Outbox(Outbox),
 }
 
-/// A short message as it leaves.
+/// A short message as it leaves, to a gateway and into a file alike.
 #[derive(Serialize)]
-struct Sms<'a> {
+struct Message<'a> {
     to: &'a str,
     text: &'a str,
     at: Timestamp,
     purpose: &'static str,
 }
 
-impl SmsTransport {
-    /// Sends one message. `position` names it: the same message twice has the same.
-    fn send(&self, position: i64, sms: &Sms<'_>) -> Result<(), FollowError> {
-        match self {
-            Self::Outbox(outbox) => {
-                let json = serde_json::to_vec(sms)
-                    .map(Zeroizing::new)
-                    .map_err(|problem| FollowError::Never(format!("an SMS cannot be written: {problem}")))?;
-                outbox
-                    .put(&format!("{position:020}.json"), &json)
-                    .map_err(|problem| FollowError::Later(format!("the outbox cannot be written: {problem}")))
-            }
-        }
-    }
-}
-
 /// Sends what the log asks to be sent by SMS.
+#[derive(Clone)]
 pub struct SmsFollower {
     store: Store,
-    transport: SmsTransport,
+    sms: Sms,
+    templates: Templates,
+    attempts: Attempts,
+}
+
+/// How short messages are made and tried.
+#[derive(Debug, Clone)]
+pub struct SmsOptions {
+    /// What they say.
+    pub templates: Templates,
+    /// How long the gateway may take for an answer.
+    pub answer: Duration,
+    /// The pause after the first attempt that failed.
+    pub pause: Duration,
+    /// After so many attempts a message is given up.
+    pub most: u32,
 }
 
 /// A request for a code.
@@ -96,8 +103,64 @@ impl<'a> Request<'a> {
 impl SmsFollower {
     /// A follower that sends the codes of a store.
     #[must_use]
-    pub const fn new(store: Store, transport: SmsTransport) -> Self {
-        Self { store, transport }
+    pub fn new(store: Store, sms: Sms, options: SmsOptions) -> Self {
+        Self {
+            store,
+            sms,
+            templates: options.templates,
+            attempts: Attempts {
+                pause: options.pause,
+                most: options.most,
+                within: options.answer * 3,
+            },
+        }
+    }
+
+    /// Sends the message an event asks for. None: there is nothing to send any more.
+    async fn send(&self, event: &OpenedEvent) -> Result<Option<Fate>, FollowError> {
+        let Some(request) = Request::of(event) else {
+            return Ok(None);
+        };
+        // An erased number leaves nobody to send it to.
+        let Some(phone) = request.phone else {
+            return Ok(None);
+        };
+        if request.expires_at <= self.store.now() {
+            counter!("registry_sms_lapsed_total").increment(1);
+            return Ok(None);
+        }
+        let Some(sealed) = self.store.sealed_code(request.id).await.map_err(trouble)? else {
+            return Ok(None);
+        };
+        let code = self
+            .store
+            .keyring()
+            .disclose(Enclosed::Code, request.id, &sealed)
+            .map_err(|problem| FollowError::Never(problem.to_string()))?;
+        let message = match request.purpose {
+            CodePurpose::VerifyPhone => ShortMessage::VerifyPhone { code: &code },
+            CodePurpose::ResetPassword => ShortMessage::ResetPassword { code: &code },
+        };
+        let Some(text) = message.words(&self.templates).map(Zeroizing::new) else {
+            return Ok(Some(Fate::Refused(Problem::new("the message has no template"))));
+        };
+        let message = Message {
+            to: phone.msisdn(),
+            text: &text,
+            at: event.record.recorded_at,
+            purpose: message.purpose(),
+        };
+        let json = serde_json::to_vec(&message)
+            .map(Zeroizing::new)
+            .map_err(|problem| FollowError::Never(format!("an SMS cannot be written: {problem}")))?;
+        match &self.sms {
+            Sms::Gateway(gateway) => Ok(Some(gateway.send(event.record.event_id, json.to_vec()).await?)),
+            // The position names it: the same message twice has the same.
+            Sms::Outbox(outbox) => outbox
+                .put(&format!("{:020}.json", event.record.position), &json)
+                .map(|()| Some(Fate::Sent))
+                .map_err(|problem| FollowError::Later(format!("the outbox cannot be written: {problem}"))),
+        }
     }
 }
 
@@ -115,38 +178,31 @@ impl Follower for SmsFollower {
     }
 
     async fn handle(&self, event: &OpenedEvent) -> Result<Writes, FollowError> {
-        let Some(request) = Request::of(event) else {
-            return Ok(Writes::new());
-        };
-        // An erased number leaves nobody to send it to.
-        let Some(phone) = request.phone else {
-            return Ok(Writes::new());
-        };
-        if request.expires_at <= self.store.now() {
-            counter!("registry_sms_lapsed_total").increment(1);
-            return Ok(vec![RowWrite::wipe_code(request.id)]);
+        let mut round = Round::new(&SMS, self.attempts, &self.store, event.record.position);
+        match self.send(event).await {
+            Ok(None) => {}
+            Ok(Some(fate)) => round.note(0, Ok(fate))?,
+            Err(problem) => round.note(0, Err(problem))?,
         }
-        let Some(sealed) = self.store.sealed_code(request.id).await.map_err(trouble)? else {
-            return Ok(Writes::new());
-        };
-        let code = self
-            .store
-            .keyring()
-            .disclose(Enclosed::Code, request.id, &sealed)
-            .map_err(|problem| FollowError::Never(problem.to_string()))?;
-        let message = match request.purpose {
-            CodePurpose::VerifyPhone => ShortMessage::VerifyPhone { code: &code },
-            CodePurpose::ResetPassword => ShortMessage::ResetPassword { code: &code },
-        };
-        let text = Zeroizing::new(message.words());
-        let sms = Sms {
-            to: phone.msisdn(),
-            text: &text,
-            at: event.record.recorded_at,
-            purpose: message.purpose(),
-        };
-        self.transport.send(event.record.position, &sms)?;
-        counter!("registry_sms_sent_total").increment(1);
-        Ok(vec![RowWrite::wipe_code(request.id)])
+        Ok(round.writes(self.settled(event)))
+    }
+}
+
+impl Messenger for SmsFollower {
+    fn channel(&self) -> &'static Channel {
+        &SMS
+    }
+
+    fn attempts(&self) -> Attempts {
+        self.attempts
+    }
+
+    async fn send_again(&self, event: &OpenedEvent, _number: usize) -> Result<Option<Fate>, FollowError> {
+        self.send(event).await
+    }
+
+    fn settled(&self, event: &OpenedEvent) -> Writes {
+        let request = Request::of(event).map(|request| RowWrite::wipe_code(request.id));
+        request.into_iter().collect()
     }
 }

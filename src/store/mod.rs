@@ -30,6 +30,7 @@ mod sqlite;
 mod statistics;
 mod stream;
 mod sweep;
+mod undelivered;
 mod unit;
 
 use std::sync::Arc;
@@ -67,6 +68,7 @@ pub use rotation::{Former, Pass, Rewrapping, SIGNED_LIFE};
 pub use rows::{Cell, Read, Table, Written};
 pub use statistics::{Period, Tally};
 pub use stream::{AnyState, Stream};
+pub use undelivered::{Ended, Undelivered};
 pub use unit::{ExecuteError, Executed, Unit};
 
 use crate::chance::Chance;

@@ -7,14 +7,19 @@ use super::{Store, StoreError};
 const TURN: u64 = 1_000;
 
 /// Rows whose time is over: table, key, and the condition. Counted tries are kept for two days: the longest limit looks
-/// back over one.
-const SWEPT: [(&str, &str, &str); 6] = [
+/// back over one. Messages that were given up are kept for thirty, for somebody to ask why.
+const SWEPT: [(&str, &str, &str); 7] = [
     ("idempotency", "caller, key_hash", "expires_at < $1"),
     ("codes", "purpose, value", "expires_at < $1"),
     ("farewells", "user_id", "expires_at < $1"),
     ("secrets", "kind, hash", "expires_at < $1"),
     ("sessions", "id", "expires_at < $1"),
     ("attempts", "guard, window_start", "window_start < $1 - 172800000000"),
+    (
+        "undelivered",
+        "channel, position, number",
+        "next_at IS NULL AND updated_at < $1 - 2592000000000",
+    ),
 ];
 
 impl Store {

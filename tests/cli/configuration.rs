@@ -84,19 +84,21 @@ fn showing_hides_secrets_and_says_who_set_what() {
 #[test]
 fn what_is_not_built_yet_is_refused_before_anything_is_made() {
     let place = Place::sqlite();
-    for (setting, arguments, environment) in [
+    for (arguments, setting, variable, value) in [
         (
-            "mail.smtp_url",
             &["serve"][..],
-            &[("SMTP_URL", "smtp://u:hunter2@h")][..],
+            "registration.strict",
+            "REGISTRY__REGISTRATION__STRICT",
+            "true",
         ),
         (
-            "sms.gateway_url",
             &[],
-            &[("REGISTRY__SMS__GATEWAY_URL", "https://u:hunter2@h")],
+            "http.cors_origins",
+            "REGISTRY__HTTP__CORS_ORIGINS",
+            "https://app.example",
         ),
     ] {
-        let ended = place.run_with(arguments, environment, "");
+        let ended = place.run_with(arguments, &[(variable, value)], "");
         assert_eq!(ended.code, Some(2), "{setting}");
         assert!(
             ended
@@ -104,8 +106,42 @@ fn what_is_not_built_yet_is_refused_before_anything_is_made() {
                 .contains(&format!("`{setting}` is not supported by this version yet")),
             "{ended:?}"
         );
-        assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
     }
+    assert!(!place.data().exists());
+}
+
+#[test]
+fn what_carries_messages_is_checked_before_anything_is_made() {
+    let place = Place::sqlite();
+    let texts = place.data().parent().unwrap().join("texts");
+    std::fs::create_dir(&texts).unwrap();
+    let slip = texts.join("reset-password.sms");
+    std::fs::write(&slip, "{{pin}}").unwrap();
+    let texts = texts.to_str().unwrap();
+    for verb in [&["serve"][..], &["config", "check"]] {
+        for (variable, value, told) in [
+            ("SMTP_URL", "hunter2", "`mail.smtp_url` must be"),
+            ("REGISTRY__SMS__GATEWAY_URL", "hunter2", "`sms.gateway_url` must be"),
+            ("REGISTRY__MAIL__TEMPLATES", texts, slip.to_str().unwrap()),
+        ] {
+            let ended = place.run_with(verb, &[(variable, value)], "");
+            assert_eq!(ended.code, Some(2), "{variable}: {ended:?}");
+            assert!(ended.stderr.contains(told), "{ended:?}");
+            assert!(!ended.stderr.contains("hunter2"), "{ended:?}");
+        }
+    }
+    std::fs::write(&slip, "{{code}}").unwrap();
+    let fine = [
+        ("SMTP_URL", "smtps://u:hunter2@mail.example"),
+        (
+            "REGISTRY__SMS__GATEWAY_URL",
+            "https://u:hunter2@gateway.example/messages",
+        ),
+        ("REGISTRY__SMS__GATEWAY_TOKEN", "hunter2"),
+        ("REGISTRY__MAIL__TEMPLATES", texts),
+    ];
+    let ended = place.run_with(&["config", "check"], &fine, "");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(!place.data().exists());
 }
 

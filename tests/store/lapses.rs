@@ -2,13 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aggregates::user::{Register, RequestLink, UserCommand};
 use aggregates::values::{Channel, Dialect, Email, Phone, Standing, Timestamp};
 use futures::future::join_all;
 use projections::NameKind;
 use user_registry::clock::Clock;
-use user_registry::follow::{Follower, Links, MailFollower, Outbox, SmsFollower, SmsTransport};
+use user_registry::follow::templates::Templates;
+use user_registry::follow::{Follower, Links, MailFollower, MailOptions, Mailer, Outbox, Sms, SmsFollower, SmsOptions};
 use user_registry::keys::Enclosed;
 use user_registry::store::{Code, Farewell, OpenedEvent, Store, StoreError};
 use uuid::Uuid;
@@ -158,12 +160,25 @@ async fn follow<F: Follower>(follower: &F, store: &Store) -> usize {
 fn mailer(store: &Store, folder: &Path) -> MailFollower {
     let links = Links::new(store.keyring().clone(), "http://registry.example");
     let outbox = Outbox::open(&folder.join("mail")).unwrap();
-    MailFollower::new(store.clone(), links, outbox, "registry@localhost".parse().unwrap())
+    let options = MailOptions {
+        from: "registry@localhost".parse().unwrap(),
+        templates: Templates::load(None).unwrap(),
+        step: Duration::from_secs(1),
+        pause: Duration::from_secs(1),
+        most: 1,
+    };
+    MailFollower::new(store.clone(), links, Mailer::Outbox(outbox), options)
 }
 
 fn texter(store: &Store, folder: &Path) -> SmsFollower {
     let outbox = Outbox::open(&folder.join("sms")).unwrap();
-    SmsFollower::new(store.clone(), SmsTransport::Outbox(outbox))
+    let options = SmsOptions {
+        templates: Templates::load(None).unwrap(),
+        answer: Duration::from_secs(1),
+        pause: Duration::from_secs(1),
+        most: 1,
+    };
+    SmsFollower::new(store.clone(), Sms::Outbox(outbox), options)
 }
 
 fn files(folder: &Path) -> Vec<String> {
@@ -220,7 +235,7 @@ pub async fn after_a_long_outage_nothing_is_sent_that_works_no_more(database: Ar
     // Of the request for another address the notice to the one before still goes out.
     assert_eq!(follow(&mailer, &store).await, 2);
     let mails = files(&folder.path().join("mail"));
-    assert_eq!(mails, [format!("{:020}.eml", 3), format!("{:020}.eml", 6)]);
+    assert_eq!(mails, [format!("{:020}-1.eml", 3), format!("{:020}.eml", 6)]);
     let read = |name: &str| std::fs::read_to_string(folder.path().join("mail").join(name)).unwrap();
     assert!(read(&mails[0]).contains("X-Purpose: notice") && !read(&mails[0]).contains("token="));
     assert!(read(&mails[1]).contains("X-Purpose: reset-password") && read(&mails[1]).contains("token="));

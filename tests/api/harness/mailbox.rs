@@ -17,6 +17,16 @@ pub struct Mail {
     pub to: String,
     pub subject: String,
     pub text: String,
+    pub html: String,
+}
+
+/// A field of a head, its lines joined; empty if it is missing.
+fn header(head: &str, name: &str) -> String {
+    let head = head.replace("\n ", " ");
+    let mut found = head
+        .lines()
+        .filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    found.next().unwrap_or_default().to_owned()
 }
 
 impl Mailbox {
@@ -56,25 +66,34 @@ impl Mailbox {
 
 impl Mail {
     fn read(path: &Path) -> Self {
-        let raw = std::fs::read_to_string(path).unwrap().replace("\r\n", "\n");
-        let (head, text) = raw.split_once("\n\n").unwrap();
-        let header = |name: &str| {
-            head.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let quoted = head.to_ascii_lowercase().contains("quoted-printable");
-        let text = if quoted {
-            text.replace("=\n", "").replace("=3D", "=")
-        } else {
-            text.to_owned()
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        Self::parse(&name, &std::fs::read_to_string(path).unwrap())
+    }
+
+    /// Reads a mail of two parts: plain text, then HTML.
+    pub fn parse(name: &str, raw: &str) -> Self {
+        let raw = raw.replace("\r\n", "\n");
+        let (head, body) = raw.split_once("\n\n").unwrap();
+        let kind = header(head, "Content-Type");
+        assert!(kind.starts_with("multipart/alternative;"), "{kind}");
+        let boundary = kind.split_once("boundary=\"").unwrap().1.split('"').next().unwrap();
+        let parts: Vec<&str> = body.split(&format!("--{boundary}")).collect();
+        assert_eq!((parts.len(), parts[3].trim()), (4, "--"), "{body}");
+        let part = |number: usize, kind: &str| {
+            let (head, text) = parts[number].trim_start().split_once("\n\n").unwrap();
+            assert!(header(head, "Content-Type").starts_with(kind), "{head}");
+            match header(head, "Content-Transfer-Encoding").as_str() {
+                "quoted-printable" => text.replace("=\n", "").replace("=3D", "="),
+                "7bit" => text.to_owned(),
+                other => panic!("{other} is not read here"),
+            }
         };
         Self {
-            name: path.file_stem().unwrap().to_string_lossy().into_owned(),
-            to: header("To"),
-            subject: header("Subject"),
-            text,
+            name: name.to_owned(),
+            to: header(head, "To"),
+            subject: header(head, "Subject"),
+            text: part(1, "text/plain"),
+            html: part(2, "text/html"),
         }
     }
 

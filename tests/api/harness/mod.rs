@@ -5,8 +5,10 @@
 
 mod client;
 mod forge;
+mod gateway;
 mod inside;
 mod log;
+mod mail_server;
 mod mailbox;
 mod people;
 mod phones;
@@ -17,7 +19,9 @@ use std::time::Duration;
 
 pub use client::{Client, Reply};
 pub use forge::{Forge, encoded, unsigned};
+pub use gateway::Gateway;
 pub use log::Log;
+pub use mail_server::{Answer, Delivered, MailServer, Offers, Step};
 pub use mailbox::Mailbox;
 pub use people::{PASSWORD, Tokens};
 pub use phones::Phones;

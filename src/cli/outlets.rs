@@ -1,0 +1,167 @@
+//! How messages leave: what the configuration says of mail and SMS, read and checked before anything starts.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use lettre::message::Mailbox;
+use tracing::warn;
+
+use super::open;
+use crate::config::{Config, ConfigError};
+use crate::follow::templates::Templates;
+use crate::follow::{
+    Gateway, GatewayAddress, Links, MailFollower, MailOptions, Mailer, Outbox, Sms, SmsFollower, SmsOptions, Smtp,
+    SmtpServer,
+};
+use crate::store::Store;
+
+/// What mails and short messages are made and carried away by.
+#[derive(Debug)]
+pub(super) struct Outlets {
+    from: Mailbox,
+    templates: Templates,
+    server: Option<SmtpServer>,
+    gateway: Option<GatewayAddress>,
+}
+
+impl Outlets {
+    /// Reads what is set. Every mistake at once, and none repeats a value.
+    pub fn of(config: &Config) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let mut wrong = |setting: &str, problem: &dyn std::fmt::Display| {
+            errors.push(ConfigError::Together(format!("`{setting}` must be {problem}")));
+        };
+        let server = config.mail.smtp_url.as_ref().and_then(|url| {
+            let parsed = SmtpServer::parse(url.expose());
+            parsed.map_err(|problem| wrong("mail.smtp_url", &problem)).ok()
+        });
+        let gateway = config.sms.gateway_url.as_ref().and_then(|url| {
+            let parsed = GatewayAddress::parse(url.expose());
+            parsed.map_err(|problem| wrong("sms.gateway_url", &problem)).ok()
+        });
+        let token = config.sms.gateway_token.as_ref();
+        if token.is_some_and(|token| token.expose().is_empty() || !token.expose().bytes().all(|b| b.is_ascii_graphic()))
+        {
+            wrong("sms.gateway_token", &"visible ASCII characters");
+        }
+        let from: Option<Mailbox> = config.mail.from.parse().ok();
+        if from.is_none() {
+            wrong(
+                "mail.from",
+                &"an address such as registry@farm.example or Registry <registry@farm.example>",
+            );
+        }
+        let templates = Templates::load(config.mail.templates.as_deref()).map_err(|problems| {
+            errors.extend(
+                problems
+                    .iter()
+                    .map(|problem| ConfigError::Together(format!("`mail.templates`: {problem}"))),
+            );
+        });
+        match (from, templates) {
+            (Some(from), Ok(templates)) if errors.is_empty() => Ok(Self {
+                from,
+                templates,
+                server,
+                gateway,
+            }),
+            _ => Err(errors),
+        }
+    }
+
+    /// What sends mails.
+    pub fn mails(&self, store: &Store, config: &Config, listening: SocketAddr) -> Result<MailFollower> {
+        let step = Duration::from_millis(config.mail.timeout_ms);
+        let mailer = match &self.server {
+            Some(server) => {
+                let smtp = Smtp::new(server.clone(), &self.from, step);
+                Mailer::Smtp(smtp.context("the mail server of `mail.smtp_url` cannot be used")?)
+            }
+            None => Mailer::Outbox(outbox(&open::mail_outbox(config))?),
+        };
+        let shown = format!("http://{listening}");
+        if config.public_url.is_none() && !listening.ip().is_loopback() {
+            warn!(
+                links = shown,
+                "`public_url` is not set: links in mails begin with the listening address"
+            );
+        }
+        let links = Links::new(store.keyring().clone(), config.public_url.as_deref().unwrap_or(&shown));
+        let options = MailOptions {
+            from: self.from.clone(),
+            templates: self.templates.clone(),
+            step,
+            pause: Duration::from_millis(config.mail.retry_ms),
+            most: config.mail.attempts,
+        };
+        Ok(MailFollower::new(store.clone(), links, mailer, options))
+    }
+
+    /// What sends short messages.
+    pub fn messages(&self, store: &Store, config: &Config) -> Result<SmsFollower> {
+        let answer = Duration::from_millis(config.sms.timeout_ms);
+        let sms = match &self.gateway {
+            Some(address) => {
+                let token = config.sms.gateway_token.as_ref().map(crate::config::Secret::expose);
+                let gateway = Gateway::new(address.clone(), token, answer);
+                Sms::Gateway(gateway.context("the gateway of `sms.gateway_url` cannot be used")?)
+            }
+            None => Sms::Outbox(outbox(&open::sms_outbox(config))?),
+        };
+        let options = SmsOptions {
+            templates: self.templates.clone(),
+            answer,
+            pause: Duration::from_millis(config.sms.retry_ms),
+            most: config.sms.attempts,
+        };
+        Ok(SmsFollower::new(store.clone(), sms, options))
+    }
+}
+
+fn outbox(folder: &Path) -> Result<Outbox> {
+    Outbox::open(folder).with_context(|| format!("the folder {} cannot be used", folder.display()))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_messages_need_is_checked_at_once_and_no_value_is_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("verify-phone.sms"), "{{pin}}").unwrap();
+        let mut config = Config::default();
+        config.mail.smtp_url = Some("smtp://hunter2@h".into());
+        config.mail.from = "hunter2".into();
+        config.mail.templates = Some(folder.path().to_owned());
+        config.sms.gateway_url = Some("hunter2".into());
+        config.sms.gateway_token = Some("hunter2\n".into());
+        let told: Vec<String> = Outlets::of(&config)
+            .unwrap_err()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let told = told.join("\n").replace(&folder.path().display().to_string(), "FOLDER");
+        insta::assert_snapshot!(told, @r"
+        `mail.smtp_url` must be an address such as smtp://mail.example:25, smtps://user:password@mail.example or smtp://user:password@mail.example?tls=required (tls is none, offered or required)
+        `sms.gateway_url` must be an address such as https://user:password@gateway.example/messages
+        `sms.gateway_token` must be visible ASCII characters
+        `mail.from` must be an address such as registry@farm.example or Registry <registry@farm.example>
+        `mail.templates`: FOLDER/verify-phone.sms: line 1: unknown placeholder {{pin}}; here are {{code}}
+        ");
+    }
+
+    #[test]
+    fn a_mail_server_and_a_gateway_are_taken() {
+        let mut config = Config::default();
+        config.mail.smtp_url = Some("smtps://u:hunter2@h".into());
+        config.sms.gateway_url = Some("https://u:hunter2@h".into());
+        config.sms.gateway_token = Some("hunter2".into());
+        let outlets = Outlets::of(&config).unwrap();
+        assert!(outlets.server.is_some() && outlets.gateway.is_some());
+        assert_eq!(outlets.from.email.to_string(), "registry@localhost");
+    }
+}

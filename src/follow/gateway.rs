@@ -1,0 +1,193 @@
+//! Short messages to a gateway over HTTP.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Client, StatusCode, Url};
+use uuid::Uuid;
+
+use super::breaker::Breaker;
+use super::delivery::{Fate, Problem, SMS};
+
+/// A gateway as the configuration names it.
+#[derive(Clone)]
+pub struct GatewayAddress(Url);
+
+/// The address names no gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an address such as https://user:password@gateway.example/messages")]
+pub struct InvalidGatewayUrl;
+
+/// A token or a client that cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a token holds visible ASCII characters only")]
+pub struct InvalidGatewayToken;
+
+impl fmt::Debug for GatewayAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GatewayAddress")
+    }
+}
+
+impl GatewayAddress {
+    /// Reads an address.
+    pub fn parse(text: &str) -> Result<Self, InvalidGatewayUrl> {
+        let url = Url::parse(text).map_err(|_| InvalidGatewayUrl)?;
+        let fits = matches!(url.scheme(), "http" | "https") && url.has_host() && url.fragment().is_none();
+        fits.then_some(Self(url)).ok_or(InvalidGatewayUrl)
+    }
+}
+
+/// Sends to one gateway.
+#[derive(Clone)]
+pub struct Gateway(Arc<Inner>);
+
+struct Inner {
+    address: GatewayAddress,
+    client: Client,
+    breaker: Breaker,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gateway")
+    }
+}
+
+impl Gateway {
+    /// Sends to an address with a token, waiting as long as `answer` for each answer.
+    pub fn new(address: GatewayAddress, token: Option<&str>, answer: Duration) -> Result<Self, InvalidGatewayToken> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| InvalidGatewayToken)?;
+            bearer.set_sensitive(true);
+            headers.insert(reqwest::header::AUTHORIZATION, bearer);
+        }
+        let client = Client::builder()
+            .default_headers(headers)
+            .user_agent(concat!("user-registry/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(answer)
+            .timeout(answer)
+            // Of the environment only our own settings count, and a code goes nowhere but to its gateway.
+            .no_proxy()
+            .redirect(Policy::none())
+            .build()
+            .map_err(|_| InvalidGatewayToken)?;
+        Ok(Self(Arc::new(Inner {
+            address,
+            client,
+            breaker: Breaker::default(),
+        })))
+    }
+
+    /// Sends one message. `id` is the same when it is sent again. An error is about the gateway as a whole.
+    pub(super) async fn send(&self, id: Uuid, json: Vec<u8>) -> Result<Fate, Problem> {
+        let inner = &*self.0;
+        inner.breaker.ask()?;
+        let outside = |text: String| {
+            SMS.count_failed("outside");
+            inner.breaker.failed(Problem(text))
+        };
+        let request = inner
+            .client
+            .post(inner.address.0.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header("Idempotency-Key", id.to_string())
+            .body(json);
+        let status = match request.send().await {
+            Ok(response) => response.status(),
+            Err(error) if error.is_connect() => {
+                return Err(outside("the SMS gateway cannot be reached".into()));
+            }
+            // It may have been taken: the key says that it is the same one.
+            Err(error) => {
+                inner.breaker.works();
+                let how = if error.is_timeout() {
+                    "does not answer in time"
+                } else {
+                    "closed the connection"
+                };
+                return Ok(Fate::Later(Problem(format!("the SMS gateway {how}"))));
+            }
+        };
+        let answered = format!("the SMS gateway answered {}", status.as_u16());
+        match meaning(status) {
+            Meaning::Taken => {
+                inner.breaker.works();
+                Ok(Fate::Sent)
+            }
+            Meaning::Later => {
+                inner.breaker.works();
+                Ok(Fate::Later(Problem(answered)))
+            }
+            Meaning::Refused => {
+                inner.breaker.works();
+                Ok(Fate::Refused(Problem(answered)))
+            }
+            Meaning::NotForUs => Err(outside(answered)),
+        }
+    }
+}
+
+/// What an answer says of a message.
+#[derive(Debug, PartialEq, Eq)]
+enum Meaning {
+    Taken,
+    Later,
+    Refused,
+    /// Of no message, but of our password or address.
+    NotForUs,
+}
+
+fn meaning(status: StatusCode) -> Meaning {
+    match status.as_u16() {
+        200..=299 => Meaning::Taken,
+        401 | 407 => Meaning::NotForUs,
+        408 | 425 | 429 => Meaning::Later,
+        400..=499 => Meaning::Refused,
+        500..=599 => Meaning::Later,
+        _ => Meaning::NotForUs,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_about_the_message_or_about_us() {
+        for (status, expected) in [
+            (200, Meaning::Taken),
+            (202, Meaning::Taken),
+            (301, Meaning::NotForUs),
+            (400, Meaning::Refused),
+            (401, Meaning::NotForUs),
+            (403, Meaning::Refused),
+            (408, Meaning::Later),
+            (422, Meaning::Refused),
+            (429, Meaning::Later),
+            (500, Meaning::Later),
+            (503, Meaning::Later),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap_or_default();
+            assert_eq!(meaning(status), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_gateway_is_refused() {
+        for text in [
+            "",
+            "gateway.example",
+            "ftp://gateway.example",
+            "http://",
+            "https://h/#x",
+        ] {
+            assert!(GatewayAddress::parse(text).is_err(), "{text}");
+        }
+        assert!(GatewayAddress::parse("https://u:hunter2@gateway.example/messages?from=us").is_ok());
+    }
+}
