@@ -66,11 +66,31 @@ pub struct Limits {
     /// Whether rate and connection limits hold. The rules about tries per code and per token
     /// always do. Default true.
     pub enabled: bool,
+    /// Requests of one address (IPv6: one /64) that have no limit of their own. Default 1,200.
+    pub requests_per_minute: u32,
+    /// Requests of one account. Default 1,200.
+    pub account_requests_per_minute: u32,
+    /// Sign-ins of one address. Default 60.
+    pub sign_ins_per_minute: u32,
+    /// Registrations of one address. Default 120.
+    pub registrations_per_hour: u32,
+    /// Requests of one address that send a message. Default 60.
+    pub messages_per_hour: u32,
+    /// Links, codes and refresh tokens of one address. Default 120.
+    pub secrets_per_minute: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { enabled: true }
+        Self {
+            enabled: true,
+            requests_per_minute: 1_200,
+            account_requests_per_minute: 1_200,
+            sign_ins_per_minute: 60,
+            registrations_per_hour: 120,
+            messages_per_hour: 60,
+            secrets_per_minute: 120,
+        }
     }
 }
 

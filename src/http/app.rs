@@ -9,6 +9,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use super::{caller, canonical, edge, operations, pages};
 use crate::config::Config;
 use crate::follow::Health;
+use crate::guards::Guards;
 use crate::registry::Registry;
 use crate::telemetry::Metrics;
 
@@ -23,14 +24,20 @@ struct Inner {
     config: Arc<Config>,
     metrics: Option<Metrics>,
     health: Health,
+    guards: Option<Guards>,
 }
 
 impl App {
     /// The service over these use cases.
     #[must_use]
     pub fn new(registry: Registry, config: Arc<Config>, metrics: Option<Metrics>, health: Health) -> Self {
+        let guards = config
+            .limits
+            .enabled
+            .then(|| Guards::new(&config.limits, &registry.store().chance().bytes()));
         Self {
             inner: Arc::new(Inner {
+                guards,
                 registry,
                 config,
                 metrics,
@@ -53,6 +60,11 @@ impl App {
 
     pub(super) fn health(&self) -> &Health {
         &self.inner.health
+    }
+
+    /// The rates, unless they are lifted.
+    pub(super) fn guards(&self) -> Option<&Guards> {
+        self.inner.guards.as_ref()
     }
 
     /// The router: every route of the table, behind the guard that reads the table.

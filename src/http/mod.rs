@@ -7,12 +7,15 @@ pub mod body;
 mod caller;
 mod canonical;
 mod edge;
+mod limited;
 mod linger;
 mod operations;
+mod pace;
 mod pages;
 pub mod problem;
 mod query;
 mod routes;
+mod seats;
 mod serve;
 
 pub use app::App;
