@@ -50,8 +50,6 @@ pub(super) fn usable(config: &Config) -> Result<Mailbox, ConfigErrors> {
     let unsupported = [
         (config.mail.smtp_url.is_some(), "mail.smtp_url"),
         (config.sms.gateway_url.is_some(), "sms.gateway_url"),
-        (config.registration.strict, "registration.strict"),
-        (!config.http.cors_origins.is_empty(), "http.cors_origins"),
     ];
     let mut errors: Vec<ConfigError> = unsupported
         .into_iter()

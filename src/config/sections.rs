@@ -235,12 +235,27 @@ impl Default for Mail {
 }
 
 /// Section `sms`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sms {
     /// The gateway; without one, messages go to the outbox folder. A secret, because such
     /// addresses carry credentials. Default none.
     pub gateway_url: Option<Secret>,
+    /// Where messages may go: beginnings of numbers such as `+49`, or `+1876` for a part of a country code. Default
+    /// none: anywhere.
+    pub countries: Vec<String>,
+    /// Most messages on one day, by UTC, of all replicas together. Default 1,000.
+    pub daily_budget: u32,
+}
+
+impl Default for Sms {
+    fn default() -> Self {
+        Self {
+            gateway_url: None,
+            countries: Vec::new(),
+            daily_budget: 1_000,
+        }
+    }
 }
 
 /// Section `amqp`.

@@ -30,6 +30,7 @@ pub(super) enum Kind {
     Filter,
     Origins,
     Networks,
+    Prefixes,
 }
 
 const fn setting(path: &'static str, kind: Kind) -> Setting {
@@ -85,6 +86,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("mail.smtp_url", Kind::Secret),
     setting("mail.from", Kind::Text),
     setting("sms.gateway_url", Kind::Secret),
+    setting("sms.countries", Kind::Prefixes),
+    setting("sms.daily_budget", Kind::Whole(0, 100_000_000)),
     setting("amqp.exchange", Kind::Text),
     setting("amqp.pii_exchange", Kind::Text),
     setting("store.connections", Kind::Whole(2, 1000)),
@@ -153,6 +156,7 @@ impl Kind {
             Self::Filter => "a log filter such as info or user_registry=debug,warn".into(),
             Self::Origins => "a list of origins such as https://app.example".into(),
             Self::Networks => "a list of networks such as 10.0.0.0/8".into(),
+            Self::Prefixes => "a list of beginnings of numbers such as +49".into(),
         }
     }
 
@@ -169,6 +173,7 @@ impl Kind {
             (Self::Networks, Value::Array(items)) => items
                 .iter()
                 .all(|item| item.as_str().is_some_and(|t| t.parse::<Network>().is_ok())),
+            (Self::Prefixes, Value::Array(items)) => items.iter().all(|item| item.as_str().is_some_and(is_prefix)),
             _ => false,
         }
     }
@@ -179,7 +184,7 @@ impl Kind {
         match self {
             Self::Bool => text.parse().map_or_else(|_| as_text(), Value::Boolean),
             Self::Whole(..) | Self::Status => text.parse().map_or_else(|_| as_text(), Value::Integer),
-            Self::Origins | Self::Networks => Value::Array(
+            Self::Origins | Self::Networks | Self::Prefixes => Value::Array(
                 text.split(',')
                     .map(str::trim)
                     .filter(|item| !item.is_empty())
@@ -189,6 +194,11 @@ impl Kind {
             _ => as_text(),
         }
     }
+}
+
+fn is_prefix(text: &str) -> bool {
+    let digits = text.strip_prefix('+').unwrap_or_default();
+    (1..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_filter(text: &str) -> bool {

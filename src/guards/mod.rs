@@ -7,15 +7,19 @@
 mod buckets;
 mod classes;
 mod rate;
+mod sends;
+mod tries;
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 pub use buckets::{Buckets, MOST_BYTES};
 pub use classes::{Class, class};
 pub use rate::{Rate, Verdict};
+pub use sends::{Allowance, KEPT, Sent};
+pub use tries::{End, Start, Tries, WINDOW};
 
 use crate::config;
-use std::time::Duration;
 
 /// The network that an address counts for: IPv6 by /64, which is what one subscriber gets; an IPv4 address mapped into
 /// IPv6 is IPv4.

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 
-use super::{caller, canonical, edge, operations, pages};
+use super::{caller, canonical, cors, edge, operations, pages};
 use crate::config::Config;
 use crate::follow::Health;
 use crate::guards::Guards;
@@ -76,6 +76,7 @@ impl App {
             .fallback(edge::not_found)
             // The route is known here, so that its permission can be looked up before its handler runs.
             .route_layer(from_fn_with_state(self.clone(), caller::guard))
+            .layer(from_fn_with_state(self.clone(), cors::share))
             // Within the next one: the answer to a panic has an id and is counted too.
             .layer(from_fn(edge::catch_panic))
             .layer(from_fn_with_state(self.clone(), edge::request))

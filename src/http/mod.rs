@@ -6,6 +6,7 @@ mod app;
 pub mod body;
 mod caller;
 mod canonical;
+mod cors;
 mod edge;
 mod limited;
 mod linger;

@@ -46,7 +46,7 @@ impl Registry {
             if state.phone_verified() || state.phone().is_none_or(|held| held.msisdn() != phone.msisdn()) {
                 unit.unchanged(Receipt::nothing());
             } else if !self.stage_phone_verification(&unit, asked, user, phone, budget).await? {
-                return Err(Refusal::Conflict("the number has had its codes for today".into()).into());
+                return Err(Refusal::Conflict("the number may be sent no code just now".into()).into());
             }
             Ok(())
         })

@@ -13,7 +13,7 @@ use crate::passwords::Password;
 use crate::store::{Credential, Receipt};
 
 /// How long the link of a reset works, microseconds: half an hour.
-const RESET_LIFE: i64 = 1_800 * SECOND;
+pub(super) const RESET_LIFE: i64 = 1_800 * SECOND;
 
 /// Where a reset is to go.
 #[derive(Debug, Clone)]
@@ -118,8 +118,8 @@ impl Registry {
                     }
                 }
                 Contact::Phone(phone) => {
-                    if !*budget.get_or_try_init(|| self.may_send_code(phone)).await? {
-                        return Err(Refusal::Conflict("the number has had its codes for today".into()).into());
+                    if !*budget.get_or_try_init(|| self.may_send_code(&asked.caller, phone)).await? {
+                        return Err(Refusal::Conflict("the number may be sent no code just now".into()).into());
                     }
                     self.stage_code(&unit, CodePurpose::ResetPassword, user, request, expires_at)?;
                 }
@@ -144,7 +144,7 @@ impl Registry {
             return Err(Refusal::Weak(weak));
         }
         let hash = &self.hasher().hash(new).await?;
-        self.command(asked, Some(user), |unit| async move {
+        let done = self.command(asked, Some(user), |unit| async move {
             // Of those who use it at once all but one are too late, and must learn it from the log.
             unit.load_fresh::<User>(&user.to_string()).await?;
             let at = self.store().now();
@@ -158,7 +158,12 @@ impl Registry {
             unit.drop_code(original);
             Ok(())
         })
-        .await
+        .await?;
+        if let Err(problem) = self.forget_tries(user).await {
+            // The password is set; who was locked out waits a little longer.
+            tracing::warn!(%problem, "failed tries could not be forgotten");
+        }
+        Ok(done)
     }
 
     /// The user and the open request that a link or a code belongs to. Whatever is wrong is one answer.

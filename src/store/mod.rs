@@ -6,6 +6,7 @@
 mod api_keys;
 mod append;
 mod attempts;
+mod claims;
 mod codes;
 mod context;
 mod due;
@@ -36,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use api_keys::{ApiKeyRecord, AuthenticatedKeyRow};
+pub use claims::GuardKey;
 pub use codes::{Guess, MOST_TRIES};
 pub use context::{Actor, Context};
 pub use due::Due;

@@ -8,12 +8,13 @@ const TURN: u64 = 1_000;
 
 /// Rows whose time is over: table, key, and the condition. Counted tries are kept for two days: the longest limit looks
 /// back over one.
-const SWEPT: [(&str, &str, &str); 6] = [
+const SWEPT: [(&str, &str, &str); 7] = [
     ("idempotency", "caller, key_hash", "expires_at < $1"),
     ("codes", "purpose, value", "expires_at < $1"),
     ("farewells", "user_id", "expires_at < $1"),
     ("secrets", "kind, hash", "expires_at < $1"),
     ("sessions", "id", "expires_at < $1"),
+    ("claims", "guard", "expires_at < $1"),
     ("attempts", "guard, window_start", "window_start < $1 - 172800000000"),
 ];
 

@@ -8,6 +8,7 @@
 mod bad_input;
 mod commands;
 mod crash;
+mod guards;
 mod harness;
 mod mail;
 mod permissions;
