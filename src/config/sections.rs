@@ -285,10 +285,6 @@ pub struct Store {
     pub connections: u32,
     /// Most reading connections to `SQLite`. Default 8.
     pub readers: u32,
-    /// Longest wait for a connection. Default 2,000.
-    pub acquire_ms: u64,
-    /// Longest wait for the log's lock. Default 2,000.
-    pub lock_ms: u64,
     /// Aggregates kept in memory. Default 20,000.
     pub cache_entries: u64,
 }
@@ -298,8 +294,6 @@ impl Default for Store {
         Self {
             connections: 16,
             readers: 8,
-            acquire_ms: 2_000,
-            lock_ms: 2_000,
             cache_entries: 20_000,
         }
     }

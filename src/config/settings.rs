@@ -92,8 +92,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("amqp.pii_exchange", Kind::Text),
     setting("store.connections", Kind::Whole(2, 1000)),
     setting("store.readers", Kind::Whole(1, 1000)),
-    setting("store.acquire_ms", Kind::Whole(1, MINUTE)),
-    setting("store.lock_ms", Kind::Whole(1, MINUTE)),
     setting("store.cache_entries", Kind::Whole(0, 100_000_000)),
     setting("followers.enabled", Kind::Bool),
     setting("followers.lease_seconds", Kind::Whole(1, 3600)),

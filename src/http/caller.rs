@@ -1,6 +1,7 @@
 //! Who calls: the guard before every route, and the extractor behind it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use aggregates::values::{Dialect, Role};
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -10,6 +11,7 @@ use axum::http::{Extensions, HeaderMap};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use projections::UserRow;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::App;
@@ -24,6 +26,9 @@ use crate::tokens::{OpaqueKind, TokenError};
 /// The peer of the connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub SocketAddr);
+
+/// Longest a read may take before its caller is told to come back.
+const READ: Duration = Duration::from_millis(2_600);
 
 /// Longest user agent that is kept.
 const USER_AGENT_CHARACTERS: usize = 256;
@@ -77,7 +82,11 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     if let Err(response) = told.by_address(&app, class, address) {
         return response;
     }
-    let mut response = match identify(&app, request.headers(), request.extensions(), needed, address).await {
+    let known = timeout(
+        READ,
+        identify(&app, request.headers(), request.extensions(), needed, address),
+    );
+    let mut response = match known.await.unwrap_or_else(|_| Err(hangs())) {
         Ok(known) => {
             if let Err(response) = told.by_account(&app, known.caller.user()) {
                 return response;
@@ -86,13 +95,25 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
                 problem.into_response()
             } else {
                 request.extensions_mut().insert(known);
-                next.run(request).await
+                // A command may have been carried out when it is late; a read may be given up. The feed waits on purpose.
+                if request.method().is_safe() && !path.starts_with("/v1/events") {
+                    let read = timeout(READ, next.run(request)).await;
+                    read.unwrap_or_else(|_| hangs().into_response())
+                } else {
+                    next.run(request).await
+                }
             }
         }
         Err(problem) => problem.into_response(),
     };
     told.tell(&mut response);
     response
+}
+
+/// A database that hangs.
+fn hangs() -> Problem {
+    tracing::warn!("a read was given up: the database does not answer");
+    Problem::unavailable(2)
 }
 
 /// Whether the client takes JSON. One that says nothing does; of several ranges the most exact decides (RFC 9110,

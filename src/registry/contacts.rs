@@ -140,6 +140,9 @@ impl Registry {
             return Ok(receipt);
         }
         let proved = self.prove(user, session, current).await?;
+        if !self.may_send_mail("change-email", email).await? {
+            return Err(Refusal::Conflict("the address has had its mails for now".into()));
+        }
         self.command(asked, Some(user), |unit| async move {
             self.still_proved(&unit, proved).await?;
             let (verdict, known) = self.verdict_guarded(&unit, email).await?;

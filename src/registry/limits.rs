@@ -107,11 +107,12 @@ impl Registry {
             return Ok(Some(attempt));
         }
         let guard = self.store().keyring().fingerprint(kind, &[whose]);
+        let guards = [guard];
         let give_up = tokio::time::Instant::now() + PATIENCE;
         loop {
             let now = self.store().now();
             let mut start = Start::Locked;
-            let claimed = self.store().claim(&[guard], now, WINDOW, |states: &mut [Tries]| {
+            let claimed = self.store().claim(&guards, now, WINDOW, |states: &mut [Tries]| {
                 start = states.first_mut().map_or(Start::Locked, |tries| tries.start(now.as_micros()));
                 (start == Start::Go).then_some(())
             });

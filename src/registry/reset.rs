@@ -112,7 +112,10 @@ impl Registry {
             self.decide_user(&unit, asked, user, command).await?;
             match contact {
                 // A link voids the code before it.
-                Contact::Email(_) => {
+                Contact::Email(email) => {
+                    if !*budget.get_or_try_init(|| self.may_send_mail("reset-password", email)).await? {
+                        return Err(Refusal::Conflict("the address has had its mails for now".into()).into());
+                    }
                     if let Some(code) = state.open_reset().filter(|open| open.phone.is_some()) {
                         unit.drop_code(code.original);
                     }

@@ -4,6 +4,8 @@
 //! unless somebody else was quicker; then it looks again. Short transactions of their own, beside the log, on
 //! connections that do not wait for the disk: a count that a power cut takes back harms nobody.
 
+use std::time::Duration;
+
 use aggregates::values::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,6 +28,7 @@ const FORGET: &str = "DELETE FROM claims WHERE guard = $1";
 
 /// How often a claim looks again before it is given up. Each time somebody else got through.
 const TURNS: u32 = 100;
+const PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// The keyed hash of what has a share.
 pub type GuardKey = [u8; 32];
@@ -43,6 +46,23 @@ impl Store {
     ///
     /// `keep` is how long the states matter from now on, microseconds.
     pub async fn claim<S, T>(
+        &self,
+        guards: &[GuardKey],
+        now: Timestamp,
+        keep: i64,
+        decide: impl FnMut(&mut [S]) -> Option<T> + Send,
+    ) -> Result<Option<T>, StoreError>
+    where
+        S: Serialize + DeserializeOwned + Default + Send,
+        T: Send,
+    {
+        // A connection that hangs must not hang the caller.
+        let work = self.claim_in_time(guards, now, keep, decide);
+        let hangs = |_| StoreError::Unavailable("what is counted cannot be read in time".into());
+        tokio::time::timeout(PATIENCE, work).await.map_err(hangs)?
+    }
+
+    async fn claim_in_time<S, T>(
         &self,
         guards: &[GuardKey],
         now: Timestamp,

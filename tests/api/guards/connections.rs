@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
+use super::ON;
 use crate::harness::{App, Engine, LONG, on_both_engines, until};
 
 on_both_engines![
@@ -17,7 +18,6 @@ on_both_engines![
     a_client_that_never_reads_is_let_go,
 ];
 
-const ON: (&str, &str) = ("REGISTRY__LIMITS__ENABLED", "true");
 
 /// Connects from one of the many addresses of this machine.
 async fn connect_from(app: &App, from: [u8; 4]) -> std::io::Result<TcpStream> {

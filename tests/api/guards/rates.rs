@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::ON;
 use crate::harness::{App, Engine, PASSWORD, Reply, on_both_engines};
 
 on_both_engines![
@@ -11,7 +12,6 @@ on_both_engines![
     only_a_trusted_proxy_tells_of_clients,
 ];
 
-const ON: (&str, &str) = ("REGISTRY__LIMITS__ENABLED", "true");
 const THREE_SIGN_INS: (&str, &str) = ("REGISTRY__LIMITS__SIGN_INS_PER_MINUTE", "3");
 
 async fn try_in(app: &App, forwarded: Option<&str>) -> Reply {
