@@ -34,9 +34,7 @@ impl Buckets {
     pub fn new(secret: &[u8; 32]) -> Self {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, secret),
-            shards: (0..SHARDS)
-                .map(|_| Mutex::new(vec![[0, 0]; GROUPS * PLACES]))
-                .collect(),
+            shards: (0..SHARDS).map(|_| Mutex::new(vec![[0, 0]; GROUPS * PLACES])).collect(),
         }
     }
 
@@ -122,7 +120,11 @@ mod tests {
         let buckets = Buckets::new(&[1; 32]);
         let _ = buckets.take(&HOUR, b"ada@farm", 5);
         let word = u64::from_le_bytes(*b"ada@farm");
-        let found = |shard: &Mutex<Vec<Place>>| shard.lock().is_ok_and(|shard| shard.iter().flatten().any(|w| *w == word));
+        let found = |shard: &Mutex<Vec<Place>>| {
+            shard
+                .lock()
+                .is_ok_and(|shard| shard.iter().flatten().any(|w| *w == word))
+        };
         assert!(!buckets.shards.iter().any(found));
     }
 }

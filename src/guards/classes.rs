@@ -63,7 +63,14 @@ mod tests {
                 .filter(|route| class(route.method.as_str(), route.path) == wanted)
                 .count()
         };
-        let counts = [Class::Free, Class::SignIn, Class::Register, Class::Message, Class::Secret].map(of);
+        let counts = [
+            Class::Free,
+            Class::SignIn,
+            Class::Register,
+            Class::Message,
+            Class::Secret,
+        ]
+        .map(of);
         assert_eq!(counts, [4, 1, 1, 5, 8]);
     }
 }

@@ -167,7 +167,11 @@ mod tests {
         let started = (0..100).filter(|_| tries.start(START) == Start::Go).count();
         assert_eq!(started, 5);
         tries.end(End::Wrong, START);
-        assert_eq!(tries.start(START + 2 * SECOND), Start::Locked, "after a failure one at a time");
+        assert_eq!(
+            tries.start(START + 2 * SECOND),
+            Start::Locked,
+            "after a failure one at a time"
+        );
     }
 
     #[test]

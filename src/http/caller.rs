@@ -282,8 +282,14 @@ fn forwarded(values: &[&str], trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr
 
 /// An address, which some proxies write with its port.
 fn address_in(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let ip = bare.parse().ok().or_else(|| text.parse().ok().map(|socket: SocketAddr| socket.ip()))?;
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .unwrap_or(text);
+    let ip = bare
+        .parse()
+        .ok()
+        .or_else(|| text.parse().ok().map(|socket: SocketAddr| socket.ip()))?;
     Some(ip.to_canonical())
 }
 

@@ -16,9 +16,11 @@ use axum::response::{IntoResponse as _, Response};
 use super::App;
 use super::routes::allowed;
 
-const HEADERS: HeaderValue = HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID");
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("ETag, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id");
+const HEADERS: HeaderValue =
+    HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "ETag, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id",
+);
 const SECONDS: HeaderValue = HeaderValue::from_static("600");
 
 /// Answers preflights of origins that are named, and lets their pages read what they are answered.
@@ -30,8 +32,12 @@ pub(super) async fn share(State(app): State<App>, request: Request, next: Next) 
     let origin = request.headers().get(ORIGIN).cloned();
     // An origin is compared whole: what only begins like it is somebody else's.
     let origin = origin.filter(|origin| origins.iter().any(|named| named.as_bytes() == origin.as_bytes()));
-    let preflight = request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let preflight =
+        request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned());
     let mut response = match (&origin, preflight, path.as_deref().and_then(allowed)) {
         (Some(_), true, Some(methods)) => {
             let mut response = StatusCode::NO_CONTENT.into_response();

@@ -55,7 +55,14 @@ impl Told {
             return;
         }
         let list = |item: &dyn Fn(&Verdict) -> String| self.0.iter().map(item).collect::<Vec<_>>().join(", ");
-        let policy = list(&|said| format!("\"{}\";q={};w={}", said.rate.name, said.rate.most, said.rate.per.as_secs()));
+        let policy = list(&|said| {
+            format!(
+                "\"{}\";q={};w={}",
+                said.rate.name,
+                said.rate.most,
+                said.rate.per.as_secs()
+            )
+        });
         let state = list(&|said| format!("\"{}\";r={};t={}", said.rate.name, said.remaining, said.reset));
         for (name, value) in [(POLICY, policy), (STATE, state)] {
             if let Ok(value) = HeaderValue::from_str(&value) {

@@ -145,7 +145,10 @@ impl HttpBody for Answer {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.body).poll_frame(context)
     }
 
@@ -187,7 +190,10 @@ impl Paced {
 
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         let gone = || io::Error::from(io::ErrorKind::NotConnected);
-        self.stream.as_mut().map(|(stream, _)| Pin::new(stream)).ok_or_else(gone)
+        self.stream
+            .as_mut()
+            .map(|(stream, _)| Pin::new(stream))
+            .ok_or_else(gone)
     }
 
     /// Whether the present phase has lasted too long; wakes the connection when it has.
@@ -240,7 +246,9 @@ impl Paced {
     fn write_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let Some((bytes, written)) = &self.instead else { break };
-            let Some(rest) = bytes.get(*written..).filter(|rest| !rest.is_empty()) else { break };
+            let Some(rest) = bytes.get(*written..).filter(|rest| !rest.is_empty()) else {
+                break;
+            };
             let rest = rest.to_vec();
             let result = self.stream()?.poll_write(context, &rest);
             let count = ready!(self.paced(context, result))?;
@@ -255,14 +263,24 @@ impl Paced {
 /// The status of an answer that hyper made by itself: nothing but a head, and without the id that every answer of ours
 /// has.
 fn bare(bytes: &[u8]) -> Option<u16> {
-    let status = bytes.strip_prefix(b"HTTP/1.1 ").or_else(|| bytes.strip_prefix(b"HTTP/1.0 "))?;
+    let status = bytes
+        .strip_prefix(b"HTTP/1.1 ")
+        .or_else(|| bytes.strip_prefix(b"HTTP/1.0 "))?;
     let status: u16 = std::str::from_utf8(status.get(..3)?).ok()?.parse().ok()?;
-    let ours = || bytes.windows(12).any(|window| window.eq_ignore_ascii_case(b"x-request-id"));
+    let ours = || {
+        bytes
+            .windows(12)
+            .any(|window| window.eq_ignore_ascii_case(b"x-request-id"))
+    };
     (matches!(status, 400 | 413 | 414 | 431) && bytes.ends_with(b"\r\n\r\n") && !ours()).then_some(status)
 }
 
 impl AsyncRead for Paced {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         match self.stream()?.poll_read(context, buffer) {
             Poll::Pending => {
@@ -372,7 +390,10 @@ mod tests {
             idle: Duration::from_secs(30),
         }));
         let about = |used: Option<u128>, thousandths: u128| {
-            assert!(used.is_some_and(|used| (thousandths..thousandths + 90).contains(&used)), "{used:?}");
+            assert!(
+                used.is_some_and(|used| (thousandths..thousandths + 90).contains(&used)),
+                "{used:?}"
+            );
         };
         pace.age(Duration::from_secs(1));
         about(pace.used(), 200);

@@ -181,12 +181,17 @@ impl Problem {
         let (slug, detail) = match status {
             400 => (Slug::Malformed, "the request is no HTTP/1.1 that can be read"),
             414 => (Slug::TooLarge, "the request's address is too long"),
-            _ => (Slug::TooLarge, "the request has too many headers, or they are too large"),
+            _ => (
+                Slug::TooLarge,
+                "the request has too many headers, or they are too large",
+            ),
         };
         let mut problem = Self::new(slug).detail(detail);
         problem.instance = Some(request_id.into());
         let body = problem.document_as(status);
-        let reason = axum::http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+        let reason = axum::http::StatusCode::from_u16(status)
+            .ok()
+            .and_then(|status| status.canonical_reason());
         format!(
             "HTTP/1.1 {status} {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nx-request-id: \
              {request_id}\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\nconnection: close\r\n\r\n{body}",

@@ -77,7 +77,12 @@ impl Seats {
     /// A place for a connection. `of` is whom it counts for; nobody: a proxy, which connects for many.
     pub fn take(&self, of: Option<IpAddr>) -> Result<(Seat, Arc<Pace>), Full> {
         let mut taken = self.taken();
-        if of.is_some_and(|of| taken.per_address.get(&of).is_some_and(|count| *count >= self.inner.most_of_one)) {
+        if of.is_some_and(|of| {
+            taken
+                .per_address
+                .get(&of)
+                .is_some_and(|count| *count >= self.inner.most_of_one)
+        }) {
             return Err(Full::Address);
         }
         if taken.all.len() >= self.inner.most {

@@ -99,7 +99,9 @@ impl Registry {
         self.command(asked, Some(user), |unit| async move {
             let (state, version) = unit.load::<User>(&user.to_string()).await?;
             if let Some(email) = state.email().filter(|_| !state.email_verified())
-                && !*budget.get_or_try_init(|| self.may_send_mail("verify-email", email)).await?
+                && !*budget
+                    .get_or_try_init(|| self.may_send_mail("verify-email", email))
+                    .await?
             {
                 // The links that went out last still work.
                 let position = self.store().user(user).await?.map_or(0, |row| row.log_position);

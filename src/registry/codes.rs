@@ -81,7 +81,10 @@ impl Registry {
         phone: &Phone,
         budget: &Budget,
     ) -> Result<bool, Trouble> {
-        if !*budget.get_or_try_init(|| self.may_send_code(&asked.caller, phone)).await? {
+        if !*budget
+            .get_or_try_init(|| self.may_send_code(&asked.caller, phone))
+            .await?
+        {
             return Ok(false);
         }
         let at = self.store().now();

@@ -113,7 +113,9 @@ impl Registry {
             let now = self.store().now();
             let mut start = Start::Locked;
             let claimed = self.store().claim(&guards, now, WINDOW, |states: &mut [Tries]| {
-                start = states.first_mut().map_or(Start::Locked, |tries| tries.start(now.as_micros()));
+                start = states
+                    .first_mut()
+                    .map_or(Start::Locked, |tries| tries.start(now.as_micros()));
                 (start == Start::Go).then_some(())
             });
             match claimed.await? {
@@ -160,9 +162,16 @@ impl Registry {
                 return Ok(false);
             }
             shares[0].2 = NUMBER;
-            let block = number.get(..number.len().saturating_sub(BLOCK_DIGITS)).unwrap_or_default();
+            let block = number
+                .get(..number.len().saturating_sub(BLOCK_DIGITS))
+                .unwrap_or_default();
             shares.push(("block", key("codes-to-block", block.as_bytes()), BLOCK));
-            if let Some(network) = caller.ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()).map(network_of) {
+            if let Some(network) = caller
+                .ip
+                .as_deref()
+                .and_then(|ip| ip.parse::<IpAddr>().ok())
+                .map(network_of)
+            {
                 shares.push(("ip", key("codes-from", network.to_string().as_bytes()), ADDRESS));
             }
             let budget = Allowance {

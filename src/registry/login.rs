@@ -101,7 +101,10 @@ impl Registry {
         // Nobody has failures too: a lock must not tell that there is somebody.
         let attempt = match user {
             Some(user) => self.begin_try(SIGN_IN, user.as_bytes()).await?,
-            None => self.begin_try(SIGN_IN_AS_NOBODY, identifier.nobody().as_bytes()).await?,
+            None => {
+                self.begin_try(SIGN_IN_AS_NOBODY, identifier.nobody().as_bytes())
+                    .await?
+            }
         };
         // For nobody the same is read as for somebody.
         let credential = self.store().credential(user.unwrap_or_default()).await?;

@@ -8,8 +8,10 @@
 use aggregates::user::{Phase, RequestLink, User, UserCommand};
 use aggregates::values::{Channel, Email};
 use projections::NameKind;
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
+use super::alike::PUBLIC_ANSWER;
 use super::command::Asked;
 use super::register::Registration;
 use super::reset::RESET_LIFE;
@@ -40,8 +42,11 @@ impl Registry {
             return Err(Refusal::Stale);
         }
         self.look_at_domain(email).await?;
-        self.look_at_names(registration, &[NameKind::Username, NameKind::Phone]).await?;
+        self.look_at_names(registration, &[NameKind::Username, NameKind::Phone])
+            .await?;
         let hash = self.hasher().hash(password).await?;
+        // Whichever way it goes, it takes as long as the longer one.
+        let answer_at = Instant::now() + PUBLIC_ANSWER;
         // Counted for a fresh address too: whether a mail goes must not tell either.
         let may_tell = self.may_send_mail(MAILS, email).await?;
         let held = self.store().holder(NameKind::Email, email.canonical()).await?;
@@ -54,7 +59,9 @@ impl Registry {
             Err(Refusal::Taken(NameKind::Email)) => self.tell_owner(asked, email, may_tell).await?,
             Err(other) => return Err(other),
         }
-        self.told(registration).await
+        let told = self.told(registration).await;
+        sleep_until(answer_at).await;
+        told
     }
 
     /// What is answered: the events a fresh account would have begun with, and where the log stands.
@@ -108,7 +115,11 @@ impl Registry {
             let link = RequestLink {
                 request: self.store().chance().uuid_v7(at),
                 dialect: asked.caller.dialect,
-                life: if pending { self.rules().verification_life } else { RESET_LIFE },
+                life: if pending {
+                    self.rules().verification_life
+                } else {
+                    RESET_LIFE
+                },
                 at,
             };
             let command = if pending {

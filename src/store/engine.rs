@@ -144,7 +144,12 @@ impl Engine {
                     })
                 })
                 .acquire_timeout(Duration::from_millis(2_500))
-                .connect_lazy_with(connect.clone().options([("statement_timeout", "10s")]).options(options.iter().copied()))
+                .connect_lazy_with(
+                    connect
+                        .clone()
+                        .options([("statement_timeout", "10s")])
+                        .options(options.iter().copied()),
+                )
         };
         let quick = pool(2, &[("synchronous_commit", "off")]);
         let (pool, side) = (pool(options.readers, &[]), pool(2, &[]));

@@ -56,13 +56,19 @@ async fn an_address_and_a_block_of_numbers_have_their_shares(engine: Engine) {
     for number in 0..20 {
         let phone = format!("+65849324{number:02}");
         let from = format!("192.0.2.{number}");
-        assert!(register(&app, &format!("block{number}"), &phone, &from).await, "{number}");
+        assert!(
+            register(&app, &format!("block{number}"), &phone, &from).await,
+            "{number}"
+        );
     }
     assert!(!register(&app, "over", "+6584932499", "192.0.2.99").await);
     // What was withheld from the block was not taken from the address: it still has its ten.
     for number in 0..10 {
         let phone = format!("+658493{}00", 30 + number);
-        assert!(register(&app, &format!("ip{number}"), &phone, "192.0.2.99").await, "{number}");
+        assert!(
+            register(&app, &format!("ip{number}"), &phone, "192.0.2.99").await,
+            "{number}"
+        );
     }
     assert!(!register(&app, "eleventh", "+6584935500", "192.0.2.99").await);
     assert!(register(&app, "elsewhere", "+6584935501", "192.0.2.98").await);

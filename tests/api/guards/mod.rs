@@ -14,11 +14,12 @@ use crate::harness::App;
 /// Limits as they are in operation; the other tests run without them.
 const ON: (&str, &str) = ("REGISTRY__LIMITS__ENABLED", "true");
 /// Rates of single addresses that no test here means.
-const WIDE: [(&str, &str); 4] = [
+const WIDE: [(&str, &str); 5] = [
     ON,
     ("REGISTRY__LIMITS__SIGN_INS_PER_MINUTE", "100000"),
     ("REGISTRY__LIMITS__REGISTRATIONS_PER_HOUR", "100000"),
     ("REGISTRY__LIMITS__MESSAGES_PER_HOUR", "100000"),
+    ("REGISTRY__HTTP__CONNECTIONS_PER_IP", "1000"),
 ];
 
 /// How many events of a type there are.

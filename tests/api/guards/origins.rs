@@ -16,7 +16,10 @@ async fn preflight(app: &App, path: &str, origin: &str) -> Reply {
 }
 
 async fn only_pages_of_named_origins_may_call(engine: Engine) {
-    let settings = [("REGISTRY__HTTP__CORS_ORIGINS", "https://app.example,http://localhost:3000")];
+    let settings = [(
+        "REGISTRY__HTTP__CORS_ORIGINS",
+        "https://app.example,http://localhost:3000",
+    )];
     let app = App::start_with(engine, &settings).await;
     for origin in [APP, "http://localhost:3000"] {
         let reply = preflight(&app, "/v1/sessions", origin).await;
@@ -34,7 +37,13 @@ async fn only_pages_of_named_origins_may_call(engine: Engine) {
         assert_eq!(reply.header("access-control-allow-origin"), origin);
         assert!(reply.header("access-control-expose-headers").contains("Retry-After"));
     }
-    for origin in ["https://app.example.evil", "http://app.example", "null", "https://app.example:8443", "*"] {
+    for origin in [
+        "https://app.example.evil",
+        "http://app.example",
+        "null",
+        "https://app.example:8443",
+        "*",
+    ] {
         let reply = preflight(&app, "/v1/sessions", origin).await;
         reply.refused(405, "method-not-allowed");
         let read = app.get("/healthz").header("origin", origin).send().await;
@@ -53,5 +62,8 @@ async fn only_pages_of_named_origins_may_call(engine: Engine) {
     let app = App::start(engine).await;
     let reply = preflight(&app, "/v1/sessions", APP).await;
     reply.refused(405, "method-not-allowed");
-    assert_eq!((reply.header("vary"), reply.header("access-control-allow-origin")), ("", ""));
+    assert_eq!(
+        (reply.header("vary"), reply.header("access-control-allow-origin")),
+        ("", "")
+    );
 }

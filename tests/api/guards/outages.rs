@@ -53,18 +53,25 @@ async fn without_its_database(wire: Wire) {
             ),
             (
                 "update-profile",
-                app.command("update-profile", &json!({ "full_name": "Ada" })).bearer(&ada.access),
+                app.command("update-profile", &json!({ "full_name": "Ada" }))
+                    .bearer(&ada.access),
             ),
             (
                 "reset",
-                app.command("reset-password", &json!({ "token": "A".repeat(64), "new_password": "violet kettle tuesday" })),
+                app.command(
+                    "reset-password",
+                    &json!({ "token": "A".repeat(64), "new_password": "violet kettle tuesday" }),
+                ),
             ),
         ] {
             let asked = Instant::now();
             let reply = call.send().await;
             let took = asked.elapsed();
             slowest = slowest.max(took);
-            println!("{wire:?}, round {round}: {what} answered {} after {took:?}", reply.status);
+            println!(
+                "{wire:?}, round {round}: {what} answered {} after {took:?}",
+                reply.status
+            );
             reply.refused(503, "unavailable");
         }
     }

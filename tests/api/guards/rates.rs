@@ -116,6 +116,9 @@ async fn only_a_trusted_proxy_tells_of_clients(engine: Engine) {
         .iter()
         .filter_map(|session| session["ip"].as_str())
         .collect();
-    assert!(ips.contains(&"192.0.2.1") && ips.contains(&"2001:db8:0:1::1"), "{ips:?}");
+    assert!(
+        ips.contains(&"192.0.2.1") && ips.contains(&"2001:db8:0:1::1"),
+        "{ips:?}"
+    );
     assert!(!ips.iter().any(|ip| ip.starts_with("198.51.100.")), "{ips:?}");
 }

@@ -56,7 +56,10 @@ async fn a_taken_address_is_answered_as_a_fresh_one_and_its_owner_gets_a_mail(en
     assert_eq!(alike(&fresh), alike(&taken));
     let asked = Instant::now();
     assert_eq!(alike(&fresh), alike(&register(&app, "eve@farm.example", OTHER).await));
-    println!("{engine:?}: taken after {taken_after:?}, fresh after {:?}", asked.elapsed());
+    println!(
+        "{engine:?}: taken after {taken_after:?}, fresh after {:?}",
+        asked.elapsed()
+    );
     let mail = app.mailbox().nth_to("ada@farm.example", 3).await;
     assert_eq!(mail.subject, "Reset your password");
     // Nothing was changed by it, and the link works.
@@ -86,7 +89,10 @@ async fn what_is_no_address_is_told_as_ever(engine: Engine) {
     assert_eq!(reply.refused(409, "taken"), ["/username"]);
     let admin = app.admin().await;
     let body = json!({ "domain": "weeds.example" });
-    app.command("block-domain", &body).bearer(&admin.access).expect(201).await;
+    app.command("block-domain", &body)
+        .bearer(&admin.access)
+        .expect(201)
+        .await;
     let reply = register(&app, "eve@weeds.example", PASSWORD).await;
     reply.refused(403, "domain-blocked");
 }
