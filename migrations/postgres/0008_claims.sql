@@ -1,4 +1,5 @@
 -- What is counted before it is done, by all replicas together: tries at a password, messages to somebody.
+-- Takes the place of attempts, which earlier versions still write while they run beside this one.
 
 CREATE TABLE claims (
     guard BYTEA NOT NULL,

@@ -5,7 +5,6 @@
 
 mod api_keys;
 mod append;
-mod attempts;
 mod claims;
 mod codes;
 mod context;

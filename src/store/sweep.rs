@@ -6,8 +6,8 @@ use super::{Store, StoreError};
 /// Rows deleted per statement: a backlog must not hold SQLite's one write lock, nor outlast a statement's time.
 const TURN: u64 = 1_000;
 
-/// Rows whose time is over: table, key, and the condition. Counted tries are kept for two days: the longest limit looks
-/// back over one.
+/// Rows whose time is over: table, key, and the condition. Nothing writes to `attempts` any more but earlier versions,
+/// beside which this one may run.
 const SWEPT: [(&str, &str, &str); 7] = [
     ("idempotency", "caller, key_hash", "expires_at < $1"),
     ("codes", "purpose, value", "expires_at < $1"),
