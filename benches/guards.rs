@@ -5,8 +5,6 @@
 //! cargo bench --bench guards
 //! ```
 
-#![expect(clippy::print_stdout, reason = "it prints figures")]
-
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

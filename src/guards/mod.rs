@@ -61,6 +61,7 @@ impl Guards {
     }
 
     /// Counts a request of an address. None: its class is not limited.
+    #[must_use]
     pub fn by_address(&self, class: Class, address: IpAddr, now: i64) -> Option<Verdict> {
         let rate = &self.rates[match class {
             Class::Free => return None,
@@ -82,6 +83,7 @@ impl Guards {
     }
 
     /// Counts a request of an account.
+    #[must_use]
     pub fn by_account(&self, account: uuid::Uuid, now: i64) -> Verdict {
         self.buckets.take(&self.account, account.as_bytes(), now)
     }

@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_share_may_be_taken_at_once_and_comes_back_little_by_little() {
-        let rate = Rate::new("r", 3, Duration::from_secs(60));
+        let rate = Rate::new("r", 3, Duration::from_mins(1));
         let mut full_at = 0;
         let mut ask = |at: i64| {
             let (next, verdict) = rate.decide(full_at, at * SECOND);
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_shuts_nobody_out_for_longer_than_the_rate() {
-        let rate = Rate::new("r", 1, Duration::from_secs(60));
+        let rate = Rate::new("r", 1, Duration::from_mins(1));
         let (next, verdict) = rate.decide(1_000_000 * SECOND, 0);
         assert_eq!((verdict.allowed, verdict.retry_after), (false, 60));
         assert!(rate.decide(next, 60 * SECOND).1.allowed);
@@ -110,7 +110,7 @@ mod tests {
         /// keeps to the pace is never refused.
         #[test]
         fn no_window_holds_more_than_two_shares(most in 1_u32..20, gaps in proptest::collection::vec(0_i64..20 * SECOND, 1..200)) {
-            let rate = Rate::new("r", most, Duration::from_secs(60));
+            let rate = Rate::new("r", most, Duration::from_mins(1));
             let (mut full_at, mut now, mut taken) = (0, 0, Vec::new());
             for gap in gaps {
                 now += gap;

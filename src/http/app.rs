@@ -37,11 +37,11 @@ impl App {
             .then(|| Guards::new(&config.limits, &registry.store().chance().bytes()));
         Self {
             inner: Arc::new(Inner {
-                guards,
                 registry,
                 config,
                 metrics,
                 health,
+                guards,
             }),
         }
     }

@@ -79,7 +79,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     let mut told = Told::default();
     let class = guards::class(request.method().as_str(), &path);
     // Before the credential is read: reading one costs more than counting.
-    if let Err(response) = told.by_address(&app, class, address) {
+    if let Some(response) = told.by_address(&app, class, address) {
         return response;
     }
     let known = timeout(
@@ -88,7 +88,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     );
     let mut response = match known.await.unwrap_or_else(|_| Err(hangs())) {
         Ok(known) => {
-            if let Err(response) = told.by_account(&app, known.caller.user()) {
+            if let Some(response) = told.by_account(&app, known.caller.user()) {
                 return response;
             }
             if let Err(problem) = may(&app, needed, &known) {

@@ -20,33 +20,31 @@ pub(super) struct Told(Vec<Verdict>);
 
 impl Told {
     /// Counts a request of an address; the answer if it may not go on.
-    pub fn by_address(&mut self, app: &App, class: Class, address: Option<IpAddr>) -> Result<(), Response> {
+    pub fn by_address(&mut self, app: &App, class: Class, address: Option<IpAddr>) -> Option<Response> {
         let (Some(guards), Some(address)) = (app.guards(), address) else {
-            return Ok(());
+            return None;
         };
-        match guards.by_address(class, address, app.registry().store().now().as_micros()) {
-            Some(verdict) => self.hear(verdict),
-            None => Ok(()),
-        }
+        let verdict = guards.by_address(class, address, app.registry().store().now().as_micros())?;
+        self.hear(verdict)
     }
 
-    /// Counts a request of an account.
-    pub fn by_account(&mut self, app: &App, account: Option<Uuid>) -> Result<(), Response> {
+    /// The same for an account.
+    pub fn by_account(&mut self, app: &App, account: Option<Uuid>) -> Option<Response> {
         let (Some(guards), Some(account)) = (app.guards(), account) else {
-            return Ok(());
+            return None;
         };
         self.hear(guards.by_account(account, app.registry().store().now().as_micros()))
     }
 
-    fn hear(&mut self, verdict: Verdict) -> Result<(), Response> {
+    fn hear(&mut self, verdict: Verdict) -> Option<Response> {
         self.0.push(verdict);
         if verdict.allowed {
-            return Ok(());
+            return None;
         }
         metrics::counter!("registry_requests_limited_total", "limit" => verdict.rate.name).increment(1);
         let mut response = Problem::too_many_requests(verdict.retry_after).into_response();
         self.tell(&mut response);
-        Err(response)
+        Some(response)
     }
 
     /// Writes the fields into an answer.

@@ -244,12 +244,11 @@ impl Paced {
     }
 
     fn write_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            let Some((bytes, written)) = &self.instead else { break };
-            let Some(rest) = bytes.get(*written..).filter(|rest| !rest.is_empty()) else {
+        while let Some((bytes, written)) = &self.instead {
+            let rest = bytes.get(*written..).unwrap_or_default().to_vec();
+            if rest.is_empty() {
                 break;
-            };
-            let rest = rest.to_vec();
+            }
             let result = self.stream()?.poll_write(context, &rest);
             let count = ready!(self.paced(context, result))?;
             if let Some((_, written)) = &mut self.instead {
@@ -290,7 +289,7 @@ impl AsyncRead for Paced {
                 }
                 Poll::Pending
             }
-            read => {
+            read @ Poll::Ready(_) => {
                 if buffer.filled().len() > before {
                     self.pace.heard();
                 }
@@ -398,7 +397,7 @@ mod tests {
         pace.age(Duration::from_secs(1));
         about(pace.used(), 200);
         pace.busy();
-        pace.age(Duration::from_secs(60));
+        pace.age(Duration::from_mins(1));
         assert_eq!(pace.used(), None);
         pace.idle();
         pace.age(Duration::from_secs(3));

@@ -155,40 +155,40 @@ mod tests {
         Seats::new(most, most_of_one, times)
     }
 
-    fn of(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+    fn of(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
     #[test]
     fn one_address_gets_so_many_and_a_proxy_any_number() {
         let seats = seats(100, 2);
-        let first = seats.take(of("192.0.2.1")).ok().unwrap();
-        let second = seats.take(of("192.0.2.1")).ok().unwrap();
-        assert_eq!(seats.take(of("192.0.2.1")).err(), Some(Full::Address));
-        let _other = seats.take(of("192.0.2.2")).ok().unwrap();
+        let first = seats.take(Some(of("192.0.2.1"))).ok().unwrap();
+        let second = seats.take(Some(of("192.0.2.1"))).ok().unwrap();
+        assert_eq!(seats.take(Some(of("192.0.2.1"))).err(), Some(Full::Address));
+        let _other = seats.take(Some(of("192.0.2.2"))).ok().unwrap();
         let _proxied: Vec<_> = (0..10).map(|_| seats.take(None).ok().unwrap()).collect();
         drop(first);
-        let again = seats.take(of("192.0.2.1")).ok().unwrap();
+        let again = seats.take(Some(of("192.0.2.1"))).ok().unwrap();
         drop((again, second));
-        assert!(!seats.taken().per_address.contains_key(&of("192.0.2.1").unwrap()));
+        assert!(!seats.taken().per_address.contains_key(&of("192.0.2.1")));
     }
 
     #[test]
     fn when_all_places_are_taken_the_slowest_makes_room() {
         let seats = seats(3, 100);
-        let (idle, pace) = seats.take(of("192.0.2.1")).ok().unwrap();
+        let (idle, pace) = seats.take(Some(of("192.0.2.1"))).ok().unwrap();
         pace.idle();
         pace.age(Duration::from_secs(2));
-        let (slow, slow_pace) = seats.take(of("192.0.2.2")).ok().unwrap();
-        let (busy, busy_pace) = seats.take(of("192.0.2.3")).ok().unwrap();
+        let (slow, slow_pace) = seats.take(Some(of("192.0.2.2"))).ok().unwrap();
+        let (busy, busy_pace) = seats.take(Some(of("192.0.2.3"))).ok().unwrap();
         busy_pace.busy();
         slow_pace.age(Duration::from_secs(1));
         // A fifth of a head's time is more than a fifteenth of an idle one's.
-        let (_new, new_pace) = seats.take(of("192.0.2.4")).ok().unwrap();
+        let (_new, new_pace) = seats.take(Some(of("192.0.2.4"))).ok().unwrap();
         assert!(slow_pace.cut.is_cancelled() && !pace.cut.is_cancelled());
         drop(slow);
         assert_eq!(seats.taken().all.len(), 3, "its place had gone to the next already");
-        let (_next, _) = seats.take(of("192.0.2.4")).ok().unwrap();
+        let (_next, _) = seats.take(Some(of("192.0.2.4"))).ok().unwrap();
         assert!(pace.cut.is_cancelled() && !new_pace.cut.is_cancelled() && !busy_pace.cut.is_cancelled());
         drop((idle, busy));
     }

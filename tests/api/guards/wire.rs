@@ -54,7 +54,9 @@ async fn carry(mut client: TcpStream, host: String, port: u16, mut state: watch:
         let now = *state.borrow_and_update();
         match now {
             Wire::Cut => return,
-            Wire::Dead => drop(state.changed().await),
+            Wire::Dead => {
+                let _ = state.changed().await;
+            }
             Wire::Whole => {
                 tokio::select! {
                     _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {
