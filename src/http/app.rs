@@ -6,9 +6,10 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 
-use super::{caller, canonical, edge, operations, pages};
+use super::{caller, canonical, cors, edge, operations, pages};
 use crate::config::Config;
 use crate::follow::Health;
+use crate::guards::Guards;
 use crate::registry::Registry;
 use crate::telemetry::Metrics;
 
@@ -23,18 +24,24 @@ struct Inner {
     config: Arc<Config>,
     metrics: Option<Metrics>,
     health: Health,
+    guards: Option<Guards>,
 }
 
 impl App {
     /// The service over these use cases.
     #[must_use]
     pub fn new(registry: Registry, config: Arc<Config>, metrics: Option<Metrics>, health: Health) -> Self {
+        let guards = config
+            .limits
+            .enabled
+            .then(|| Guards::new(&config.limits, &registry.store().chance().bytes()));
         Self {
             inner: Arc::new(Inner {
                 registry,
                 config,
                 metrics,
                 health,
+                guards,
             }),
         }
     }
@@ -55,6 +62,11 @@ impl App {
         &self.inner.health
     }
 
+    /// The rates, unless they are lifted.
+    pub(super) fn guards(&self) -> Option<&Guards> {
+        self.inner.guards.as_ref()
+    }
+
     /// The router: every route of the table, behind the guard that reads the table.
     pub(super) fn router(self) -> Router {
         Router::new()
@@ -64,6 +76,7 @@ impl App {
             .fallback(edge::not_found)
             // The route is known here, so that its permission can be looked up before its handler runs.
             .route_layer(from_fn_with_state(self.clone(), caller::guard))
+            .layer(from_fn_with_state(self.clone(), cors::share))
             // Within the next one: the answer to a panic has an id and is counted too.
             .layer(from_fn(edge::catch_panic))
             .layer(from_fn_with_state(self.clone(), edge::request))

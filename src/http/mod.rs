@@ -6,13 +6,17 @@ mod app;
 pub mod body;
 mod caller;
 mod canonical;
+mod cors;
 mod edge;
+mod limited;
 mod linger;
 mod operations;
+mod pace;
 mod pages;
 pub mod problem;
 mod query;
 mod routes;
+mod seats;
 mod serve;
 
 pub use app::App;

@@ -175,11 +175,41 @@ impl Problem {
         Response::from_parts(parts, problem.document().into())
     }
 
+    /// The whole answer, head and body, to a request that could not even be read. `status` is what the HTTP library
+    /// found; it stays.
+    pub(super) fn unreadable(status: u16, request_id: &str) -> Vec<u8> {
+        let (slug, detail) = match status {
+            400 => (Slug::Malformed, "the request is no HTTP/1.1 that can be read"),
+            414 => (Slug::TooLarge, "the request's address is too long"),
+            _ => (
+                Slug::TooLarge,
+                "the request has too many headers, or they are too large",
+            ),
+        };
+        let mut problem = Self::new(slug).detail(detail);
+        problem.instance = Some(request_id.into());
+        let body = problem.document_as(status);
+        let reason = axum::http::StatusCode::from_u16(status)
+            .ok()
+            .and_then(|status| status.canonical_reason());
+        format!(
+            "HTTP/1.1 {status} {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nx-request-id: \
+             {request_id}\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\nconnection: close\r\n\r\n{body}",
+            reason.unwrap_or_default(),
+            body.len(),
+        )
+        .into_bytes()
+    }
+
     fn document(&self) -> String {
+        self.document_as(self.slug.status().as_u16())
+    }
+
+    fn document_as(&self, status: u16) -> String {
         let document = Document {
             kind: format!("/problems/{}", self.slug),
             title: self.slug.title(),
-            status: self.slug.status().as_u16(),
+            status,
             detail: Some(self.detail.as_deref().unwrap_or_else(|| self.slug.meaning())),
             instance: self.instance.as_deref(),
             errors: &self.errors,

@@ -17,6 +17,7 @@ mod domains;
 mod erasure;
 mod farewell;
 mod history;
+mod limits;
 mod links;
 mod login;
 mod overview;
@@ -26,6 +27,7 @@ mod register;
 mod reset;
 mod seed;
 mod sessions;
+mod strict;
 mod token_keys;
 mod upkeep;
 
@@ -103,6 +105,8 @@ pub(crate) struct Rules {
     pub session_life: i64,
     /// Least length of a password, code points.
     pub min_password: usize,
+    /// Messages and tries.
+    pub messages: limits::MessageRules,
 }
 
 /// Why the use cases cannot be set up.
@@ -137,6 +141,11 @@ impl Registry {
             idle: i64::from(config.tokens.refresh_idle_days) * DAY,
             session_life: i64::from(config.tokens.refresh_days) * DAY,
             min_password: config.passwords.min_length,
+            messages: limits::MessageRules {
+                limited: config.limits.enabled,
+                countries: config.sms.countries.clone(),
+                daily_budget: config.sms.daily_budget,
+            },
         };
         Ok(Self {
             inner: Arc::new(Inner {

@@ -44,17 +44,20 @@ pub struct EngineOptions {
     pub poll: Duration,
 }
 
-/// The two engines. `side` writes what is not part of a unit: checkpoints, attempts, keys.
+/// The two engines. `side` writes what is not part of a unit: checkpoints, attempts, keys. `quick` writes what a power
+/// cut may take back, and does not wait for the disk.
 #[derive(Clone)]
 pub(super) enum Engine {
     Postgres {
         pool: PgPool,
         side: PgPool,
+        quick: PgPool,
         repository: Arc<PostgresEventRepository>,
     },
     Sqlite {
         pool: SqlitePool,
         side: SqlitePool,
+        quick: SqlitePool,
         repository: Arc<SqliteEventRepository>,
     },
 }
@@ -81,6 +84,17 @@ macro_rules! on_side {
 }
 pub(super) use on_side;
 
+/// Runs the same code on either engine's pool that does not wait for the disk.
+macro_rules! on_quick {
+    ($engine:expr, $pool:ident => $body:expr) => {
+        match $engine {
+            $crate::store::engine::Engine::Postgres { quick: $pool, .. } => $body,
+            $crate::store::engine::Engine::Sqlite { quick: $pool, .. } => $body,
+        }
+    };
+}
+pub(super) use on_quick;
+
 const HEAD: &str = "SELECT position, recorded_at FROM log_head WHERE lane = 0";
 const KEYS: &str = "SELECT kind, kid, wrapped, kek_id, created_at, retired_at FROM keys";
 const NEW_KEY: &str = "
@@ -106,7 +120,7 @@ impl Engine {
             .await?;
         migrate_postgres(&mut connection).await?;
         connection.close().await?;
-        let pool = |size: u32| {
+        let pool = |size: u32, options: &[(&str, &str)]| {
             PgPoolOptions::new()
                 .max_connections(size)
                 // A ping before each use costs a third of a point read. A connection that has just been used lives.
@@ -120,13 +134,20 @@ impl Engine {
                     })
                 })
                 .acquire_timeout(Duration::from_millis(2_500))
-                .connect_lazy_with(connect.clone().options([("statement_timeout", "10s")]))
+                .connect_lazy_with(
+                    connect
+                        .clone()
+                        .options([("statement_timeout", "10s")])
+                        .options(options.iter().copied()),
+                )
         };
-        let (pool, side) = (pool(options.readers), pool(2));
+        let quick = pool(2, &[("synchronous_commit", "off")]);
+        let (pool, side) = (pool(options.readers, &[]), pool(2, &[]));
         Ok(Self::Postgres {
             repository: Arc::new(PostgresEventRepository::new(pool.clone())),
             pool,
             side,
+            quick,
         })
     }
 
@@ -142,11 +163,20 @@ impl Engine {
         let side = SqlitePoolOptions::new()
             .max_connections(1)
             .test_before_acquire(false)
-            .connect_lazy_with(writable);
+            .connect_lazy_with(writable.clone());
+        let quick = SqlitePoolOptions::new()
+            .max_connections(1)
+            .test_before_acquire(false)
+            .connect_lazy_with(
+                writable
+                    .synchronous(SqliteSynchronous::Normal)
+                    .pragma("wal_autocheckpoint", "0"),
+            );
         Ok(Self::Sqlite {
             repository: Arc::new(SqliteEventRepository::new(pool.clone())),
             pool,
             side,
+            quick,
         })
     }
 
@@ -221,12 +251,14 @@ impl Engine {
     pub async fn close(&self) {
         // The pool that only reads goes first: only a connection that may write puts the companions away.
         match self {
-            Self::Postgres { pool, side, .. } => {
+            Self::Postgres { pool, side, quick, .. } => {
                 close(pool).await;
+                close(quick).await;
                 close(side).await;
             }
-            Self::Sqlite { pool, side, .. } => {
+            Self::Sqlite { pool, side, quick, .. } => {
                 close(pool).await;
+                close(quick).await;
                 close(side).await;
             }
         }

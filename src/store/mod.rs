@@ -5,7 +5,7 @@
 
 mod api_keys;
 mod append;
-mod attempts;
+mod claims;
 mod codes;
 mod context;
 mod discover;
@@ -43,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use api_keys::{ApiKeyRecord, AuthenticatedKeyRow};
+pub use claims::GuardKey;
 pub use codes::{Guess, MOST_TRIES};
 pub use context::{Actor, Context};
 pub use discover::{Circle, Near};

@@ -10,6 +10,7 @@ mod canary;
 mod commands;
 mod crash;
 mod gateway;
+mod guards;
 mod harness;
 mod mail;
 mod permissions;

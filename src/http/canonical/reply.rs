@@ -20,6 +20,8 @@ const KEY_CHARACTERS: usize = 255;
 
 #[derive(Serialize)]
 struct ReceiptBody<'a> {
+    /// Empty: the answer does not say which account it is about.
+    #[serde(skip_serializing_if = "str::is_empty")]
     id: &'a str,
     version: i64,
     position: i64,
@@ -49,7 +51,7 @@ pub(super) fn receipt_with(receipt: &Receipt, path: &str, more: &Value) -> Respo
     };
     let mut response = (status, Json(body)).into_response();
     set(&mut response, ETAG, &format!("\"{}\"", receipt.version));
-    if receipt.created {
+    if receipt.created && !receipt.id.is_empty() {
         set(&mut response, LOCATION, &format!("{path}/{}", receipt.id));
     }
     response
