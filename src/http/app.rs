@@ -1,11 +1,12 @@
 //! What every handler shares, and how the routes are put together.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 
+use super::document::Document;
 use super::{caller, canonical, edge, operations, pages};
 use crate::config::Config;
 use crate::follow::Health;
@@ -23,6 +24,7 @@ struct Inner {
     config: Arc<Config>,
     metrics: Option<Metrics>,
     health: Health,
+    document: OnceLock<Document>,
 }
 
 impl App {
@@ -35,6 +37,7 @@ impl App {
                 config,
                 metrics,
                 health,
+                document: OnceLock::new(),
             }),
         }
     }
@@ -53,6 +56,11 @@ impl App {
 
     pub(super) fn health(&self) -> &Health {
         &self.inner.health
+    }
+
+    /// The document of the API, made when it is first asked for.
+    pub(super) fn document(&self) -> &Document {
+        self.inner.document.get_or_init(|| Document::new(&self.inner.config))
     }
 
     /// The router: every route of the table, behind the guard that reads the table.

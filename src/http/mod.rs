@@ -6,6 +6,7 @@ mod app;
 pub mod body;
 mod caller;
 mod canonical;
+mod document;
 mod edge;
 mod linger;
 mod operations;

@@ -2,6 +2,7 @@
 
 mod administration;
 mod commands;
+mod document;
 mod keys;
 mod people;
 mod reads;
@@ -17,6 +18,8 @@ use super::problem::{FieldError, Problem, Slug};
 use crate::passwords::rules::Weakness;
 use crate::registry::Refusal;
 use projections::NameKind;
+
+pub(super) use document::operations;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
