@@ -17,5 +17,6 @@ mod routes;
 mod serve;
 
 pub use app::App;
+pub use document::{declared as declared_operations, document as openapi};
 pub use routes::{Permission, ROUTES, Route};
 pub use serve::serve;

@@ -8,6 +8,7 @@
 mod bad_input;
 mod commands;
 mod crash;
+mod document;
 mod harness;
 mod mail;
 mod permissions;

@@ -14,14 +14,13 @@ mod values;
 use std::collections::BTreeMap;
 
 use axum::body::Bytes;
+use axum::http::Method;
 use serde_json::{Map, Value, json};
 
 pub(in crate::http) use self::operation::{Fields, Operation};
 pub(in crate::http) use self::page::page;
 pub(in crate::http) use self::shape::{Absent, Body, Components, Listed, Shape, shape};
-pub(in crate::http) use self::values::{
-    Code, CurrentPassword, Empty, EventType, Identifier, NewPassword, Token, Word,
-};
+pub(in crate::http) use self::values::{Code, CurrentPassword, Empty, EventType, Identifier, NewPassword, Token, Word};
 use super::routes::{Permission, ROUTES};
 use super::{canonical, problem};
 use crate::config::Config;
@@ -67,8 +66,16 @@ fn operations() -> Vec<Operation> {
     operations
 }
 
+/// Every operation that is declared, by method and path.
+#[must_use]
+pub fn declared() -> Vec<(Method, &'static str)> {
+    let operations = operations().into_iter();
+    operations.map(|operation| (operation.method, operation.path)).collect()
+}
+
 /// The whole document, as this configuration makes it.
-pub(in crate::http) fn document(config: &Config) -> Value {
+#[must_use]
+pub fn document(config: &Config) -> Value {
     let mut named = Components::new();
     <problem::Document<'static> as Shape>::schema(&mut named);
     let mut tags: Vec<&str> = Vec::new();

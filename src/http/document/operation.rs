@@ -181,8 +181,12 @@ impl Operation {
 
     /// `limit` and `cursor` of a list.
     pub fn paged(self) -> Self {
-        self.limited()
-            .query("cursor", "`next` of the page before.", json!({ "type": "string", "minLength": 1 }), Value::Null)
+        self.limited().query(
+            "cursor",
+            "`next` of the page before.",
+            json!({ "type": "string", "minLength": 1 }),
+            Value::Null,
+        )
     }
 
     /// `limit` of a list.
@@ -268,7 +272,11 @@ impl Operation {
     /// `registerUser` of `/v1/commands/register-user`; the document's name for it.
     pub(super) fn id(&self) -> String {
         let path = self.path.trim_start_matches("/v1/commands");
-        let verb = if path == self.path { self.method.as_str().to_ascii_lowercase() } else { String::new() };
+        let verb = if path == self.path {
+            self.method.as_str().to_ascii_lowercase()
+        } else {
+            String::new()
+        };
         let words = path
             .split(|c: char| !c.is_ascii_alphanumeric())
             .filter(|word| !word.is_empty() && *word != "v1");

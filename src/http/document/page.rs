@@ -60,7 +60,9 @@ pub(super) fn html(document: &Value) -> String {
         of(&info["version"]),
         paragraphs(&info["description"]),
     );
-    let tags: Vec<&str> = items(&document["tags"]).filter_map(|tag| tag["name"].as_str()).collect();
+    let tags: Vec<&str> = items(&document["tags"])
+        .filter_map(|tag| tag["name"].as_str())
+        .collect();
     for tag in &tags {
         let _ = write!(out, "<a href=\"#{}\">{}</a> ", anchor(tag), escaped(tag));
     }
@@ -100,15 +102,19 @@ fn operation_html(out: &mut String, document: &Value, path: &str, method: &str, 
         of(&operation["x-permission"]),
         paragraphs(&operation["description"]),
     );
-    let parameters: Vec<&Value> = items(&operation["parameters"]).map(|one| resolved(document, one)).collect();
+    let parameters: Vec<&Value> = items(&operation["parameters"])
+        .map(|one| resolved(document, one))
+        .collect();
     if !parameters.is_empty() {
         out.push_str("<h4>Parameters</h4><div class=\"table\"><table>");
         for parameter in parameters {
-            row(out, &parameter["name"], &parameter["schema"], parameter["required"] == true, &format!(
-                "{} <em>{}</em>",
-                of(&parameter["description"]),
-                of(&parameter["in"])
-            ));
+            row(
+                out,
+                &parameter["name"],
+                &parameter["schema"],
+                parameter["required"] == true,
+                &format!("{} <em>{}</em>", of(&parameter["description"]), of(&parameter["in"])),
+            );
         }
         out.push_str("</table></div>");
     }
@@ -135,7 +141,11 @@ fn operation_html(out: &mut String, document: &Value, path: &str, method: &str, 
                 let kinds = items(&content["schema"]["allOf"][1]["properties"]["type"]["enum"]);
                 carries.extend(kinds.map(|kind| format!("<a href=\"{0}\">{0}</a>", of(kind))));
             } else {
-                carries.push(format!("<code>{}</code> {}", escaped(media), kind_html(&content["schema"])));
+                carries.push(format!(
+                    "<code>{}</code> {}",
+                    escaped(media),
+                    kind_html(&content["schema"])
+                ));
             }
         }
         let _ = write!(
@@ -157,7 +167,13 @@ fn members_html(out: &mut String, schema: &Value) {
     out.push_str("<div class=\"table\"><table>");
     for (name, member) in members(&schema["properties"]) {
         let text = of(&member["description"]);
-        row(out, &Value::from(name.as_str()), member, required.contains(&name.as_str()), &text);
+        row(
+            out,
+            &Value::from(name.as_str()),
+            member,
+            required.contains(&name.as_str()),
+            &text,
+        );
     }
     out.push_str("</table></div>");
 }
@@ -175,7 +191,9 @@ fn row(out: &mut String, name: &Value, schema: &Value, required: bool, text: &st
 /// Which members go together.
 fn rule(schema: &Value) -> String {
     let names = |group: &Value| -> String {
-        let names: Vec<String> = items(&group["required"]).map(|name| format!("<code>{}</code>", of(name))).collect();
+        let names: Vec<String> = items(&group["required"])
+            .map(|name| format!("<code>{}</code>", of(name)))
+            .collect();
         names.join(" and ")
     };
     for (word, says) in [("anyOf", "At least one of"), ("oneOf", "Either")] {
@@ -203,9 +221,16 @@ fn kind_html(schema: &Value) -> String {
         Value::String(kind) => escaped(kind),
         _ => String::new(),
     };
-    for (name, text) in [("format", ""), ("pattern", ""), ("const", ""), ("default", "default "), ("minimum", "from "),
-        ("maximum", "to "), ("minLength", "from "), ("maxLength", "to ")]
-    {
+    for (name, text) in [
+        ("format", ""),
+        ("pattern", ""),
+        ("const", ""),
+        ("default", "default "),
+        ("minimum", "from "),
+        ("maximum", "to "),
+        ("minLength", "from "),
+        ("maxLength", "to "),
+    ] {
         match &schema[name] {
             Value::Null => {}
             Value::String(value) => {
@@ -217,7 +242,9 @@ fn kind_html(schema: &Value) -> String {
             }
         }
     }
-    let words: Vec<String> = items(&schema["enum"]).map(|word| format!("<code>{}</code>", of(word))).collect();
+    let words: Vec<String> = items(&schema["enum"])
+        .map(|word| format!("<code>{}</code>", of(word)))
+        .collect();
     if !words.is_empty() {
         let _ = write!(kind, ": {}", words.join(" "));
     }

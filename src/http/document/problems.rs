@@ -24,7 +24,11 @@ pub(super) fn of(operation: &Operation, permission: Permission, config: &Config)
     if json && operation.path.contains('{') {
         slugs.push(Slug::NotFound);
     }
-    if operation.sent.as_ref().is_some_and(|sent| sent.media == "application/json") {
+    if operation
+        .sent
+        .as_ref()
+        .is_some_and(|sent| sent.media == "application/json")
+    {
         slugs.extend([Slug::Invalid, Slug::UnknownField, Slug::UnsupportedMediaType]);
     }
     let known = [Slug::Unauthenticated, Slug::TokenExpired, Slug::TokenRevoked];

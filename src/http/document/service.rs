@@ -56,8 +56,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::get("/.well-known/jwks.json", TAG, "The public keys of access tokens")
             .text("What a service needs to verify tokens by itself; see /docs/tokens.")
             .answers::<Jwks>(200, "Every key whose tokens are accepted."),
-        Operation::get("/openapi.json", TAG, "This document")
-            .answers::<Value>(200, "OpenAPI 3.1."),
+        Operation::get("/openapi.json", TAG, "This document").answers::<Value>(200, "OpenAPI 3.1."),
         Operation::get("/docs", TAG, "This document to read").page(200, "The page."),
         Operation::get("/docs/tokens", TAG, "How to verify an access token").page(200, "The page."),
         Operation::get("/problems", TAG, "Every kind of problem")
@@ -70,7 +69,12 @@ pub(super) fn operations() -> Vec<Operation> {
     ];
     for (path, asks, does, password) in [
         ("/verify-email", "Asks to verify an address", "Verifies it", false),
-        ("/confirm-email-change", "Asks to use a new address", "Takes it into use", false),
+        (
+            "/confirm-email-change",
+            "Asks to use a new address",
+            "Takes it into use",
+            false,
+        ),
         ("/reset-password", "Asks for a new password", "Sets it", true),
     ] {
         operations.push(

@@ -26,6 +26,8 @@ pub struct Reply {
 pub struct Call {
     http: reqwest::Client,
     request: reqwest::Request,
+    body: Option<Vec<u8>>,
+    documented: bool,
 }
 
 impl Client {
@@ -55,6 +57,8 @@ impl Client {
         Call {
             http: self.http.clone(),
             request,
+            body: None,
+            documented: true,
         }
     }
 
@@ -103,18 +107,37 @@ impl Call {
     }
 
     pub fn raw(mut self, body: impl Into<Vec<u8>>) -> Self {
-        *self.request.body_mut() = Some(body.into().into());
+        let body = body.into();
+        *self.request.body_mut() = Some(body.clone().into());
+        self.body = Some(body);
         self
     }
 
+    /// The answer is not held against the document: for what never reaches a route, such as what the connection
+    /// itself refuses.
+    pub fn outside_the_document(mut self) -> Self {
+        self.documented = false;
+        self
+    }
+
+    /// Sends it. The answer must be one the document promises.
     pub async fn try_send(self) -> Result<Reply, reqwest::Error> {
+        let request = self.request.try_clone();
         let response = self.http.execute(self.request).await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Reply {
+        let reply = Reply {
             status,
             headers,
             body: response.text().await?,
-        })
+        };
+        if self.documented {
+            let request = request.unwrap();
+            if let Some(violation) = super::contract::violation(&request, self.body.as_deref(), &reply) {
+                let what = format!("{} {}", request.method(), request.url().path());
+                panic!("{what} does not keep to /openapi.json: {violation}\n{reply:?}");
+            }
+        }
+        Ok(reply)
     }
 
     pub async fn send(self) -> Reply {

@@ -23,9 +23,15 @@ pub(super) fn operations() -> Vec<Operation> {
 
 fn opening() -> Vec<Operation> {
     let fields = Fields::new()
-        .required::<NewPassword>("password", "At least 8 characters, not a common one, none of one's own names.")
+        .required::<NewPassword>(
+            "password",
+            "At least 8 characters, not a common one, none of one's own names.",
+        )
         .optional::<Email>("email", "Its domain may be blocked. A mail with a link goes to it.")
-        .optional::<Username>("username", "Case and look-alike characters do not tell two names apart.")
+        .optional::<Username>(
+            "username",
+            "Case and look-alike characters do not tell two names apart.",
+        )
         .optional::<Phone>("phone", "E.164. A short message with a code goes to it.")
         .one_or_more_of(&["email", "username", "phone"]);
     let fields = profile(fields, false);
@@ -46,7 +52,10 @@ fn opening() -> Vec<Operation> {
                         [[[103.8, 1.3], [103.9, 1.3], [103.9, 1.4], [103.8, 1.3]]] },
                 }),
             )
-            .example("with a username only", json!({ "username": "grace", "password": FIRST }))
+            .example(
+                "with a username only",
+                json!({ "username": "grace", "password": FIRST }),
+            )
             .example("with a number", json!({ "phone": "+6584932466", "password": FIRST }))
             .created::<Receipt>()
             .refused(&[Slug::Taken, Slug::DomainBlocked, Slug::AddressBlocked]),
@@ -160,7 +169,10 @@ fn resetting() -> Vec<Operation> {
         )
         .example("by mail", json!({ "email": "joe.smith@example.com" }))
         .example("by short message", json!({ "phone": "+6584932466" }))
-        .answers::<Empty>(202, "Heard. The answer is the same whether or not there is such an account."),
+        .answers::<Empty>(
+            202,
+            "Heard. The answer is the same whether or not there is such an account.",
+        ),
         command(
             "/v1/commands/reset-password",
             TAG,
@@ -219,7 +231,10 @@ fn changing() -> Vec<Operation> {
             TAG,
             "Asks for another address",
             Fields::new()
-                .required::<Email>("email", "The new one. A mail with a link goes to it, a notice to the old one.")
+                .required::<Email>(
+                    "email",
+                    "The new one. A mail with a link goes to it, a notice to the old one.",
+                )
                 .required::<CurrentPassword>("current_password", ""),
         )
         .example(
@@ -227,7 +242,13 @@ fn changing() -> Vec<Operation> {
             json!({ "email": "joe@farm.example", "current_password": FIRST }),
         )
         .done::<Receipt>()
-        .refused(&[Slug::WrongPassword, Slug::Taken, Slug::DomainBlocked, Slug::AddressBlocked, Slug::TokenRevoked]),
+        .refused(&[
+            Slug::WrongPassword,
+            Slug::Taken,
+            Slug::DomainBlocked,
+            Slug::AddressBlocked,
+            Slug::TokenRevoked,
+        ]),
         command(
             "/v1/commands/confirm-email-change",
             TAG,
@@ -239,7 +260,12 @@ fn changing() -> Vec<Operation> {
             json!({ "token": "AaH93S6Uc8e7IcpLqRq0HsY3iG8J3d8ODp-1aZBK9snq7c1WIfjSLq75WaoVQm4e" }),
         )
         .done::<Receipt>()
-        .refused(&[Slug::InvalidToken, Slug::Taken, Slug::DomainBlocked, Slug::AddressBlocked]),
+        .refused(&[
+            Slug::InvalidToken,
+            Slug::Taken,
+            Slug::DomainBlocked,
+            Slug::AddressBlocked,
+        ]),
         command(
             "/v1/commands/change-phone",
             TAG,
@@ -248,10 +274,7 @@ fn changing() -> Vec<Operation> {
                 .required::<Phone>("phone", "The new one, E.164. It is unverified again.")
                 .required::<CurrentPassword>("current_password", ""),
         )
-        .example(
-            "another",
-            json!({ "phone": "+6584932467", "current_password": FIRST }),
-        )
+        .example("another", json!({ "phone": "+6584932467", "current_password": FIRST }))
         .done::<Receipt>()
         .refused(&[Slug::WrongPassword, Slug::Taken, Slug::TokenRevoked]),
         command(
@@ -264,7 +287,10 @@ fn changing() -> Vec<Operation> {
         )
         .text("What is not named stays; null clears.")
         .large()
-        .example("a name, and no place any more", json!({ "full_name": "Joseph Smith", "position": null }))
+        .example(
+            "a name, and no place any more",
+            json!({ "full_name": "Joseph Smith", "position": null }),
+        )
         .done::<Receipt>()
         .refused(&[Slug::NotFound]),
     ]

@@ -36,14 +36,33 @@ fn accounts() -> Vec<Operation> {
     let reason = json!({ "user_id": ID, "reason": "reported twice" });
     let role = json!({ "user_id": ID, "role": "auditor" });
     vec![
-        about("/v1/commands/lock-user", "Locks an account", with_reason(), reason.clone())
-            .text("Ends its sessions."),
-        about("/v1/commands/unlock-user", "Unlocks an account", with_reason(), reason.clone()),
-        about("/v1/commands/deactivate-user", "Takes an account out of use", with_note(), reason.clone()),
-        about("/v1/commands/reactivate-user", "Takes an account into use again", with_note(), reason),
+        about(
+            "/v1/commands/lock-user",
+            "Locks an account",
+            with_reason(),
+            reason.clone(),
+        )
+        .text("Ends its sessions."),
+        about(
+            "/v1/commands/unlock-user",
+            "Unlocks an account",
+            with_reason(),
+            reason.clone(),
+        ),
+        about(
+            "/v1/commands/deactivate-user",
+            "Takes an account out of use",
+            with_note(),
+            reason.clone(),
+        ),
+        about(
+            "/v1/commands/reactivate-user",
+            "Takes an account into use again",
+            with_note(),
+            reason,
+        ),
         about("/v1/commands/grant-role", "Gives a role", with_role(), role.clone()),
-        about("/v1/commands/revoke-role", "Takes a role", with_role(), role)
-            .text("One administrator always remains."),
+        about("/v1/commands/revoke-role", "Takes a role", with_role(), role).text("One administrator always remains."),
     ]
 }
 
@@ -64,9 +83,8 @@ fn domains() -> Vec<Operation> {
     let reason = json!({ "domain": "spam.example", "include_subdomains": true, "reason": "throw-away addresses" });
     vec![
         rule("/v1/commands/allow-domain", "Admits the addresses of a domain", named()),
-        rule("/v1/commands/block-domain", "Refuses the addresses of a domain", reason).text(
-            "A block beats an allowance; the longest domain decides. Accounts that exist stay.",
-        ),
+        rule("/v1/commands/block-domain", "Refuses the addresses of a domain", reason)
+            .text("A block beats an allowance; the longest domain decides. Accounts that exist stay."),
         rule("/v1/commands/unblock-domain", "Takes a block away", named()),
     ]
 }
@@ -93,9 +111,12 @@ fn tokens() -> Vec<Operation> {
         command(path, DOMAINS, summary, fields).example("a domain", json!({ "domain": "shop.example" }))
     };
     vec![
-        order("/v1/commands/issue-authority-token", "Makes the token a domain's owner acts with")
-            .versioned::<ReceiptWith<IssuedToken<'static>>>(200, "Issued.")
-            .created::<ReceiptWith<IssuedToken<'static>>>(),
+        order(
+            "/v1/commands/issue-authority-token",
+            "Makes the token a domain's owner acts with",
+        )
+        .versioned::<ReceiptWith<IssuedToken<'static>>>(200, "Issued.")
+        .created::<ReceiptWith<IssuedToken<'static>>>(),
         order("/v1/commands/rotate-authority-token", "Replaces it")
             .versioned::<ReceiptWith<IssuedToken<'static>>>(200, "Issued; the one before opens nothing any more.")
             .refused(&[Slug::NotFound]),

@@ -32,10 +32,20 @@ fn people() -> Vec<Operation> {
             .versioned::<UserBody>(200, "The caller's account.")
             .refused(&[Slug::Invalid]),
         Operation::get("/v1/users", PEOPLE, "Accounts")
-            .query("q", "The start of a username, an address, a number or a word of the name.", search(), "joe")
+            .query(
+                "q",
+                "The start of a username, an address, a number or a word of the name.",
+                search(),
+                "joe",
+            )
             .query("status", "", of::<Status>(), "active")
             .query("domain", "Of the address.", of::<DomainName>(), "example.com")
-            .query("verified", "Whether address or number are verified.", of::<bool>(), true)
+            .query(
+                "verified",
+                "Whether address or number are verified.",
+                of::<bool>(),
+                true,
+            )
             .query("role", "", of::<Role>(), "admin")
             .query("country", "", of::<Country>(), "SG")
             .query(

@@ -70,9 +70,15 @@ fn keys() -> Vec<Operation> {
             "Makes an API key",
             Fields::new()
                 .required::<ApiKeyName>("name", "What its owner calls it.")
-                .optional::<Vec<Role>>("roles", "Never more than its owner has; `user` alone if none are given.")
+                .optional::<Vec<Role>>(
+                    "roles",
+                    "Never more than its owner has; `user` alone if none are given.",
+                )
                 .optional::<Timestamp>("expires_at", "It works until it is revoked if this is not given.")
-                .optional::<Uuid>("user_id", "Whose it will be; the caller's if it is not given. Administrators only."),
+                .optional::<Uuid>(
+                    "user_id",
+                    "Whose it will be; the caller's if it is not given. Administrators only.",
+                ),
         )
         .text("A key makes no keys, unless it is an administrator's.")
         .example("for a program", json!({ "name": "nightly export" }))
@@ -84,10 +90,7 @@ fn keys() -> Vec<Operation> {
             "Ends an API key",
             Fields::new().required::<Uuid>("key_id", ""),
         )
-        .example(
-            "one's own",
-            json!({ "key_id": "01a1fddd-32fb-75b6-9fef-e916b51aeb6e" }),
-        )
+        .example("one's own", json!({ "key_id": "01a1fddd-32fb-75b6-9fef-e916b51aeb6e" }))
         .done::<Receipt>()
         .refused(&[Slug::Forbidden, Slug::NotFound]),
         Operation::get("/v1/api-keys", KEYS, "One's own keys")
