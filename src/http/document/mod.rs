@@ -153,8 +153,7 @@ fn headers() -> Value {
             "schema": { "type": "string", "pattern": "^\"[0-9]+\"$" },
         },
         "Location": {
-            "description": "Where what was created can be read.",
-            "required": true,
+            "description": "Where what was created can be read. In strict mode a registration does not say.",
             "schema": { "type": "string" },
         },
         "Retry-After": {

@@ -27,7 +27,6 @@ pub struct Call {
     http: reqwest::Client,
     request: reqwest::Request,
     body: Option<Vec<u8>>,
-    documented: bool,
 }
 
 impl Client {
@@ -58,7 +57,6 @@ impl Client {
             http: self.http.clone(),
             request,
             body: None,
-            documented: true,
         }
     }
 
@@ -113,13 +111,6 @@ impl Call {
         self
     }
 
-    /// The answer is not held against the document: for what never reaches a route, such as what the connection
-    /// itself refuses.
-    pub fn outside_the_document(mut self) -> Self {
-        self.documented = false;
-        self
-    }
-
     /// Sends it. The answer must be one the document promises.
     pub async fn try_send(self) -> Result<Reply, reqwest::Error> {
         let request = self.request.try_clone();
@@ -130,12 +121,10 @@ impl Call {
             headers,
             body: response.text().await?,
         };
-        if self.documented {
-            let request = request.unwrap();
-            if let Some(violation) = super::contract::violation(&request, self.body.as_deref(), &reply) {
-                let what = format!("{} {}", request.method(), request.url().path());
-                panic!("{what} does not keep to /openapi.json: {violation}\n{reply:?}");
-            }
+        let request = request.unwrap();
+        if let Some(violation) = super::contract::violation(&request, self.body.as_deref(), &reply) {
+            let what = format!("{} {}", request.method(), request.url().path());
+            panic!("{what} does not keep to /openapi.json: {violation}\n{reply:?}");
         }
         Ok(reply)
     }

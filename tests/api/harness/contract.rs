@@ -57,7 +57,7 @@ fn check(request: &Request, body: Option<&[u8]>, reply: &Reply) -> Result<(), St
 }
 
 /// The path of the document an address belongs to; one without a named segment before one with.
-fn template(path: &str) -> Option<&'static str> {
+pub fn template(path: &str) -> Option<&'static str> {
     let templates = DOCUMENT["paths"].as_object().unwrap();
     if let Some((exact, _)) = templates.get_key_value(path) {
         return Some(exact);
@@ -215,9 +215,9 @@ fn valid(pointer: &str, value: &Value) -> Result<(), String> {
     }
 }
 
-/// A schema of the document with its objects closed.
+/// A schema of the document, with the components it refers to.
 pub fn compiled(schema: &Value) -> Validator {
-    let mut schema = closed(schema.clone());
+    let mut schema = schema.clone();
     schema["components"] = json!({ "schemas": *CLOSED });
     jsonschema::draft202012::options()
         .should_validate_formats(true)

@@ -4,6 +4,7 @@ use aggregates::values::{Boundary, Coordinates, Email, FullName, GeoId, Locale, 
 use serde_json::json;
 use uuid::Uuid;
 
+use super::super::reply::RegistrationReceipt;
 use super::{Receipt, command};
 use crate::http::document::{Code, CurrentPassword, Empty, Fields, NewPassword, Operation, Token};
 use crate::http::problem::Slug;
@@ -57,7 +58,7 @@ fn opening() -> Vec<Operation> {
                 json!({ "username": "grace", "password": FIRST }),
             )
             .example("with a number", json!({ "phone": "+6584932466", "password": FIRST }))
-            .created::<Receipt>()
+            .created::<RegistrationReceipt>()
             .refused(&[Slug::Taken, Slug::DomainBlocked, Slug::AddressBlocked]),
         command(
             "/v1/commands/erase-user",

@@ -77,15 +77,15 @@ fn domains() -> Vec<Operation> {
         command(path, DOMAINS, summary, fields())
             .example("a domain", body)
             .done::<Receipt>()
-            .created::<Receipt>()
     };
     let named = || json!({ "domain": "shop.example" });
     let reason = json!({ "domain": "spam.example", "include_subdomains": true, "reason": "throw-away addresses" });
     vec![
-        rule("/v1/commands/allow-domain", "Admits the addresses of a domain", named()),
+        rule("/v1/commands/allow-domain", "Admits the addresses of a domain", named()).created::<Receipt>(),
         rule("/v1/commands/block-domain", "Refuses the addresses of a domain", reason)
+            .created::<Receipt>()
             .text("A block beats an allowance; the longest domain decides. Accounts that exist stay."),
-        rule("/v1/commands/unblock-domain", "Takes a block away", named()),
+        rule("/v1/commands/unblock-domain", "Takes a block away", named()).refused(&[Slug::NotFound]),
     ]
 }
 
@@ -97,11 +97,10 @@ fn addresses() -> Vec<Operation> {
         command(path, DOMAINS, summary, fields)
             .example("an address", json!({ "address": "mallory@shop.example" }))
             .done::<Receipt>()
-            .created::<Receipt>()
     };
     vec![
-        rule("/v1/commands/block-address", "Refuses a single address"),
-        rule("/v1/commands/unblock-address", "Admits it again"),
+        rule("/v1/commands/block-address", "Refuses a single address").created::<Receipt>(),
+        rule("/v1/commands/unblock-address", "Admits it again").refused(&[Slug::NotFound]),
     ]
 }
 
