@@ -22,7 +22,7 @@ fn of(route: &Route, scene: &Scene) -> Vec<Case> {
         .replace("{id}", MISSING)
         .replace("{name}", "a.example")
         .replace("{slug}", "stale");
-    let one = |what: &str| case(format!("{method} {path}: {what}"), method, address.clone());
+    let one = |what: &str| case(format!("everywhere, {method} {path}: {what}"), method, address.clone());
     let bearer = |token: &str| format!("Bearer {token}");
     let mut cases = vec![
         one("two credentials")
@@ -53,7 +53,7 @@ fn of(route: &Route, scene: &Scene) -> Vec<Case> {
             for id in ["nonsense", "%00", "%ff", MISSING] {
                 let address = path.replace("{id}", id);
                 cases.push(
-                    case(format!("{method} {path}: {id}"), method, address)
+                    case(format!("everywhere, {method} {path}: {id}"), method, address)
                         .by(By::Admin)
                         .is(404, "not-found", &[]),
                 );
@@ -90,7 +90,7 @@ fn bodies(route: &Route, schema: &Value, examples: &Value) -> Vec<Case> {
     } else {
         By::Admin
     };
-    let one = |what: String| case(format!("body of {path}: {what}"), "POST", path).by(by);
+    let one = |what: String| case(format!("every body, {path}: {what}"), "POST", path).by(by);
     let text = good.to_string();
     let doubled = format!("{{\"x\":1,\"x\":2,{}", &text[1..]);
     let mut cases = vec![
@@ -123,11 +123,16 @@ fn bodies(route: &Route, schema: &Value, examples: &Value) -> Vec<Case> {
     for (name, member) in schema["properties"].as_object().unwrap() {
         let list = member["type"] == "array";
         let pointer = format!("/{name}");
+        // A member of the other of two ways: that both are there is told too.
+        let mut pointers = vec![pointer.as_str()];
+        if schema["oneOf"].is_array() && good[name].is_null() {
+            pointers.push("");
+        }
         let wrong = if list { json!(1) } else { json!([MARK]) };
         cases.push(
             one(format!("{name} of the wrong kind"))
                 .json(&with(&good, name, &wrong))
-                .is(400, "invalid", &[&pointer]),
+                .is(400, "invalid", &pointers),
         );
         let text = member["type"] == "string" || member["type"] == json!(["string", "null"]);
         if text {
@@ -142,7 +147,7 @@ fn bodies(route: &Route, schema: &Value, examples: &Value) -> Vec<Case> {
             cases.push(
                 one(format!("{name} without end"))
                     .json(&with(&good, name, &json!(MARK.repeat(200))))
-                    .is(400, "invalid", &[&pointer]),
+                    .is(400, "invalid", &pointers),
             );
         }
     }
@@ -170,7 +175,7 @@ fn pages(route: &Route) -> Vec<Case> {
         ];
     }
     let form = "application/x-www-form-urlencoded";
-    let send = |what: &str| case(format!("page {path}: {what}"), "POST", path);
+    let send = |what: &str| case(format!("form of {path}: {what}"), "POST", path);
     vec![
         send("no form").is_page(415),
         send("JSON").text("{}").is_page(415),
