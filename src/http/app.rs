@@ -1,11 +1,12 @@
 //! What every handler shares, and how the routes are put together.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 
+use super::document::Document;
 use super::{caller, canonical, cors, edge, operations, pages};
 use crate::config::Config;
 use crate::follow::Health;
@@ -25,6 +26,7 @@ struct Inner {
     metrics: Option<Metrics>,
     health: Health,
     guards: Option<Guards>,
+    document: OnceLock<Document>,
 }
 
 impl App {
@@ -42,6 +44,7 @@ impl App {
                 metrics,
                 health,
                 guards,
+                document: OnceLock::new(),
             }),
         }
     }
@@ -65,6 +68,11 @@ impl App {
     /// The rates, unless they are lifted.
     pub(super) fn guards(&self) -> Option<&Guards> {
         self.inner.guards.as_ref()
+    }
+
+    /// The document of the API, made when it is first asked for.
+    pub(super) fn document(&self) -> &Document {
+        self.inner.document.get_or_init(|| Document::new(&self.inner.config))
     }
 
     /// The router: every route of the table, behind the guard that reads the table.

@@ -7,6 +7,7 @@ pub mod body;
 mod caller;
 mod canonical;
 mod cors;
+mod document;
 mod edge;
 mod limited;
 mod linger;
@@ -20,5 +21,6 @@ mod seats;
 mod serve;
 
 pub use app::App;
+pub use document::{declared as declared_operations, document as openapi};
 pub use routes::{Permission, ROUTES, Route};
 pub use serve::serve;

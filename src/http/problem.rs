@@ -12,7 +12,10 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-pub use self::page::page;
+use super::document::{Absent, Word, shape};
+
+pub(super) use self::page::escaped;
+pub use self::page::{index, page};
 pub use self::slug::Slug;
 
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -235,7 +238,7 @@ impl Problem {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+pub(super) struct Document<'a> {
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
@@ -246,6 +249,31 @@ struct Document<'a> {
     instance: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+}
+
+shape! {
+    /// What is wrong with one member of a request.
+    FieldError as "FieldError" {
+        /// A JSON pointer (RFC 6901); empty means the whole body. A parameter or header is pointed at by its name.
+        pointer: String,
+        /// A stable word for programs.
+        code: Word,
+        /// A sentence for people.
+        detail: Absent<String>,
+    }
+
+    /// Why a request was refused (RFC 9457).
+    Document<'static> as "Problem" {
+        /// The path of the page that explains this kind.
+        kind = "type": String,
+        title: String,
+        status: i64,
+        detail: Absent<String>,
+        /// The request's id: also in the header x-request-id and in the log.
+        instance: Absent<String>,
+        /// Every field that does not hold.
+        errors: Absent<Vec<FieldError>>,
+    }
 }
 
 impl IntoResponse for Problem {

@@ -9,6 +9,7 @@ mod bad_input;
 mod canary;
 mod commands;
 mod crash;
+mod document;
 mod gateway;
 mod guards;
 mod harness;

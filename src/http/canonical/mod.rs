@@ -3,6 +3,7 @@
 mod administration;
 mod commands;
 mod discover;
+mod document;
 mod keys;
 mod overview;
 mod people;
@@ -19,6 +20,8 @@ use super::problem::{FieldError, Problem, Slug};
 use crate::passwords::rules::Weakness;
 use crate::registry::Refusal;
 use projections::NameKind;
+
+pub(super) use document::operations;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
