@@ -35,7 +35,12 @@ pub async fn run(users: u64, report: &mut Report) -> Result<()> {
         seed.run(&place.store, |_| {}).await?;
         let took = started.elapsed().as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate is shown to a few digits")]
-        report.alone(&format!("{engine} seed"), "people/s", &[users as f64 / took], Limit::None);
+        report.alone(
+            &format!("{engine} seed"),
+            "people/s",
+            &[users as f64 / took],
+            Limit::None,
+        );
         if engine == "postgres" {
             // What its own housekeeping does within a minute.
             let mut connection = place.connect().await?;
@@ -70,20 +75,90 @@ fn filters() -> Vec<(&'static str, UserFilter)> {
         ("q of an address", q("maria.santos")),
         ("q of a number", q("+31610012")),
         ("q of nobody", q("zzzz")),
-        ("status active", UserFilter { status: Some(Status::Active), ..all() }),
-        ("status pending", UserFilter { status: Some(Status::Pending), ..all() }),
-        ("status locked", UserFilter { status: Some(Status::Locked), ..all() }),
-        ("domain", UserFilter { domain: Some("farm0.example".to_owned()), ..all() }),
-        ("verified", UserFilter { verified: Some(true), ..all() }),
-        ("not verified", UserFilter { verified: Some(false), ..all() }),
-        ("role", UserFilter { role: Some(Role::Auditor), ..all() }),
-        ("country", UserFilter { country: country("NL"), ..all() }),
-        ("small country", UserFilter { country: country("IS"), ..all() }),
-        ("q, status", UserFilter { status: Some(Status::Locked), ..q("m") }),
-        ("q, country", UserFilter { country: country("JP"), ..q("a") }),
+        (
+            "status active",
+            UserFilter {
+                status: Some(Status::Active),
+                ..all()
+            },
+        ),
+        (
+            "status pending",
+            UserFilter {
+                status: Some(Status::Pending),
+                ..all()
+            },
+        ),
+        (
+            "status locked",
+            UserFilter {
+                status: Some(Status::Locked),
+                ..all()
+            },
+        ),
+        (
+            "domain",
+            UserFilter {
+                domain: Some("farm0.example".to_owned()),
+                ..all()
+            },
+        ),
+        (
+            "verified",
+            UserFilter {
+                verified: Some(true),
+                ..all()
+            },
+        ),
+        (
+            "not verified",
+            UserFilter {
+                verified: Some(false),
+                ..all()
+            },
+        ),
+        (
+            "role",
+            UserFilter {
+                role: Some(Role::Auditor),
+                ..all()
+            },
+        ),
+        (
+            "country",
+            UserFilter {
+                country: country("NL"),
+                ..all()
+            },
+        ),
+        (
+            "small country",
+            UserFilter {
+                country: country("IS"),
+                ..all()
+            },
+        ),
+        (
+            "q, status",
+            UserFilter {
+                status: Some(Status::Locked),
+                ..q("m")
+            },
+        ),
+        (
+            "q, country",
+            UserFilter {
+                country: country("JP"),
+                ..q("a")
+            },
+        ),
         (
             "q, status, verified",
-            UserFilter { status: Some(Status::Active), verified: Some(true), ..q("sa") },
+            UserFilter {
+                status: Some(Status::Active),
+                verified: Some(true),
+                ..q("sa")
+            },
         ),
     ]
 }
@@ -104,7 +179,9 @@ async fn lists(store: &Store, engine: &str, report: &mut Report) -> Result<()> {
                 let started = Instant::now();
                 let rows = store.users(&filter, sort, from, 51).await?;
                 took.push(started.elapsed().as_secs_f64() * 1_000.0);
-                after = (rows.len() == 51).then(|| rows.last().map(|row| key(sort, row))).flatten();
+                after = (rows.len() == 51)
+                    .then(|| rows.last().map(|row| key(sort, row)))
+                    .flatten();
             }
             show(report, &format!("{engine} {name} {order}"), took);
             let plan = store.explain_users(&filter, sort, None, 51).await?;
@@ -136,7 +213,9 @@ async fn domains(store: &Store, engine: &str, report: &mut Report) -> Result<()>
             let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
             store.users_of_domains(&names).await?;
             took.push(started.elapsed().as_secs_f64() * 1_000.0);
-            after = (rows.len() == 51).then(|| rows.last().map(|row| row.name.clone())).flatten();
+            after = (rows.len() == 51)
+                .then(|| rows.last().map(|row| row.name.clone()))
+                .flatten();
         }
         show(report, &format!("{engine} domains {name}"), took);
     }
@@ -175,9 +254,22 @@ async fn discover(store: &Store, engine: &str, report: &mut Report) -> Result<()
 
 fn show(report: &mut Report, what: &str, mut took: Vec<f64>) {
     took.sort_by(f64::total_cmp);
-    let at = |part: usize| took.get((took.len() * part / 100).min(took.len().saturating_sub(1))).copied();
-    report.alone(&format!("{what}, p50"), "ms", &[at(50).unwrap_or_default()], Limit::Most(LIMIT));
-    report.alone(&format!("{what}, p99"), "ms", &[at(99).unwrap_or_default()], Limit::Most(LIMIT));
+    let at = |part: usize| {
+        took.get((took.len() * part / 100).min(took.len().saturating_sub(1)))
+            .copied()
+    };
+    report.alone(
+        &format!("{what}, p50"),
+        "ms",
+        &[at(50).unwrap_or_default()],
+        Limit::Most(LIMIT),
+    );
+    report.alone(
+        &format!("{what}, p99"),
+        "ms",
+        &[at(99).unwrap_or_default()],
+        Limit::Most(LIMIT),
+    );
 }
 
 /// The plan, and whether it reads a whole table.

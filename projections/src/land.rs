@@ -266,7 +266,9 @@ mod tests {
             for longitude in [179.9, 180.0, -180.0, -179.9] {
                 assert!(land.holds(-16.8, longitude), "{longitude}");
                 let squares = land.squares();
-                let found = squares_at(-16.8, longitude).iter().any(|square| squares.contains(square));
+                let found = squares_at(-16.8, longitude)
+                    .iter()
+                    .any(|square| squares.contains(square));
                 assert!(found, "{longitude}: {squares:?}");
             }
             assert!(!land.holds(-16.8, 0.0) && !land.holds(-16.8, 179.7) && !land.holds(-16.8, -179.7));
@@ -291,10 +293,15 @@ mod tests {
                 [-180, 80.0 * pole]
             ]]));
             for land in [around, map] {
-                for (latitude, longitude) in [(90.0, 0.0), (90.0, 77.0), (85.0, -135.0), (80.5, 179.9), (89.9, -180.0)] {
+                for (latitude, longitude) in [(90.0, 0.0), (90.0, 77.0), (85.0, -135.0), (80.5, 179.9), (89.9, -180.0)]
+                {
                     assert!(land.holds(latitude * pole, longitude), "{latitude} {longitude}");
                     let squares = land.squares();
-                    assert!(squares_at(latitude * pole, longitude).iter().any(|s| squares.contains(s)));
+                    assert!(
+                        squares_at(latitude * pole, longitude)
+                            .iter()
+                            .any(|s| squares.contains(s))
+                    );
                 }
                 assert!(!land.holds(79.0 * pole, 0.0) && !land.holds(-85.0 * pole, 0.0));
             }
@@ -305,7 +312,13 @@ mod tests {
     fn many_polygons_are_put_into_larger_squares() {
         let field = |n: i32| {
             let (west, south) = (f64::from(n % 40) * 4.0 - 80.0, f64::from(n / 40) * 3.0);
-            json!([[[west, south], [west + 0.01, south], [west + 0.01, south + 0.01], [west, south + 0.01], [west, south]]])
+            json!([[
+                [west, south],
+                [west + 0.01, south],
+                [west + 0.01, south + 0.01],
+                [west, south + 0.01],
+                [west, south]
+            ]])
         };
         let fields: Vec<Value> = (0..400).map(field).collect();
         let land = Land::parse(&json!({ "type": "MultiPolygon", "coordinates": fields }).to_string()).unwrap();
@@ -317,8 +330,18 @@ mod tests {
 
     #[test]
     fn a_field_is_in_a_few_small_squares() {
-        let squares = land(&json!([[[5.0, 52.0], [5.01, 52.0], [5.01, 52.01], [5.0, 52.01], [5.0, 52.0]]])).squares();
-        assert!(squares.len() <= 6 && squares.iter().all(|square| *square < -(1 << 20)), "{squares:?}");
+        let squares = land(&json!([[
+            [5.0, 52.0],
+            [5.01, 52.0],
+            [5.01, 52.01],
+            [5.0, 52.01],
+            [5.0, 52.0]
+        ]]))
+        .squares();
+        assert!(
+            squares.len() <= 6 && squares.iter().all(|square| *square < -(1 << 20)),
+            "{squares:?}"
+        );
     }
 
     proptest! {

@@ -80,13 +80,20 @@ mod tests {
         let places = places_of(&farmer());
         assert_eq!(places.values().filter(|place| place.spot.is_some()).count(), 1);
         assert!((2..=7).contains(&places.len()));
-        assert!(places.iter().all(|(cell, place)| *cell == place.cell && (*cell >= 0) == place.spot.is_some()));
+        assert!(
+            places
+                .iter()
+                .all(|(cell, place)| *cell == place.cell && (*cell >= 0) == place.spot.is_some())
+        );
     }
 
     #[test]
     fn whoever_hides_or_is_not_in_use_has_no_place() {
         for status in Status::ALL {
-            let row = UserRow { status: *status, ..farmer() };
+            let row = UserRow {
+                status: *status,
+                ..farmer()
+            };
             assert_eq!(places_of(&row).is_empty(), *status != Status::Active, "{status:?}");
             assert_eq!(places_differ(&row, &farmer()), *status != Status::Active);
         }
@@ -95,7 +102,10 @@ mod tests {
             ..farmer()
         };
         assert!(places_of(&hidden).is_empty() && places_differ(&hidden, &farmer()));
-        let moved = UserRow { latitude: None, ..hidden.clone() };
+        let moved = UserRow {
+            latitude: None,
+            ..hidden.clone()
+        };
         assert!(!places_differ(&hidden, &moved));
     }
 }

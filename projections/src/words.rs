@@ -110,7 +110,10 @@ mod tests {
 
     fn found(row: &UserRow, q: &str) -> bool {
         let (words, asked) = (words_of(row), words_asked(q));
-        !asked.is_empty() && asked.iter().all(|q| words.iter().any(|word| word.starts_with(q.as_str())))
+        !asked.is_empty()
+            && asked
+                .iter()
+                .all(|q| words.iter().any(|word| word.starts_with(q.as_str())))
     }
 
     #[test]

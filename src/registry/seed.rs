@@ -96,7 +96,9 @@ impl Seed {
         for some in names.chunks(500) {
             let some: Vec<&str> = some.iter().map(String::as_str).collect();
             let known = store.domain_rows(&some).await?;
-            let new = some.into_iter().filter(|name| known.iter().all(|row| row.name != *name));
+            let new = some
+                .into_iter()
+                .filter(|name| known.iter().all(|row| row.name != *name));
             futures::stream::iter(new.map(Ok::<&str, SeedError>))
                 .try_for_each_concurrent(AT_ONCE, async |name| {
                     let unit = store.unit(context());

@@ -104,7 +104,11 @@ impl Store {
         found.truncate(wanted);
         let ids: Vec<Uuid> = found.iter().map(|(_, id)| *id).collect();
         let mut rows = self.users_by_id(&ids).await?;
-        let near = |(apart, id)| rows.remove(&id).filter(is_discoverable).map(|user| Near { user, apart });
+        let near = |(apart, id)| {
+            rows.remove(&id)
+                .filter(is_discoverable)
+                .map(|user| Near { user, apart })
+        };
         Ok(found.into_iter().filter_map(near).collect())
     }
 
@@ -116,7 +120,12 @@ impl Store {
             Engine::Postgres { pool, .. } => {
                 let (first, behind): (Vec<i64>, Vec<i64>) = cells.into_iter().unzip();
                 let sql = format!("EXPLAIN (COSTS OFF) {AROUND_POSTGRES}");
-                let query = sqlx::query_scalar(&sql).bind(first).bind(behind).bind(1.0).bind(0.0).bind(0.0);
+                let query = sqlx::query_scalar(&sql)
+                    .bind(first)
+                    .bind(behind)
+                    .bind(1.0)
+                    .bind(0.0)
+                    .bind(0.0);
                 lines.extend(query.bind(1.0).bind(0.0).bind("").bind(1_i64).fetch_all(pool).await?);
                 let sql = format!("EXPLAIN (COSTS OFF) {HOLDERS_POSTGRES}");
                 let query = sqlx::query_scalar(&sql).bind(squares).bind("").bind(1_i64);
@@ -124,7 +133,9 @@ impl Store {
             }
             Engine::Sqlite { pool, .. } => {
                 for sql in [AROUND_SQLITE, HOLDERS_SQLITE] {
-                    let rows = sqlx::query(&format!("EXPLAIN QUERY PLAN {sql}")).fetch_all(pool).await?;
+                    let rows = sqlx::query(&format!("EXPLAIN QUERY PLAN {sql}"))
+                        .fetch_all(pool)
+                        .await?;
                     let details = rows.iter().map(|row| row.try_get::<String, _>("detail"));
                     lines.extend(details.collect::<Result<Vec<_>, _>>()?);
                 }
@@ -175,9 +186,8 @@ impl Store {
             }
             query.fetch_all(pool).await?
         });
-        let holds = |boundary: &str| {
-            Land::parse(boundary).is_some_and(|land| land.holds(circle.latitude, circle.longitude))
-        };
+        let holds =
+            |boundary: &str| Land::parse(boundary).is_some_and(|land| land.holds(circle.latitude, circle.longitude));
         let ids = lands.iter().filter(|(_, boundary)| holds(boundary));
         Ok(ids.filter_map(|(id, _)| Uuid::parse_str(id).ok()).collect())
     }

@@ -102,7 +102,9 @@ impl Found {
             let (before, after) = (old.map(places_of).unwrap_or_default(), places_of(new));
             let gone = before.keys().filter(|cell| !after.contains_key(cell));
             self.old_places.extend(gone.map(|cell| (new.id, *cell)));
-            let changed = after.into_values().filter(|place| before.get(&place.cell) != Some(place));
+            let changed = after
+                .into_values()
+                .filter(|place| before.get(&place.cell) != Some(place));
             self.places.extend(changed);
         }
     }

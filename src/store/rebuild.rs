@@ -27,9 +27,7 @@ use super::engine::Engine;
 use super::event::{open, scopes};
 use super::plan::{Place, Rows, name_keys};
 use super::read::{EventRecord, OpenedEvent, open_one, record};
-use super::rows::{
-    API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, PLACES, Read, SESSIONS, Table, USERS, WORDS, Written,
-};
+use super::rows::{API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, PLACES, Read, SESSIONS, Table, USERS, WORDS, Written};
 use super::{AnyEvent, Row, Store, StoreError, postgres, sqlite};
 use crate::keys::{DataKey, hex};
 use aggregates::values::Timestamp;
@@ -963,9 +961,7 @@ fn among(table: &Table, keys: &[String], postgres: bool) -> (String, String) {
         let among = match (postgres, table.name == PLACES.name) {
             (true, true) => "SELECT j ->> 0, (j ->> 1)::bigint FROM json_array_elements($1::json) AS j",
             (true, false) => "SELECT j ->> 0, j ->> 1 FROM json_array_elements($1::json) AS j",
-            (false, true) => {
-                "SELECT j.value ->> '$[0]', CAST(j.value ->> '$[1]' AS INTEGER) FROM json_each(?1) AS j"
-            }
+            (false, true) => "SELECT j.value ->> '$[0]', CAST(j.value ->> '$[1]' AS INTEGER) FROM json_each(?1) AS j",
             (false, false) => "SELECT j.value ->> '$[0]', j.value ->> '$[1]' FROM json_each(?1) AS j",
         };
         return (

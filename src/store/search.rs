@@ -118,7 +118,12 @@ fn terms(filter: &UserFilter) -> Vec<Term> {
     // Everybody is a user.
     if let Some(role) = filter.role.filter(|role| *role != aggregates::values::Role::User) {
         let holds = format!("%\"{}\"%", role.as_str());
-        column("users WHERE roles <> '[]' AND roles LIKE ?", "u.roles LIKE ?", one, &holds);
+        column(
+            "users WHERE roles <> '[]' AND roles LIKE ?",
+            "u.roles LIKE ?",
+            one,
+            &holds,
+        );
     }
     match filter.verified {
         Some(true) => column("users WHERE email_verified = true", "u.email_verified", none, ""),
@@ -164,7 +169,11 @@ impl Search {
     /// How many are few: looking at that many costs about what walking along to a page does where they are as many
     /// in a hundred thousand.
     fn few(&self) -> i64 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a page has at most 201")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            reason = "a page has at most 201"
+        )]
         let few = (300.0 * (self.limit.max(1) as f64).sqrt()) as i64;
         few
     }
@@ -346,7 +355,11 @@ impl Store {
         }
         let rows = self.user_rows(search.along(), told).await?;
         if i64::try_from(rows.len()).unwrap_or(i64::MAX) >= limit
-            || self.counted(search.behind(), 1, told).await?.iter().all(|behind| *behind <= STEPS)
+            || self
+                .counted(search.behind(), 1, told)
+                .await?
+                .iter()
+                .all(|behind| *behind <= STEPS)
         {
             return Ok(rows);
         }

@@ -123,13 +123,27 @@ impl Store {
             }
         };
         let periods = tally.periods.iter();
-        write(PERIODS, periods.map(|((day, kind), number)| json!([day, kind, number])).collect());
+        write(
+            PERIODS,
+            periods
+                .map(|((day, kind), number)| json!([day, kind, number]))
+                .collect(),
+        );
         let moved = tally.counts.iter().filter(|(_, number)| **number != 0);
-        write(COUNTS, moved.map(|((of, value), number)| json!([of, value, number])).collect());
+        write(
+            COUNTS,
+            moved.map(|((of, value), number)| json!([of, value, number])).collect(),
+        );
         let users = tally.users.iter();
         let kept = users.clone().filter_map(|(id, user)| {
             let user = user.as_ref()?;
-            Some(json!([id, user.status.as_str(), user.activated, user.country, user.domain]))
+            Some(json!([
+                id,
+                user.status.as_str(),
+                user.activated,
+                user.country,
+                user.domain
+            ]))
         });
         write(USERS, kept.collect());
         let gone = users.filter(|(_, user)| user.is_none()).map(|(id, _)| json!(id));

@@ -41,7 +41,10 @@ impl From<Near> for NearBody {
 
 /// A number of a query, within a range. Only what JSON would take too.
 fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
-    let plain = text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    let plain = text.len() <= 32
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
     match text.parse::<f64>() {
         Ok(number) if plain && (least..=most).contains(&number) => Ok(number),
         _ => Err(format!("must be a number from {least} to {most}")),
@@ -67,7 +70,13 @@ fn read_cursor(circle: Option<&Circle>, text: &str) -> Result<(f64, Uuid), &'sta
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong)?;
     let (latitude, longitude, edge, apart, id): Cursor = serde_json::from_slice(&bytes).map_err(|_| wrong)?;
     let apart = f64::from_bits(apart);
-    let of = circle.map(|circle| (circle.latitude.to_bits(), circle.longitude.to_bits(), circle.apart.to_bits()));
+    let of = circle.map(|circle| {
+        (
+            circle.latitude.to_bits(),
+            circle.longitude.to_bits(),
+            circle.apart.to_bits(),
+        )
+    });
     // Where the circle itself is wrong, that is what is said.
     if of.is_some_and(|of| of != (latitude, longitude, edge)) || !(0.0..=4.0).contains(&apart) {
         return Err(wrong);

@@ -164,7 +164,11 @@ pub(super) fn person(store: &Store, number: u64, domains: u64) -> (Register, Fat
             .happens(0.1)
             .then(|| GeoId::parse(&format!("place-{number}")).ok())
             .flatten(),
-        boundary: if draw.happens(0.02) { field(latitude, longitude) } else { None },
+        boundary: if draw.happens(0.02) {
+            field(latitude, longitude)
+        } else {
+            None
+        },
         locale: draw.happens(0.5).then(|| Locale::parse("en").ok()).flatten(),
         password: false,
         standing: Standing::Allowed,
@@ -210,6 +214,12 @@ fn spot(draw: &mut Draw) -> (f64, f64) {
 fn field(latitude: f64, longitude: f64) -> Option<Boundary> {
     let (south, north) = (latitude.max(-89.9) - 0.005, latitude.min(89.9) + 0.005);
     let (west, east) = (longitude.max(-179.9) - 0.005, longitude.min(179.9) + 0.005);
-    let ring = json!([[west, south], [east, south], [east, north], [west, north], [west, south]]);
+    let ring = json!([
+        [west, south],
+        [east, south],
+        [east, north],
+        [west, north],
+        [west, south]
+    ]);
     Boundary::parse(&json!({ "type": "Polygon", "coordinates": [ring] })).ok()
 }

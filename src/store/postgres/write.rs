@@ -9,9 +9,7 @@ use sqlx::query::Query;
 use super::PostgresWriter;
 use crate::store::StoreError;
 use crate::store::plan::{EVENT_VERSION, EventRow, Head, Plan};
-use crate::store::rows::{
-    API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, PLACES, SESSIONS, Table, USERS, WORDS, Written,
-};
+use crate::store::rows::{API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, PLACES, SESSIONS, Table, USERS, WORDS, Written};
 
 const INSERT_EVENTS: &str = "
     INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
