@@ -184,7 +184,7 @@ impl Search {
         for (number, term) in self.terms.iter().enumerate() {
             let start = if number == 0 { "SELECT" } else { "," };
             let text = format!(
-                "{start} (SELECT count(*) FROM (SELECT {} FROM {} ORDER BY {} LIMIT {}) AS some) AS found_{number}",
+                "{start} (SELECT count(*) FROM (SELECT {} FROM {} ORDER BY {} LIMIT {}) AS found) AS found_{number}",
                 term.user,
                 term.found,
                 term.order,
@@ -298,7 +298,7 @@ impl Search {
         statement.push("SELECT count(*) AS found_0 FROM (SELECT id FROM users", Vec::new());
         self.keyset(&mut statement, " WHERE");
         statement.push(
-            &format!(" ORDER BY {} LIMIT {}) AS some", self.order(self.key, "id"), STEPS + 1),
+            &format!(" ORDER BY {} LIMIT {}) AS found", self.order(self.key, "id"), STEPS + 1),
             Vec::new(),
         );
         statement
