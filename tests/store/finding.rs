@@ -165,8 +165,8 @@ pub async fn a_list_holds_whom_a_walk_over_everybody_finds(database: Arc<Databas
 /// Those with a word all stand at the end of the order, behind more than a walk goes.
 pub async fn a_walk_that_meets_nobody_is_given_up(database: Arc<Database>) {
     let store = database.open().await;
-    seed(&store, 5_300).await;
-    futures::future::join_all((0..500).map(async |number: u32| {
+    seed(&store, 2_700).await;
+    futures::future::join_all((0..700).map(async |number: u32| {
         account_named(&store, &format!("zzlate{number:03}")).await;
     }))
     .await;
@@ -174,10 +174,10 @@ pub async fn a_walk_that_meets_nobody_is_given_up(database: Arc<Database>) {
         q: Some("zzlate".to_owned()),
         ..UserFilter::default()
     };
-    for sort in [SORTS[0], SORTS[2]] {
+    for sort in SORTS {
         let page = store.users(&filter, sort, None, 1).await.unwrap();
         assert!(page[0].username.as_deref().unwrap().starts_with("zzlate"));
-        assert_eq!(walk(&store, &filter, sort, 100).await.len(), 500);
+        assert_eq!(walk(&store, &filter, sort, 100).await.len(), 700);
     }
     let page = store.users(&filter, SORTS[2], None, 3).await.unwrap();
     let names: Vec<&str> = page.iter().filter_map(|row| row.username.as_deref()).collect();
