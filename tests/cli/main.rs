@@ -7,3 +7,4 @@
 mod configuration;
 mod engines;
 mod harness;
+mod seed;
