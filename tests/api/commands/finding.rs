@@ -54,16 +54,17 @@ async fn those_who_want_to_be_found_are_found_by_their_place(engine: Engine) {
         app.get(&path).bearer(&ada.access).expect(200).await
     };
     let page = found("latitude=52.37&longitude=4.9&radius_km=5").await;
-    assert_eq!(names(&page), ["owner", "near", "far"]);
+    // Both at distance 0: who came first is named first.
+    assert_eq!(names(&page), ["near", "owner", "far"]);
     assert_eq!(page["next"], Value::Null);
-    let mut nearest = page["items"][1].clone();
+    let mut nearest = page["items"][0].clone();
     nearest.as_object_mut().unwrap().remove("id").unwrap();
     let expected = json!({ "username": "near", "geo_id": "plot-7", "country": "NL", "distance_km": 0.0 });
     assert_eq!(nearest, expected);
     assert_eq!(page["items"][2]["distance_km"], 1.112);
-    assert_eq!(page["items"][0]["distance_km"], 0.0);
+    assert_eq!(page["items"][1]["distance_km"], 0.0);
     for (query, expected) in [
-        ("latitude=52.37&longitude=4.9&radius_km=1", &["owner", "near"][..]),
+        ("latitude=52.37&longitude=4.9&radius_km=1", &["near", "owner"][..]),
         // Its land holds the place, whatever the circle.
         ("latitude=52.45&longitude=4.85&radius_km=0", &["owner"]),
         ("latitude=52.55&longitude=4.85&radius_km=1", &[]),
@@ -81,7 +82,7 @@ async fn those_who_want_to_be_found_are_found_by_their_place(engine: Engine) {
     );
 
     // Whoever is locked, hides or goes is found no more, from the very next request on.
-    let id = page["items"][1]["id"].as_str().unwrap();
+    let id = page["items"][0]["id"].as_str().unwrap();
     let lock = json!({ "user_id": id, "reason": "a test" });
     app.command("lock-user", &lock).bearer(&admin.access).expect(200).await;
     let page = found("latitude=52.37&longitude=4.9&radius_km=5").await;
