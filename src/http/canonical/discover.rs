@@ -93,7 +93,7 @@ fn read_cursor(circle: Option<&Circle>, text: &str) -> Result<(f64, Uuid), &'sta
         )
     });
     // Where the circle itself is wrong, that is what is said.
-    if of.is_some_and(|of| of != (latitude, longitude, edge)) || !(0.0..=4.0).contains(&apart) {
+    if of.is_some_and(|of| of != (latitude, longitude, edge)) || !(0.0..=5.0).contains(&apart) {
         return Err(wrong);
     }
     Ok((apart, id))
