@@ -41,7 +41,9 @@ fn every_service_is_checked_and_everything_it_names_is_there() {
     let services = file["services"].as_mapping().unwrap();
     assert_eq!(
         keys(&file["services"]),
-        ["mail", "postgres", "proxy", "rabbitmq", "registry-1", "registry-2"].map(str::to_owned).into()
+        ["mail", "postgres", "proxy", "rabbitmq", "registry-1", "registry-2"]
+            .map(str::to_owned)
+            .into()
     );
     let (volumes, networks) = (keys(&file["volumes"]), keys(&file["networks"]));
     let mut used = BTreeSet::new();
@@ -72,7 +74,10 @@ fn every_service_is_checked_and_everything_it_names_is_there() {
             assert!(port.starts_with("127.0.0.1:"), "{name} is open to everybody: {port}");
         }
         let image = service["image"].as_str().unwrap();
-        assert!(image == "user-registry" || image.contains(':'), "{name}: any version of {image}");
+        assert!(
+            image == "user-registry" || image.contains(':'),
+            "{name}: any version of {image}"
+        );
     }
     assert_eq!(used, volumes, "volumes nobody uses");
 }
@@ -95,8 +100,14 @@ fn the_replicas_differ_in_their_volume_only() {
     let upstreams = upstreams.lines().find(|line| line.contains("reverse_proxy")).unwrap();
     assert!(upstreams.contains(" registry-1:8080 registry-2:8080 "), "{upstreams}");
     let trusted = text("deploy/registry.env");
-    let proxy = file["services"]["proxy"]["networks"]["edge"]["ipv4_address"].as_str().unwrap();
-    assert!(trusted.lines().any(|line| line == format!("REGISTRY__HTTP__TRUSTED_PROXIES={proxy}")));
+    let proxy = file["services"]["proxy"]["networks"]["edge"]["ipv4_address"]
+        .as_str()
+        .unwrap();
+    assert!(
+        trusted
+            .lines()
+            .any(|line| line == format!("REGISTRY__HTTP__TRUSTED_PROXIES={proxy}"))
+    );
 }
 
 #[test]
@@ -143,7 +154,10 @@ fn the_image_is_small_not_roots_and_checked_the_same_way() {
     }
     assert_eq!(copied, sent);
     assert!(copied.iter().all(|name| path(name).exists()), "{copied:?}");
-    let listed = last.lines().find_map(|line| line.trim().strip_prefix("CMD [\"bash\"")).unwrap();
+    let listed = last
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("CMD [\"bash\""))
+        .unwrap();
     let image: Vec<String> = serde_json::from_str(&format!("[\"bash\"{listed}")).unwrap();
     let compose = compose();
     let test: Vec<String> =
