@@ -259,7 +259,7 @@ impl Smtp {
 /// section 4.5.2). In one piece: lettre writes that last line by itself, and the kernel keeps such a small write back
 /// until the server has acknowledged what was before it, which takes 40 ms.
 fn stuffed(mail: &[u8]) -> String {
-    // What `write` makes is ASCII, whatever its texts hold.
+    // It is ASCII, whatever its texts hold, but for an address beyond it, which is UTF-8.
     let mail = String::from_utf8_lossy(mail);
     let mut wire = String::with_capacity(mail.len() + mail.len() / 64 + 8);
     for line in mail.trim_end_matches(['\r', '\n']).split("\r\n") {

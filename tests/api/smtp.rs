@@ -17,6 +17,7 @@ on_both_engines![
     a_kill_loses_neither_what_is_under_way_nor_what_was_put_off,
     the_line_is_encrypted_as_it_was_asked_for,
     texts_of_a_folder_are_sent,
+    an_address_beyond_ascii_goes_to_a_server_that_takes_it,
 ];
 
 const SECRET: &str = "hunter2-for-mail";
@@ -436,4 +437,31 @@ async fn texts_of_a_folder_are_sent(engine: Engine) {
     verify(&app, &mail).await;
     let sms = app.phones().to("+4915112345678").await;
     assert_eq!(sms.json["text"], format!("Code {}", sms.code()));
+}
+
+async fn an_address_beyond_ascii_goes_to_a_server_that_takes_it(engine: Engine) {
+    let plain = MailServer::start(Offers::default()).await;
+    let place = Place::new(engine).await;
+    let server = Server::start(&place, &settings(&[("SMTP_URL", &plain.url())])).await;
+    register(&server.client(), "jürgen").await;
+    register(&server.client(), "ada").await;
+    verify(&server.client(), &plain.to("ada@farm.example").await).await;
+    assert_eq!(
+        undelivered(&place).await,
+        ["1 given up: the mail server takes no address beyond ASCII"]
+    );
+    server.kill();
+    let offers = Offers {
+        utf8: true,
+        ..Offers::default()
+    };
+    let wide = MailServer::start(offers).await;
+    let server = Server::start(&place, &settings(&[("SMTP_URL", &wide.url())])).await;
+    register(&server.client(), "bob").await;
+    register(&server.client(), "jörg").await;
+    let mail = wide.to("jörg@farm.example").await;
+    assert_eq!(mail.parameters, "SMTPUTF8");
+    assert_eq!(mail.mail.to, "jörg@farm.example");
+    verify(&server.client(), &mail).await;
+    assert_eq!(wide.to("bob@farm.example").await.parameters, "");
 }
