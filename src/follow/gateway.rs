@@ -146,9 +146,8 @@ fn meaning(status: StatusCode) -> Meaning {
     match status.as_u16() {
         200..=299 => Meaning::Taken,
         401 | 407 => Meaning::NotForUs,
-        408 | 425 | 429 => Meaning::Later,
+        408 | 425 | 429 | 500..=599 => Meaning::Later,
         400..=499 => Meaning::Refused,
-        500..=599 => Meaning::Later,
         _ => Meaning::NotForUs,
     }
 }

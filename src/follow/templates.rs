@@ -220,7 +220,6 @@ fn places(name: &str) -> (&'static [Place], &'static [Place]) {
         _ if name == LAYOUT => (&[Place::Subject, Place::Content], &[Place::Content]),
         ("sms", _) => (&[Place::Code], &[Place::Code]),
         ("subject", true) => (&[Place::Until], &[]),
-        ("subject", false) => (&[Place::At], &[]),
         (_, true) => (&[Place::Link, Place::Until], &[Place::Link]),
         (_, false) => (&[Place::At], &[]),
     }
@@ -228,7 +227,8 @@ fn places(name: &str) -> (&'static [Place], &'static [Place]) {
 
 /// What a kind of file asks for beyond its places.
 fn fits(name: &str, text: Text) -> Result<Text, String> {
-    if name.ends_with(".subject") {
+    let (_, kind) = name.rsplit_once('.').unwrap_or((name, ""));
+    if kind == "subject" {
         let text = text.trimmed();
         return if text.is_line() {
             Ok(text)
@@ -236,7 +236,7 @@ fn fits(name: &str, text: Text) -> Result<Text, String> {
             Err("a subject is one line".into())
         };
     }
-    if name.ends_with(".sms") {
+    if kind == "sms" {
         let text = text.trimmed();
         if text.has_digits() || !text.has_once(Place::Code) {
             return Err(

@@ -2,27 +2,33 @@
 
 use serde_json::json;
 
-use crate::harness::{App, Engine, Gateway, MailServer, PASSWORD, Place, on_both_engines, until};
+use crate::harness::{App, Engine, Gateway, MailServer, PASSWORD, Place, Server, on_both_engines, until};
 
 on_both_engines![
     a_code_leaves_and_works,
     what_is_not_taken_now_is_sent_again_under_the_same_key,
     what_is_never_taken_is_given_up_and_told_of,
     a_gateway_that_does_not_know_us_or_is_away_costs_no_code,
+    a_kill_loses_no_code,
 ];
 
 const TOKEN: &str = "hunter2-for-sms";
 
 async fn start(engine: Engine, url: &str, more: &[(&str, &str)]) -> App {
-    let mut settings = vec![
+    let mut settings = settings(url);
+    settings.extend(more);
+    App::start_with(engine, &settings).await
+}
+
+fn settings(url: &str) -> Vec<(&str, &str)> {
+    vec![
         ("REGISTRY__SMS__GATEWAY_URL", url),
         ("REGISTRY__SMS__GATEWAY_TOKEN", TOKEN),
         ("REGISTRY__SMS__RETRY_MS", "100"),
         ("REGISTRY__SMS__TIMEOUT_MS", "2000"),
         ("REGISTRY__SMS__ATTEMPTS", "1000"),
-    ];
-    settings.extend(more);
-    App::start_with(engine, &settings).await
+        ("REGISTRY__FOLLOWERS__LEASE_SECONDS", "1"),
+    ]
 }
 
 fn number(last: u32) -> String {
@@ -195,5 +201,25 @@ async fn a_gateway_that_does_not_know_us_or_is_away_costs_no_code(engine: Engine
     })
     .await;
     gateway.relent();
+    verify(&app, &phone, &gateway.taken(&phone).await.code()).await;
+}
+
+async fn a_kill_loses_no_code(engine: Engine) {
+    let gateway = Gateway::start().await;
+    let app = start(engine, &gateway.url(), &[]).await;
+    let phone = number(1);
+    gateway.answer(&phone, 500);
+    register(&app, &phone).await;
+    gateway.nth_to(&phone, 2).await;
+    let App { server, place, .. } = app;
+    server.kill();
+    gateway.relent();
+    let url = gateway.url();
+    let server = Server::start(&place, &settings(&url)).await;
+    let app = App {
+        client: server.client(),
+        server,
+        place,
+    };
     verify(&app, &phone, &gateway.taken(&phone).await.code()).await;
 }

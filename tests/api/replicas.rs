@@ -57,7 +57,7 @@ async fn what_one_replica_writes_the_other_reads() {
     let (first, second) = (one.client(), two.client());
 
     let body = json!({ "username": "ada", "email": "ada@farm.example", "password": PASSWORD });
-    let receipt = first.command("register-user", &body).expect(201).await.json();
+    let receipt = first.command("register-user", &body).expect(201).await;
     let mail = mails.to("ada@farm.example").await;
     assert_eq!(mail.from, "registry@localhost.example");
     let link = mail.mail.link();
@@ -70,12 +70,11 @@ async fn what_one_replica_writes_the_other_reads() {
         .post("/v1/sessions", &body)
         .header("x-forwarded-for", "203.0.113.9")
         .expect(201)
-        .await
-        .json();
+        .await;
     let access = signed_in["access_token"].as_str().unwrap();
-    let me = second.get("/v1/me").bearer(access).expect(200).await.json();
+    let me = second.get("/v1/me").bearer(access).expect(200).await;
     assert_eq!((&me["id"], &me["email_verified"]), (&receipt["id"], &json!(true)));
-    let sessions = second.get("/v1/sessions").bearer(access).expect(200).await.json();
+    let sessions = second.get("/v1/sessions").bearer(access).expect(200).await;
     assert_eq!(sessions["items"][0]["ip"], "203.0.113.9", "{sessions}");
     // What ends at one has ended at the other.
     second.delete("/v1/sessions/current").bearer(access).expect(204).await;

@@ -17,6 +17,7 @@ on_both_engines![
     a_kill_loses_neither_what_is_under_way_nor_what_was_put_off,
     the_line_is_encrypted_as_it_was_asked_for,
     texts_of_a_folder_are_sent,
+    an_address_beyond_ascii_goes_to_a_server_that_takes_it,
 ];
 
 const SECRET: &str = "hunter2-for-mail";
@@ -406,9 +407,9 @@ async fn texts_of_a_folder_are_sent(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
     let text = "Bitte:\n\n{{link}}\n\n.\n.. bis {{until}}\n";
     for (name, text) in [
-        ("verify-email.subject", "Bitte ansehen\n"),
+        ("verify-email.subject", "Grüße\n"),
         ("verify-email.txt", text),
-        ("verify-email.html", "<p>{{until}}</p><a href='{{link}}'>Bitte</a>"),
+        ("verify-email.html", "<p>Für {{until}}</p><a href='{{link}}'>Bitte</a>"),
         ("verify-phone.sms", "Code {{code}}"),
     ] {
         std::fs::write(folder.path().join(name), text).unwrap();
@@ -424,7 +425,10 @@ async fn texts_of_a_folder_are_sent(engine: Engine) {
     let body = json!({ "email": "ada@farm.example", "phone": "+4915112345678", "password": PASSWORD });
     app.command("register-user", &body).expect(201).await;
     let mail = sink.to("ada@farm.example").await;
-    assert_eq!(mail.mail.subject, "Bitte ansehen");
+    // Every server takes it: what is beyond ASCII is encoded.
+    assert!(mail.raw.is_ascii(), "{}", mail.raw);
+    assert_eq!(mail.mail.subject, "=?utf-8?b?R3LDvMOfZQ==?=");
+    assert!(mail.mail.html.contains("<p>F=C3=BCr 20"), "{}", mail.mail.html);
     // A line with nothing but a dot is none that ends the mail.
     let lines: Vec<&str> = mail.mail.text.trim_end().lines().collect();
     assert_eq!((lines[0], lines[4]), ("Bitte:", "."), "{lines:?}");
@@ -433,4 +437,31 @@ async fn texts_of_a_folder_are_sent(engine: Engine) {
     verify(&app, &mail).await;
     let sms = app.phones().to("+4915112345678").await;
     assert_eq!(sms.json["text"], format!("Code {}", sms.code()));
+}
+
+async fn an_address_beyond_ascii_goes_to_a_server_that_takes_it(engine: Engine) {
+    let plain = MailServer::start(Offers::default()).await;
+    let place = Place::new(engine).await;
+    let server = Server::start(&place, &settings(&[("SMTP_URL", &plain.url())])).await;
+    register(&server.client(), "jürgen").await;
+    register(&server.client(), "ada").await;
+    verify(&server.client(), &plain.to("ada@farm.example").await).await;
+    assert_eq!(
+        undelivered(&place).await,
+        ["1 given up: the mail server takes no address beyond ASCII"]
+    );
+    server.kill();
+    let offers = Offers {
+        utf8: true,
+        ..Offers::default()
+    };
+    let wide = MailServer::start(offers).await;
+    let server = Server::start(&place, &settings(&[("SMTP_URL", &wide.url())])).await;
+    register(&server.client(), "bob").await;
+    register(&server.client(), "jörg").await;
+    let mail = wide.to("jörg@farm.example").await;
+    assert_eq!(mail.parameters, "SMTPUTF8");
+    assert_eq!(mail.mail.to, "jörg@farm.example");
+    verify(&server.client(), &mail).await;
+    assert_eq!(wide.to("bob@farm.example").await.parameters, "");
 }

@@ -29,6 +29,7 @@ mod restart;
 mod rotation;
 mod secrets;
 mod sessions;
+mod undelivered;
 mod upkeep;
 
 /// Makes the tests of both engines out of one list, and those that only one engine can have.
@@ -105,6 +106,7 @@ conformance! {
         lapses::guesses_at_once_are_counted_before_they_are_compared,
         lapses::an_erased_person_is_told_once_and_then_forgotten,
         lapses::a_notice_goes_to_the_address_of_the_time_it_tells_of,
+        undelivered::a_message_that_was_put_off_is_taken_by_one_at_a_time,
         followers::a_checkpoint_moves_in_the_transaction_of_its_rows,
         followers::a_lease_excludes_others_until_it_lapses,
         followers::two_instances_handle_each_event_once_and_after_an_abort_at_least_once,

@@ -30,6 +30,8 @@ pub struct Offers {
     pub starttls: bool,
     /// Whether it is encrypted from its begin.
     pub wrapped: bool,
+    /// Whether addresses beyond ASCII are taken.
+    pub utf8: bool,
 }
 
 /// What a client asks for.
@@ -57,6 +59,8 @@ pub struct Delivered {
     pub from: String,
     pub to: String,
     pub raw: String,
+    /// What stood behind the sender's address.
+    pub parameters: String,
     pub mail: Mail,
     pub encrypted: bool,
     pub user: Option<String>,
@@ -189,7 +193,7 @@ async fn serve(
         _ => BufReader::new(Box::new(stream)),
     };
     say(&mut wire, "220 sink ready").await?;
-    let (mut user, mut from, mut to) = (None, String::new(), String::new());
+    let (mut user, mut from, mut to, mut parameters) = (None, String::new(), String::new(), String::new());
     loop {
         let line = read(&mut wire).await?;
         let word = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
@@ -198,6 +202,9 @@ async fn serve(
                 let mut lines = vec!["sink"];
                 if offers.starttls && !encrypted {
                     lines.push("STARTTLS");
+                }
+                if offers.utf8 {
+                    lines.extend(["8BITMIME", "SMTPUTF8"]);
                 }
                 if offers.user.is_some() {
                     lines.push("AUTH PLAIN LOGIN");
@@ -228,6 +235,7 @@ async fn serve(
             }
             "MAIL" => {
                 from = address(&line);
+                line.split_once('>').unwrap().1.trim().clone_into(&mut parameters);
                 if offers.user.is_some() && user.is_none() {
                     say(&mut wire, "530 5.7.0 authentication required").await?;
                 } else if answer(&mut wire, &state, Step::Sender, &from).await? {
@@ -247,6 +255,7 @@ async fn serve(
                     state.lock().unwrap().taken.push(Delivered {
                         from: from.clone(),
                         to: to.clone(),
+                        parameters: parameters.clone(),
                         mail: Mail::parse("", &raw),
                         raw,
                         encrypted,
