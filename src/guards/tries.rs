@@ -2,7 +2,9 @@
 //!
 //! A try is counted when it begins, before anything is compared, and again when it ends. While nothing has failed, a
 //! few may be under way at once: a person has several devices. After a failure there is one at a time, each after a
-//! pause that grows with the failures; a right one ends the pauses. In a day there are a hundred that may fail.
+//! pause that grows with the failures; a right one ends the pauses. In a day there are a hundred that may fail. While
+//! the pause is a second, who comes too soon may wait for its end: people mistype, and would take being refused for
+//! another mistake.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,10 @@ const SECOND: i64 = 1_000_000;
 pub const WINDOW: i64 = 86_400 * SECOND;
 /// Failures in a window.
 const MOST: u32 = 100;
+/// Failures after which nobody may wait any more.
+const PATIENT: u32 = 3;
+/// When to ask again while others are under way, microseconds.
+const AGAIN: i64 = 20_000;
 /// Tries under way at once while nothing has failed.
 const AT_ONCE: u32 = 5;
 /// A try that has not ended by then never will; it counts as one that failed.
@@ -38,8 +44,8 @@ pub struct Tries {
 pub enum Start {
     /// It may compare.
     Go,
-    /// Several are under way; it may ask again in a moment.
-    Wait,
+    /// It may ask again after so many microseconds.
+    Wait(i64),
     /// It may not.
     Locked,
 }
@@ -73,12 +79,14 @@ impl Tries {
         if self.total + self.open >= MOST {
             return Start::Locked;
         }
-        if self.failures > 0 {
-            if self.open > 0 || now < self.failed_at + pause(self.failures) {
-                return Start::Locked;
-            }
-        } else if self.open >= AT_ONCE {
-            return Start::Wait;
+        let over_at = self.failed_at + pause(self.failures);
+        let full = self.open >= if self.failures > 0 { 1 } else { AT_ONCE };
+        if full || now < over_at {
+            return if self.failures < PATIENT && over_at - now <= pause(1) {
+                Start::Wait(if full { AGAIN } else { over_at - now })
+            } else {
+                Start::Locked
+            };
         }
         self.open += 1;
         self.began_at = now;
@@ -137,7 +145,8 @@ mod tests {
                 _ => 10,
             };
             now += pause * SECOND;
-            assert_eq!(tries.start(now - 1), Start::Locked, "{failures}");
+            let early = if failures < 3 { Start::Wait(1) } else { Start::Locked };
+            assert_eq!(tries.start(now - 1), early, "{failures}");
         }
         assert_eq!(tries.start(now + 3_600 * SECOND), Start::Locked);
         assert_eq!(tries.start(START + WINDOW - 1), Start::Locked);
@@ -167,11 +176,12 @@ mod tests {
         let started = (0..100).filter(|_| tries.start(START) == Start::Go).count();
         assert_eq!(started, 5);
         tries.end(End::Wrong, START);
-        assert_eq!(
-            tries.start(START + 2 * SECOND),
-            Start::Locked,
-            "after a failure one at a time"
-        );
+        let one_at_a_time = tries.start(START + 2 * SECOND);
+        assert_eq!(one_at_a_time, Start::Wait(AGAIN));
+        for _ in 0..4 {
+            tries.end(End::Wrong, START);
+        }
+        assert_eq!(tries.start(START + 2 * SECOND), Start::Locked);
     }
 
     #[test]
