@@ -8,6 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::SKEW;
+
 const SECOND: i64 = 1_000_000;
 /// How long failures are remembered, microseconds.
 pub const WINDOW: i64 = 86_400 * SECOND;
@@ -64,7 +66,7 @@ pub enum End {
 impl Tries {
     /// Counts a try that is about to compare.
     pub fn start(&mut self, now: i64) -> Start {
-        if self.window > now || now - self.window >= WINDOW {
+        if self.window > now + SKEW || now - self.window >= WINDOW {
             *self = Self {
                 window: now,
                 ..Self::default()
@@ -190,6 +192,19 @@ mod tests {
         assert_eq!(tries.start(START), Start::Go);
         assert_eq!(tries.start(START + LOST + 1), Start::Go);
         assert_eq!((tries.failures, tries.open), (1, 1));
+    }
+
+    #[test]
+    fn one_with_an_older_time_forgets_nothing() {
+        let mut tries = Tries::default();
+        for number in 0..4 {
+            tries.start(START - number);
+        }
+        for number in 0..4 {
+            tries.end(End::Wrong, START - number);
+        }
+        assert_eq!(tries.start(START - 10), Start::Locked);
+        assert_eq!((tries.failures, tries.total), (4, 4));
     }
 
     #[test]
