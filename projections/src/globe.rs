@@ -132,6 +132,7 @@ fn index(at: f64, depth: u32) -> u32 {
 
 /// Whether a cell meets both the ball around `centre` and the sphere.
 fn reaches(cell: [u32; 3], depth: u32, centre: Spot, chord: f64) -> bool {
+    const SLACK: f64 = 1e-9;
     let width = width(depth);
     let (mut to_centre, mut nearest, mut farthest) = (0.0, 0.0, 0.0);
     for (index, at) in cell.into_iter().zip([centre.x, centre.y, centre.z]) {
@@ -144,7 +145,6 @@ fn reaches(cell: [u32; 3], depth: u32, centre: Spot, chord: f64) -> bool {
         let outer = low.abs().max(high.abs());
         farthest += outer * outer;
     }
-    const SLACK: f64 = 1e-9;
     to_centre <= chord * chord + SLACK * chord && nearest <= 1.0 + SLACK && farthest >= 1.0 - SLACK
 }
 

@@ -25,7 +25,7 @@ fn folded(text: &str) -> String {
 #[must_use]
 pub fn words_of(row: &UserRow) -> BTreeSet<String> {
     let mut words = BTreeSet::new();
-    for name in row.full_name.iter() {
+    if let Some(name) = &row.full_name {
         for word in words_of_name(name) {
             if words.len() == MOST_WORDS {
                 break;
@@ -161,7 +161,7 @@ mod tests {
         fn whatever_a_name_is_each_of_its_words_finds_it(name in "\\PC{0,60}") {
             let row = named(&name);
             for part in name.split_whitespace().take(5) {
-                let start: String = part.chars().filter(|c| c.is_ascii_alphanumeric()).take(20).collect();
+                let start: String = part.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
                 if start.len() == part.len() {
                     prop_assert!(found(&row, &start), "{name:?} {start:?}");
                 }

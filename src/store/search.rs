@@ -241,7 +241,7 @@ impl Search {
     }
 
     /// From the few that a condition finds.
-    fn from_few(&self, driver: usize) -> Statement {
+    fn gathered(&self, driver: usize) -> Statement {
         let mut page = Statement::new();
         let Some(term) = self.terms.get(driver) else {
             return self.along();
@@ -364,7 +364,7 @@ impl Store {
             .map(|(count, entries)| (count + entries - 1) / entries);
         let (driver, found) = found.enumerate().min_by_key(|(_, found)| *found).unwrap_or_default();
         if found <= search.few() {
-            return self.user_rows(search.from_few(driver), told).await;
+            return self.user_rows(search.gathered(driver), told).await;
         }
         let rows = self.user_rows(search.along(), told).await?;
         if i64::try_from(rows.len()).unwrap_or(i64::MAX) >= limit
@@ -376,7 +376,7 @@ impl Store {
         {
             return Ok(rows);
         }
-        self.user_rows(search.from_few(driver), told).await
+        self.user_rows(search.gathered(driver), told).await
     }
 
     async fn user_rows(&self, statement: Statement, told: &mut Vec<Statement>) -> Result<Vec<UserRow>, StoreError> {

@@ -132,7 +132,7 @@ pub(super) struct Statements {
     domains: RowStatements,
     addresses: RowStatements,
     places: RowStatements,
-    log: LogStatements,
+    log: Box<LogStatements>,
 }
 
 /// The one statement of nearly every batch: its events, the rows of users, their words and sessions, the head. Each statement
@@ -305,7 +305,7 @@ impl Statements {
             domains: RowStatements::new(&DOMAINS),
             addresses: RowStatements::new(&BLOCKED_ADDRESSES),
             places: RowStatements::new(&PLACES),
-            log: LogStatements::default(),
+            log: Box::default(),
         }
     }
 }
