@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod follow;
+pub mod guards;
 pub mod http;
 pub mod keys;
 pub mod passwords;

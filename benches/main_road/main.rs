@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench main_road                      everything
-//! cargo bench --bench main_road -- append rebuild    some sections of: append hashing rebuild start
+//! cargo bench --bench main_road -- append rebuild    some sections of: append hashing rebuild start reads
 //! ```
 //!
 //! Every figure stands beside a peer that was measured in the same run, in turns with it, so that what else the
@@ -17,6 +17,8 @@ mod hashing;
 mod load;
 mod peers;
 mod place;
+mod raw;
+mod reads;
 mod rebuild;
 mod report;
 mod start;
@@ -68,6 +70,9 @@ fn main() -> Result<()> {
     }
     if wants("rebuild") || wants("start") {
         run_time.block_on(rebuild::run(scale, wants("rebuild"), wants("start"), &mut report))?;
+    }
+    if wants("reads") {
+        run_time.block_on(reads::run(variable("MAIN_ROAD_USERS", 100_000), &mut report))?;
     }
     println!("\n{report}");
     println!("{}", place::load());

@@ -39,6 +39,7 @@ pub fn options(folder: &Path, url: Option<&str>) -> EngineOptions {
         database_url: url.map(|url| Zeroizing::new(url.to_owned())),
         data_dir: folder.to_owned(),
         master: MasterSource::Made(folder.join("keys/master.key")),
+        standby: None,
         readers: 8,
         cache_entries: 100_000,
         poll: Duration::from_millis(200),

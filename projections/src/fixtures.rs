@@ -187,3 +187,8 @@ pub fn order(kind: u8, pick: u8) -> UserCommand {
         _ => C::Erase,
     }
 }
+
+/// The row of Ada as she registers.
+pub fn adas_row() -> UserRow {
+    fold(&story([]).1).unwrap()
+}

@@ -8,14 +8,22 @@ mod api_keys;
 mod domains;
 #[cfg(test)]
 mod fixtures;
+pub mod globe;
+pub mod land;
 mod names;
+mod places;
 mod recorded;
 mod sessions;
+mod statistics;
 mod users;
+mod words;
 
 pub use api_keys::ApiKeyRow;
 pub use domains::{BlockedAddressRow, DomainRow};
 pub use names::{Name, NameKind, names_at, names_of};
+pub use places::{PlaceRow, is_discoverable, places_differ, places_of};
 pub use recorded::Recorded;
 pub use sessions::SessionRow;
+pub use statistics::CountedUser;
 pub use users::{Status, UserRow};
+pub use words::{LONGEST_WORD, MOST_WORDS, words_asked, words_differ, words_of};

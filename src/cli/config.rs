@@ -47,21 +47,7 @@ fn is_setting(name: &str) -> bool {
 
 /// Refuses what `serve` cannot do although each setting is well formed. Gives how messages leave.
 pub(super) fn usable(config: &Config) -> Result<Outlets, ConfigErrors> {
-    let unsupported = [
-        (config.registration.strict, "registration.strict"),
-        (!config.http.cors_origins.is_empty(), "http.cors_origins"),
-    ];
-    let mut errors: Vec<ConfigError> = unsupported
-        .into_iter()
-        .filter(|(set, _)| *set)
-        .map(|(_, name)| ConfigError::Together(format!("`{name}` is not supported by this version yet")))
-        .collect();
-    match Outlets::of(config) {
-        Ok(outlets) if errors.is_empty() => return Ok(outlets),
-        Ok(_) => {}
-        Err(more) => errors.extend(more),
-    }
-    Err(ConfigErrors(errors))
+    Outlets::of(config).map_err(|errors| ConfigErrors(errors.into_iter().collect()))
 }
 
 /// `config check` and `config show`.

@@ -67,6 +67,71 @@ enum Typed {
     /// The configuration
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Keys: those that sign, and the master that wraps all others
+    #[command(subcommand)]
+    Keys(KeysVerb),
+    /// For trying things out and for measuring
+    #[command(subcommand)]
+    Dev(DevVerb),
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysVerb {
+    /// Print every key's id, master and state, and no key
+    List,
+    /// Replace keys, also while the service runs
+    #[command(subcommand)]
+    Rotate(Rotate),
+}
+
+/// Which keys to replace.
+#[derive(Debug, Subcommand)]
+pub(super) enum Rotate {
+    /// The key that signs access tokens
+    Signing(SigningFlags),
+    /// The master key; goes on where an earlier run was ended
+    Master(MasterFlags),
+}
+
+/// How to replace the key that signs.
+#[derive(Debug, Args)]
+pub(super) struct SigningFlags {
+    /// Seconds in which the new key is published but does not sign yet, so that others fetch it in time
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub after: u32,
+    /// Destroy every other signing key at once: what they signed is refused
+    #[arg(long, conflicts_with = "after")]
+    pub revoke: bool,
+}
+
+/// How to replace the master.
+#[derive(Debug, Args)]
+pub(super) struct MasterFlags {
+    /// Only make the next key, to be given to every replica first
+    #[arg(long)]
+    pub prepare: bool,
+}
+
+/// What developers do.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(super) enum DevVerb {
+    /// Fill an empty store with people who never were; nobody can sign in as one of them
+    Seed(SeedFlags),
+}
+
+/// How many people to make.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct SeedFlags {
+    /// How many people there are to be
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub users: u64,
+    /// At how many domains their addresses are [default: a hundredth as many]
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub domains: Option<u64>,
+    /// Also when the store is not empty; goes on with what an earlier run left undone
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// What to do with administrators.
@@ -151,6 +216,8 @@ pub(super) enum Verb {
     Admin(AdminVerb),
     Rebuild(Rebuild),
     Config(ConfigVerb),
+    Keys(KeysVerb),
+    Dev(DevVerb),
 }
 
 /// A command line that makes sense.
@@ -188,6 +255,8 @@ impl Command {
             Some(Typed::Rebuild(flags)) if flags.swap => (Verb::Rebuild(Rebuild::Swap), cli.serve),
             Some(Typed::Rebuild(_)) => (Verb::Rebuild(Rebuild::Check), cli.serve),
             Some(Typed::Config(verb)) => (Verb::Config(verb), cli.serve),
+            Some(Typed::Keys(verb)) => (Verb::Keys(verb), cli.serve),
+            Some(Typed::Dev(verb)) => (Verb::Dev(verb), cli.serve),
         };
         Ok(Self {
             file: cli.everywhere.config,
@@ -243,6 +312,9 @@ mod tests {
             "rebuild --check",
             "config check",
             "config show",
+            "keys list",
+            "keys rotate signing --after 0",
+            "keys rotate master --prepare",
         ] {
             let flags = "--config f.toml --data-dir d --database-url postgres://h/d";
             for line in [format!("{verb} {flags}"), format!("{flags} {verb}")] {

@@ -5,10 +5,12 @@
 mod admin;
 mod config;
 mod flags;
+mod keys;
 mod migrate;
 mod open;
 mod outlets;
 mod rebuild;
+mod seed;
 mod serve;
 
 use std::io::Write as _;
@@ -17,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use self::flags::{AdminVerb, Command, Verb};
+use self::flags::{AdminVerb, Command, DevVerb, Verb};
 use crate::config::{Config, ConfigErrors};
 use crate::telemetry;
 
@@ -63,6 +65,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Verb::Admin(AdminVerb::ResetPassword(reset)) => one_off(loaded?, |config| {
             finish(admin::reset_password(config, &reset, reset.password()?))
         }),
+        Verb::Keys(verb) => one_off(loaded?, |config| finish(keys::run(config, verb))),
+        Verb::Dev(DevVerb::Seed(flags)) => one_off(loaded?, |config| finish(seed::run(config, flags))),
         Verb::Rebuild(rebuild) => one_off(loaded?, |config| finish(rebuild::run(config, rebuild))),
     }
 }

@@ -77,7 +77,8 @@ pub(super) fn sms_outbox(config: &Config) -> PathBuf {
     config.data_dir.join("outbox/sms")
 }
 
-fn master(config: &Config) -> MasterSource {
+/// Where the master key comes from.
+pub(super) fn master(config: &Config) -> MasterSource {
     let keys = &config.keys;
     match (&keys.master, &keys.master_file, &keys.master_command) {
         (Some(text), _, _) => MasterSource::Text(exposed(text)),
@@ -93,6 +94,7 @@ fn options(config: &Config) -> EngineOptions {
         database_url: config.database_url.as_ref().map(exposed),
         data_dir: config.data_dir.clone(),
         master: master(config),
+        standby: config.keys.standby_file.clone(),
         readers: if config.database_url.is_some() {
             store.connections
         } else {

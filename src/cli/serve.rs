@@ -21,9 +21,9 @@ use super::open::{self, Opened};
 use super::outlets::Outlets;
 use super::say;
 use crate::config::{Config, LogFormat};
-use crate::follow::{self, FollowOptions, Health};
+use crate::follow::{self, FollowOptions, Health, StatisticsFollower};
 use crate::http::{self, App};
-use crate::registry::Registry;
+use crate::registry::{Refusal, Registry};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -37,6 +37,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const EXPIRE: Duration = Duration::from_mins(1);
 /// How often lapsed rows are thrown away.
 const SWEEP: Duration = Duration::from_mins(10);
+/// How often to look whether keys were rotated. [`Store::rewrap_pass`] counts on it.
+const KEYS: Duration = Duration::from_secs(2);
 /// How often to try for a lease another process holds, and to look whether the outside is back.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -67,6 +69,7 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
     let tasks = TaskTracker::new();
     tasks.spawn(upkeep(metrics.clone(), stop.clone()));
     tasks.spawn(expire(registry.clone(), stop.clone()));
+    tasks.spawn(keys(registry.clone(), stop.clone()));
     tasks.spawn(tidy(registry.clone(), stop.clone()));
     if config.followers.enabled {
         let mail = outlets.mails(store, &config, reachable(address))?;
@@ -76,6 +79,14 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
         let lease = Duration::from_secs(config.followers.lease_seconds.into());
         let options = FollowOptions { lease, retry: RETRY };
         let owner = owner(store);
+        tasks.spawn(follow::run(
+            StatisticsFollower::new(store.clone()),
+            store.clone(),
+            owner.clone(),
+            options,
+            health.clone(),
+            stop.clone(),
+        ));
         tasks.spawn(follow::run(
             mail,
             store.clone(),
@@ -175,6 +186,28 @@ async fn expire(registry: Registry, stop: CancellationToken) {
             _ = every.tick() => {
                 if let Err(problem) = registry.expire_registrations().await {
                     warn!(%problem, "registrations that are due could not be ended");
+                }
+            }
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Keeps up with rotated keys, and re-wraps what a rotation of the master left behind.
+async fn keys(registry: Registry, stop: CancellationToken) {
+    let mut every = tokio::time::interval(KEYS);
+    loop {
+        tokio::select! {
+            _ = every.tick() => {
+                let renewing = async {
+                    registry.renew_keys().await?;
+                    if registry.store().keyring().is_rewrapping() {
+                        registry.store().rewrap_pass(|_| ()).await?;
+                    }
+                    Ok::<_, Refusal>(())
+                };
+                if let Err(problem) = renewing.await {
+                    warn!(%problem, "the keys of the store could not be looked at again");
                 }
             }
             () = stop.cancelled() => return,

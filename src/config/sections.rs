@@ -66,11 +66,31 @@ pub struct Limits {
     /// Whether rate and connection limits hold. The rules about tries per code and per token
     /// always do. Default true.
     pub enabled: bool,
+    /// Requests of one address (IPv6: one /64) that have no limit of their own. Default 1,200.
+    pub requests_per_minute: u32,
+    /// Requests of one account. Default 1,200.
+    pub account_requests_per_minute: u32,
+    /// Sign-ins of one address. Default 60.
+    pub sign_ins_per_minute: u32,
+    /// Registrations of one address. Default 120.
+    pub registrations_per_hour: u32,
+    /// Requests of one address that send a message. Default 60.
+    pub messages_per_hour: u32,
+    /// Links, codes and refresh tokens of one address. Default 120.
+    pub secrets_per_minute: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { enabled: true }
+        Self {
+            enabled: true,
+            requests_per_minute: 1_200,
+            account_requests_per_minute: 1_200,
+            sign_ins_per_minute: 60,
+            registrations_per_hour: 120,
+            messages_per_hour: 60,
+            secrets_per_minute: 120,
+        }
     }
 }
 
@@ -193,6 +213,8 @@ pub struct Keys {
     pub master_file: Option<PathBuf>,
     /// A command that prints it. Default none.
     pub master_command: Option<String>,
+    /// A file with the key that will be the next master, or was the one before. Default none.
+    pub standby_file: Option<PathBuf>,
 }
 
 /// Section `mail`.
@@ -242,6 +264,11 @@ pub struct Sms {
     pub retry_ms: u64,
     /// After so many attempts a message is given up. Default 10; a code lapses after ten minutes anyway.
     pub attempts: u32,
+    /// Where messages may go: beginnings of numbers such as `+49`, or `+1876` for a part of a country code. Default
+    /// none: anywhere.
+    pub countries: Vec<String>,
+    /// Most messages on one day, by UTC, of all replicas together. Default 1,000.
+    pub daily_budget: u32,
 }
 
 impl Default for Sms {
@@ -252,6 +279,8 @@ impl Default for Sms {
             timeout_ms: 10_000,
             retry_ms: 5_000,
             attempts: 10,
+            countries: Vec::new(),
+            daily_budget: 1_000,
         }
     }
 }
@@ -283,10 +312,6 @@ pub struct Store {
     pub connections: u32,
     /// Most reading connections to `SQLite`. Default 8.
     pub readers: u32,
-    /// Longest wait for a connection. Default 2,000.
-    pub acquire_ms: u64,
-    /// Longest wait for the log's lock. Default 2,000.
-    pub lock_ms: u64,
     /// Aggregates kept in memory. Default 20,000.
     pub cache_entries: u64,
 }
@@ -296,8 +321,6 @@ impl Default for Store {
         Self {
             connections: 16,
             readers: 8,
-            acquire_ms: 2_000,
-            lock_ms: 2_000,
             cache_entries: 20_000,
         }
     }

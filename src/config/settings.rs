@@ -30,6 +30,7 @@ pub(super) enum Kind {
     Filter,
     Origins,
     Networks,
+    Prefixes,
 }
 
 const fn setting(path: &'static str, kind: Kind) -> Setting {
@@ -58,6 +59,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("http.connections", Kind::Whole(1, 1_000_000)),
     setting("http.connections_per_ip", Kind::Whole(1, 1_000_000)),
     setting("limits.enabled", Kind::Bool),
+    setting("limits.requests_per_minute", Kind::Whole(1, 1_000_000)),
+    setting("limits.account_requests_per_minute", Kind::Whole(1, 1_000_000)),
+    setting("limits.sign_ins_per_minute", Kind::Whole(1, 1_000_000)),
+    setting("limits.registrations_per_hour", Kind::Whole(1, 1_000_000)),
+    setting("limits.messages_per_hour", Kind::Whole(1, 1_000_000)),
+    setting("limits.secrets_per_minute", Kind::Whole(1, 1_000_000)),
     setting("registration.strict", Kind::Bool),
     setting("registration.public_check", Kind::Bool),
     setting("registration.unverified_hours", Kind::Whole(1, 8760)),
@@ -75,6 +82,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("passwords.wait_ms", Kind::Whole(1, MINUTE)),
     setting("keys.master", Kind::Secret),
     setting("keys.master_file", Kind::Text),
+    setting("keys.standby_file", Kind::Text),
     setting("keys.master_command", Kind::Text),
     setting("mail.smtp_url", Kind::Secret),
     setting("mail.from", Kind::Text),
@@ -87,12 +95,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("sms.timeout_ms", Kind::Whole(100, MINUTE)),
     setting("sms.retry_ms", Kind::Whole(100, 10 * MINUTE)),
     setting("sms.attempts", Kind::Whole(1, 1000)),
+    setting("sms.countries", Kind::Prefixes),
+    setting("sms.daily_budget", Kind::Whole(0, 100_000_000)),
     setting("amqp.exchange", Kind::Text),
     setting("amqp.pii_exchange", Kind::Text),
     setting("store.connections", Kind::Whole(2, 1000)),
     setting("store.readers", Kind::Whole(1, 1000)),
-    setting("store.acquire_ms", Kind::Whole(1, MINUTE)),
-    setting("store.lock_ms", Kind::Whole(1, MINUTE)),
     setting("store.cache_entries", Kind::Whole(0, 100_000_000)),
     setting("followers.enabled", Kind::Bool),
     setting("followers.lease_seconds", Kind::Whole(1, 3600)),
@@ -155,6 +163,7 @@ impl Kind {
             Self::Filter => "a log filter such as info or user_registry=debug,warn".into(),
             Self::Origins => "a list of origins such as https://app.example".into(),
             Self::Networks => "a list of networks such as 10.0.0.0/8".into(),
+            Self::Prefixes => "a list of beginnings of numbers such as +49".into(),
         }
     }
 
@@ -171,6 +180,7 @@ impl Kind {
             (Self::Networks, Value::Array(items)) => items
                 .iter()
                 .all(|item| item.as_str().is_some_and(|t| t.parse::<Network>().is_ok())),
+            (Self::Prefixes, Value::Array(items)) => items.iter().all(|item| item.as_str().is_some_and(is_prefix)),
             _ => false,
         }
     }
@@ -181,7 +191,7 @@ impl Kind {
         match self {
             Self::Bool => text.parse().map_or_else(|_| as_text(), Value::Boolean),
             Self::Whole(..) | Self::Status => text.parse().map_or_else(|_| as_text(), Value::Integer),
-            Self::Origins | Self::Networks => Value::Array(
+            Self::Origins | Self::Networks | Self::Prefixes => Value::Array(
                 text.split(',')
                     .map(str::trim)
                     .filter(|item| !item.is_empty())
@@ -191,6 +201,11 @@ impl Kind {
             _ => as_text(),
         }
     }
+}
+
+fn is_prefix(text: &str) -> bool {
+    let digits = text.strip_prefix('+').unwrap_or_default();
+    (1..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_filter(text: &str) -> bool {

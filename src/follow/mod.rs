@@ -13,6 +13,7 @@ mod mail;
 mod outbox;
 mod sms;
 mod smtp;
+mod statistics;
 pub mod templates;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,7 @@ pub use mail::{Links, MailFollower, MailOptions, Mailer};
 pub use outbox::Outbox;
 pub use sms::{Sms, SmsFollower, SmsOptions};
 pub use smtp::{Smtp, SmtpServer};
+pub use statistics::{STATISTICS, StatisticsFollower, day};
 
 use crate::store::{EventRecord, Lease, OpenedEvent, Store, StoreError};
 
@@ -81,6 +83,22 @@ pub trait Follower: Send + Sync + 'static {
     /// is passed over like one that is no business of this follower.
     fn attend(&self, event: &OpenedEvent) -> impl Future<Output = Result<Option<Writes>, FollowError>> + Send {
         async { self.handle(event).await.map(Some) }
+    }
+
+    /// Whether it handles a page of events at a time: one that does nothing but write rows of its own may.
+    fn gathers(&self) -> bool {
+        false
+    }
+
+    /// Handles a page of events, all of them or none.
+    fn gather(&self, events: &[OpenedEvent]) -> impl Future<Output = Result<Writes, FollowError>> + Send {
+        async move {
+            let mut writes = Writes::new();
+            for event in events {
+                writes.extend(self.handle(event).await?);
+            }
+            Ok(writes)
+        }
     }
 }
 
@@ -221,17 +239,29 @@ async fn turn<F: Follower>(
         lag(name, store, lease.position);
         let (opened, broken) = open(store, records).await?;
         let mut passed = lease.position;
-        for event in opened {
+        // One after the other, or all of them in one step to the last.
+        let steps: Vec<&[OpenedEvent]> = if follower.gathers() {
+            opened.chunks(opened.len().max(1)).collect()
+        } else {
+            opened.chunks(1).collect()
+        };
+        for step in steps {
+            let [event, ..] = step else { continue };
             if stop.is_cancelled() {
                 return Ok(false);
             }
-            let position = event.record.position;
-            if !follower.concerns(&event) {
+            let position = step.last().map_or(0, |last| last.record.position);
+            if !follower.gathers() && !follower.concerns(event) {
                 passed = position;
                 continue;
             }
-            let Some(attended) = tended(follower, store, lease, lease_micros, stop, &event).await else {
-                return Ok(false);
+            let attended = if follower.gathers() {
+                follower.gather(step).await.map(Some)
+            } else {
+                let Some(attended) = tended(follower, store, lease, lease_micros, stop, event).await else {
+                    return Ok(false);
+                };
+                attended
             };
             match attended {
                 Ok(None) => passed = position,

@@ -1,6 +1,7 @@
 //! Who calls: the guard before every route, and the extractor behind it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use aggregates::values::{Dialect, Role};
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -10,18 +11,24 @@ use axum::http::{Extensions, HeaderMap};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use projections::UserRow;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::App;
 use super::edge::RequestId;
+use super::limited::Told;
 use super::problem::{Problem, Slug};
 use super::routes::{Permission, allowed, permission};
+use crate::guards;
 use crate::registry::{Caller, Refusal, Who};
 use crate::tokens::{OpaqueKind, TokenError};
 
 /// The peer of the connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub SocketAddr);
+
+/// Longest a read may take before its caller is told to come back.
+const READ: Duration = Duration::from_millis(2_600);
 
 /// Longest user agent that is kept.
 const USER_AGENT_CHARACTERS: usize = 256;
@@ -68,16 +75,45 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     if path.starts_with("/v1/") && !accepts_json(request.headers()) {
         return Problem::new(Slug::NotAcceptable).into_response();
     }
-    match identify(&app, request.headers(), request.extensions(), needed).await {
+    let address = client_address(&app, request.headers(), request.extensions());
+    let mut told = Told::default();
+    let class = guards::class(request.method().as_str(), &path);
+    // Before the credential is read: reading one costs more than counting.
+    if let Some(response) = told.by_address(&app, class, address) {
+        return response;
+    }
+    let known = timeout(
+        READ,
+        identify(&app, request.headers(), request.extensions(), needed, address),
+    );
+    let mut response = match known.await.unwrap_or_else(|_| Err(hangs())) {
         Ok(known) => {
-            if let Err(problem) = may(&app, needed, &known) {
-                return problem.into_response();
+            if let Some(response) = told.by_account(&app, known.caller.user()) {
+                return response;
             }
-            request.extensions_mut().insert(known);
-            next.run(request).await
+            if let Err(problem) = may(&app, needed, &known) {
+                problem.into_response()
+            } else {
+                request.extensions_mut().insert(known);
+                // A command may have been carried out when it is late; a read may be given up. The feed waits on purpose.
+                if request.method().is_safe() && !path.starts_with("/v1/events") {
+                    let read = timeout(READ, next.run(request)).await;
+                    read.unwrap_or_else(|_| hangs().into_response())
+                } else {
+                    next.run(request).await
+                }
+            }
         }
         Err(problem) => problem.into_response(),
-    }
+    };
+    told.tell(&mut response);
+    response
+}
+
+/// A database that hangs.
+fn hangs() -> Problem {
+    tracing::warn!("a read was given up: the database does not answer");
+    Problem::unavailable(2)
 }
 
 /// Whether the client takes JSON. One that says nothing does; of several ranges the most exact decides (RFC 9110,
@@ -129,12 +165,13 @@ async fn identify(
     headers: &HeaderMap,
     extensions: &Extensions,
     needed: Permission,
+    address: Option<IpAddr>,
 ) -> Result<Known, Problem> {
     let mut caller = Caller {
         who: Who::Anonymous,
         dialect: Dialect::Canonical,
         request_id: extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
-        ip: client_address(app, headers, extensions).map(|ip| ip.to_string()),
+        ip: address.map(|ip| ip.to_string()),
         user_agent: headers
             .get(USER_AGENT)
             .and_then(|value| value.to_str().ok())
@@ -221,22 +258,39 @@ fn client_address(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Op
     if !trusted(peer) {
         return Some(peer);
     }
-    // From the right: each proxy appends whom it heard; the first that is not one of ours is the client.
-    let forwarded: Vec<IpAddr> = headers
+    let values: Vec<&str> = headers
         .get_all("x-forwarded-for")
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map_while(|part| part.trim().parse::<IpAddr>().ok())
-        .map(|ip| ip.to_canonical())
+        .map(|value| value.to_str().unwrap_or_default())
         .collect();
-    forwarded
-        .iter()
-        .rev()
-        .find(|ip| !trusted(**ip))
-        .or(forwarded.first())
-        .copied()
-        .or(Some(peer))
+    Some(forwarded(&values, trusted).unwrap_or(peer))
+}
+
+/// The client that trusted proxies tell of. From the right: each proxy appends whom it heard; the first that is not one
+/// of ours is the client. What stands left of it, or of something that is no address, anybody may have written.
+fn forwarded(values: &[&str], trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+    let mut nearest = None;
+    for part in values.iter().rev().flat_map(|value| value.rsplit(',')) {
+        let Some(ip) = address_in(part.trim()) else { break };
+        nearest = Some(ip);
+        if !trusted(ip) {
+            break;
+        }
+    }
+    nearest
+}
+
+/// An address, which some proxies write with its port.
+fn address_in(text: &str) -> Option<IpAddr> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .unwrap_or(text);
+    let ip = bare
+        .parse()
+        .ok()
+        .or_else(|| text.parse().ok().map(|socket: SocketAddr| socket.ip()))?;
+    Some(ip.to_canonical())
 }
 
 impl<S: Sync> FromRequestParts<S> for Known {
@@ -282,5 +336,31 @@ impl<S: Sync> FromRequestParts<S> for Person {
             }),
             _ => Err(Problem::new(Slug::Forbidden)),
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_is_the_right_most_that_is_no_proxy_of_ours() {
+        let proxies: crate::config::Network = "10.0.0.0/8".parse().unwrap();
+        let told = |values: &[&str]| forwarded(values, |ip| proxies.contains(ip)).map(|ip| ip.to_string());
+        let is = |ip: &str| Some(ip.to_owned());
+        assert_eq!(told(&["203.0.113.9"]), is("203.0.113.9"));
+        // What the client wrote itself stands on the left.
+        assert_eq!(told(&["198.51.100.1, 203.0.113.9, 10.0.0.2"]), is("203.0.113.9"));
+        assert_eq!(told(&["198.51.100.1", "203.0.113.9,10.0.0.2"]), is("203.0.113.9"));
+        assert_eq!(told(&["nonsense, 203.0.113.9"]), is("203.0.113.9"));
+        assert_eq!(told(&["203.0.113.9, nonsense, 10.0.0.2"]), is("10.0.0.2"));
+        assert_eq!(told(&["203.0.113.9, nonsense"]), None);
+        assert_eq!(told(&["10.0.0.1, 10.0.0.2"]), is("10.0.0.1"));
+        assert_eq!(told(&["203.0.113.9:4711"]), is("203.0.113.9"));
+        assert_eq!(told(&["[2001:db8::1]:4711"]), is("2001:db8::1"));
+        assert_eq!(told(&["[2001:db8::1]"]), is("2001:db8::1"));
+        assert_eq!(told(&["::ffff:203.0.113.9"]), is("203.0.113.9"));
+        assert_eq!(told(&[]), None);
     }
 }

@@ -48,6 +48,11 @@ pub(super) async fn request(State(app): State<App>, mut request: Request, next: 
     }
     .instrument(span.clone())
     .await;
+    if let Some(problem) = response.extensions().get::<Problem>()
+        && !problem.slug().status().is_server_error()
+    {
+        counter!("registry_refusals_total", "rule" => problem.slug().as_str()).increment(1);
+    }
     let mut response = Problem::stamp(response, &id);
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", value);

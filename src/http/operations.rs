@@ -3,13 +3,14 @@
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 
 use super::App;
+use super::document::{self, Absent, shape};
 use super::problem::{Problem, Slug};
 use super::query::Segment;
 
@@ -19,6 +20,10 @@ pub(super) fn router() -> Router<App> {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/.well-known/jwks.json", get(jwks))
+        .route("/openapi.json", get(openapi))
+        .route("/docs", get(docs))
+        .route("/docs/tokens", get(token_facts))
+        .route("/problems", get(problem_index))
         .route("/problems/{slug}", get(problem_page))
 }
 
@@ -28,7 +33,7 @@ async fn healthz() -> Json<serde_json::Value> {
 }
 
 #[derive(Serialize)]
-struct Ready {
+pub(super) struct Ready {
     status: &'static str,
     parts: Vec<Part>,
 }
@@ -39,6 +44,23 @@ struct Part {
     ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+}
+
+shape! {
+    /// Whether requests can be served.
+    Ready as "Ready" {
+        /// ready, or not ready.
+        status: String,
+        parts: Vec<Part>,
+    }
+
+    /// A part the service needs.
+    Part as "ReadyPart" {
+        name: String,
+        ready: bool,
+        /// What is wrong with it.
+        detail: Absent<String>,
+    }
 }
 
 /// Whether requests can be served, part by part.
@@ -81,9 +103,30 @@ async fn metrics(State(app): State<App>) -> Response {
     }
 }
 
-/// The public keys of access tokens (RFC 7517).
+/// The public keys of access tokens (RFC 7517). A new one is published ten minutes before it signs, so that whoever keeps
+/// this for five has it in time.
 async fn jwks(State(app): State<App>) -> Response {
-    Json(app.registry().verifier().jwks()).into_response()
+    let keep = [(CACHE_CONTROL, "public, max-age=300")];
+    (keep, Json(app.registry().verifier().jwks())).into_response()
+}
+
+/// The document for programs.
+async fn openapi(State(app): State<App>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], app.document().json.clone()).into_response()
+}
+
+/// The same to read.
+async fn docs(State(app): State<App>) -> Response {
+    document::page(app.document().html.clone())
+}
+
+/// What those who verify access tokens must know.
+async fn token_facts(State(app): State<App>) -> Response {
+    document::page(app.document().tokens.clone())
+}
+
+async fn problem_index(headers: HeaderMap) -> Response {
+    super::problem::index(&headers)
 }
 
 async fn problem_page(Segment(slug): Segment, headers: HeaderMap) -> Response {

@@ -12,7 +12,10 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-pub use self::page::page;
+use super::document::{Absent, Word, shape};
+
+pub(super) use self::page::escaped;
+pub use self::page::{index, page};
 pub use self::slug::Slug;
 
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -175,11 +178,41 @@ impl Problem {
         Response::from_parts(parts, problem.document().into())
     }
 
+    /// The whole answer, head and body, to a request that could not even be read. `status` is what the HTTP library
+    /// found; it stays.
+    pub(super) fn unreadable(status: u16, request_id: &str) -> Vec<u8> {
+        let (slug, detail) = match status {
+            400 => (Slug::Malformed, "the request is no HTTP/1.1 that can be read"),
+            414 => (Slug::TooLarge, "the request's address is too long"),
+            _ => (
+                Slug::TooLarge,
+                "the request has too many headers, or they are too large",
+            ),
+        };
+        let mut problem = Self::new(slug).detail(detail);
+        problem.instance = Some(request_id.into());
+        let body = problem.document_as(status);
+        let reason = axum::http::StatusCode::from_u16(status)
+            .ok()
+            .and_then(|status| status.canonical_reason());
+        format!(
+            "HTTP/1.1 {status} {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nx-request-id: \
+             {request_id}\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\nconnection: close\r\n\r\n{body}",
+            reason.unwrap_or_default(),
+            body.len(),
+        )
+        .into_bytes()
+    }
+
     fn document(&self) -> String {
+        self.document_as(self.slug.status().as_u16())
+    }
+
+    fn document_as(&self, status: u16) -> String {
         let document = Document {
             kind: format!("/problems/{}", self.slug),
             title: self.slug.title(),
-            status: self.slug.status().as_u16(),
+            status,
             detail: Some(self.detail.as_deref().unwrap_or_else(|| self.slug.meaning())),
             instance: self.instance.as_deref(),
             errors: &self.errors,
@@ -205,7 +238,7 @@ impl Problem {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+pub(super) struct Document<'a> {
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
@@ -216,6 +249,31 @@ struct Document<'a> {
     instance: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+}
+
+shape! {
+    /// What is wrong with one member of a request.
+    FieldError as "FieldError" {
+        /// A JSON pointer (RFC 6901); empty means the whole body. A parameter or header is pointed at by its name.
+        pointer: String,
+        /// A stable word for programs.
+        code: Word,
+        /// A sentence for people.
+        detail: Absent<String>,
+    }
+
+    /// Why a request was refused (RFC 9457).
+    Document<'static> as "Problem" {
+        /// The path of the page that explains this kind.
+        kind = "type": String,
+        title: String,
+        status: i64,
+        detail: Absent<String>,
+        /// The request's id: also in the header x-request-id and in the log.
+        instance: Absent<String>,
+        /// Every field that does not hold.
+        errors: Absent<Vec<FieldError>>,
+    }
 }
 
 impl IntoResponse for Problem {

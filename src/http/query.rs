@@ -70,6 +70,24 @@ impl Parameters {
         }
     }
 
+    /// A parameter that must be there.
+    pub fn needed<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if !self.pairs.iter().any(|(key, _)| key == name) {
+            self.refuse(name, "required", "is needed".to_owned());
+            return None;
+        }
+        self.optional(name, parse)
+    }
+
+    /// A parameter that is wrong beside others.
+    pub fn wrong(&mut self, name: &str, detail: &str) {
+        self.refuse(name, "invalid", detail.to_owned());
+    }
+
     /// How many items a page holds: 1 to `most`, else `default`.
     pub fn limit(&mut self, most: i64, default: i64) -> i64 {
         let limit = self.optional("limit", |text| match text.parse() {

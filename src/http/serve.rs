@@ -1,17 +1,14 @@
 //! The accept loop: connections with limits of their own, and an end that lets requests finish.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::header::EXPECT;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -19,6 +16,10 @@ use tower::ServiceExt as _;
 use super::App;
 use super::caller::Peer;
 use super::linger::Lingering;
+use super::pace::{Answer, Paced, Times, Worded};
+use super::problem::Problem;
+use super::seats::Seats;
+use crate::guards::network_of;
 
 /// How long running requests may take to end once the service stops.
 const DRAIN: Duration = Duration::from_secs(7);
@@ -29,12 +30,18 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> std::io::Result<()> {
     let config = app.config().http.clone();
     let limited = app.config().limits.enabled;
-    let all = Arc::new(Semaphore::new(if limited {
-        config.connections
+    let times = Times {
+        head: Duration::from_millis(config.header_ms),
+        idle: Duration::from_millis(config.idle_ms),
+    };
+    let seats = if limited {
+        Seats::new(config.connections, config.connections_per_ip, times)
     } else {
-        Semaphore::MAX_PERMITS
-    }));
-    let per_address = PerAddress::new(if limited { config.connections_per_ip } else { usize::MAX });
+        Seats::new(usize::MAX, usize::MAX, times)
+    };
+    let store = app.registry().store().clone();
+    let worded: Worded =
+        Arc::new(move |status| Problem::unreadable(status, &store.chance().uuid_v7(store.now()).to_string()));
     let router = app.router();
     let connections = TaskTracker::new();
     loop {
@@ -50,44 +57,55 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
                 }
             },
         };
-        let (Ok(place), Some(seat)) = (Arc::clone(&all).try_acquire_owned(), per_address.take(peer.ip())) else {
-            metrics::counter!("registry_connections_refused_total").increment(1);
-            continue;
+        // A proxy connects for many; whom it connects for is counted by the rate limits.
+        let proxied = config.trusted_proxies.iter().any(|network| network.contains(peer.ip()));
+        let (seat, pace) = match seats.take((!proxied).then(|| network_of(peer.ip()))) {
+            Ok(taken) => taken,
+            Err(full) => {
+                metrics::counter!("registry_connections_refused_total", "why" => full.as_str()).increment(1);
+                continue;
+            }
         };
         // Small answers must not wait for more.
         let _ = stream.set_nodelay(true);
         let body_time = Duration::from_millis(config.body_ms);
-        let service = router.clone().map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            let expects = request.headers().contains_key(EXPECT);
-            request.map(|body| {
-                axum::body::Body::new(if expects {
-                    Lingering::asked_for(body)
-                } else {
-                    Lingering::new(body, body_time)
+        let (begins, ends) = (Arc::clone(&pace), Arc::clone(&pace));
+        let service = router
+            .clone()
+            .map_request(move |mut request: Request<Incoming>| {
+                begins.busy();
+                request.extensions_mut().insert(Peer(peer));
+                let expects = request.headers().contains_key(EXPECT);
+                request.map(|body| {
+                    axum::body::Body::new(if expects {
+                        Lingering::asked_for(body)
+                    } else {
+                        Lingering::new(body, body_time)
+                    })
                 })
             })
-        });
+            .map_response(move |response| response.map(|body| Answer::new(body, &ends)));
         let mut http = hyper::server::conn::http1::Builder::new();
-        // One timer for a slow head and for silence between requests: hyper knows no other, and cutting a client off
-        // that keeps its connection for half a minute would fail its next request.
-        http.timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_millis(config.header_ms.max(config.idle_ms)))
+        // The socket keeps the times itself.
+        http.header_read_timeout(None)
             .max_headers(config.headers)
             .max_buf_size(config.header_bytes.max(8_192))
             .keep_alive(true);
+        let cut = pace.cut.clone();
+        let stream = Paced::new(stream, seat, pace, Arc::clone(&worded));
         let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         let stop = stop.clone();
         connections.spawn(async move {
             let mut connection = std::pin::pin!(connection);
             tokio::select! {
                 result = connection.as_mut() => log_end(result),
+                // Others need the place more.
+                () = cut.cancelled() => {}
                 () = stop.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     log_end(connection.await);
                 }
             }
-            drop((place, seat));
         });
     }
     // At once: a connection the system still took for us would wait for an answer that never comes.
@@ -106,59 +124,5 @@ fn log_end(result: hyper::Result<()>) {
     if let Err(error) = result {
         // Clients hang up, time out, speak something else: their business.
         tracing::debug!(%error, "a connection ended early");
-    }
-}
-
-/// How many connections each address has. IPv6 counts by /64, which is what one subscriber gets.
-#[derive(Clone)]
-struct PerAddress {
-    most: usize,
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-/// One connection of an address; given back when dropped.
-struct Seat {
-    of: PerAddress,
-    address: IpAddr,
-}
-
-impl PerAddress {
-    fn new(most: usize) -> Self {
-        Self {
-            most,
-            open: Arc::default(),
-        }
-    }
-
-    fn take(&self, address: IpAddr) -> Option<Seat> {
-        let address = match address.to_canonical() {
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-            v4 @ IpAddr::V4(_) => v4,
-        };
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(address).or_insert(0);
-        if *count >= self.most {
-            return None;
-        }
-        *count += 1;
-        Some(Seat {
-            of: self.clone(),
-            address,
-        })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut open = self.of.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.address);
-            }
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use aggregates::values::{AddressKey, Timestamp};
 use zeroize::Zeroizing;
 
-use super::{MasterError, MasterKey};
+use super::{MasterError, Masters};
 use crate::chance::Chance;
 
 /// What a data key covers. Written in `subject_keys.scope`.
@@ -88,29 +88,30 @@ impl DataKey {
     pub fn draw(
         subject: &str,
         scope: &str,
-        master: &MasterKey,
+        masters: &Masters,
         chance: &Chance,
     ) -> Result<(Self, NewDataKey), MasterError> {
         let mut bytes = Zeroizing::new([0_u8; 32]);
         chance.fill(&mut *bytes);
-        let wrapped = master.wrap(&place(subject, scope), &*bytes, chance)?;
+        let wrapped = masters.wrap(&place(subject, scope), &*bytes, chance)?;
         let new = NewDataKey {
             subject: subject.to_owned(),
             scope: scope.to_owned(),
             wrapped,
-            kek_id: master.id().to_owned(),
+            kek_id: masters.id().to_owned(),
         };
         Ok((Self(bytes), new))
     }
 
     /// Opens a wrapped key of this subject and scope.
-    pub fn unwrap(subject: &str, scope: &str, wrapped: &[u8], master: &MasterKey) -> Result<Self, MasterError> {
-        let bytes = master.unwrap(&place(subject, scope), wrapped)?;
+    pub fn unwrap(subject: &str, scope: &str, wrapped: &[u8], masters: &Masters) -> Result<Self, MasterError> {
+        let bytes = masters.unwrap(&place(subject, scope), wrapped)?;
         let bytes = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| MasterError::Unwrap)?;
         Ok(Self(Zeroizing::new(bytes)))
     }
 }
 
-fn place(subject: &str, scope: &str) -> String {
+/// What a wrapped data key is bound to.
+pub(crate) fn place(subject: &str, scope: &str) -> String {
     format!("subject_keys/{subject}/{scope}")
 }

@@ -75,7 +75,7 @@ mod tests {
         let chance = Chance::system();
         let master = MasterKey::new([3; 32]);
         let rows = Keyring::draw(&master, &chance, Timestamp::from_micros(0)).unwrap();
-        let keyring = Keyring::open(master, &rows).unwrap();
+        let keyring = Keyring::open(&[master], &rows).unwrap();
         let (id, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let sealed = keyring.enclose(Enclosed::Code, id, "012345", &chance).unwrap();
         assert!(!sealed.windows(6).any(|part| part == b"012345"));

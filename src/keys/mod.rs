@@ -7,13 +7,17 @@
 mod data;
 mod envelope;
 mod master;
+mod masters;
 mod ring;
 mod seal;
 
 pub use data::{DataKey, NewDataKey, Scope};
 pub use envelope::Enclosed;
 pub use master::{MasterError, MasterKey};
-pub use ring::{KeyKind, Keyring, WrappedKey};
+pub use masters::Masters;
+pub use ring::{KeyKind, Keyring, SigningKey, WrappedKey};
 pub use seal::{Seal, SealError, SealedIdentity};
 
+pub(crate) use data::place as place_of_data_key;
 pub(crate) use master::hex;
+pub(crate) use ring::place as place_of_key;

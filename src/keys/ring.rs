@@ -1,7 +1,7 @@
 //! The keys that all replicas share, wrapped by the master key in the table `keys`.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aggregates::values::Timestamp;
 use projections::NameKind;
@@ -11,7 +11,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{MasterError, MasterKey};
+use super::{MasterError, MasterKey, Masters};
 use crate::chance::Chance;
 
 /// What a key of the table `keys` is for.
@@ -25,6 +25,8 @@ pub enum KeyKind {
     Link,
     /// Access tokens, Ed25519.
     Signing,
+    /// No key: says, by its id, from which master data keys are still being re-wrapped.
+    Former,
 }
 
 impl KeyKind {
@@ -36,6 +38,7 @@ impl KeyKind {
             Self::Index => "index",
             Self::Link => "link",
             Self::Signing => "signing",
+            Self::Former => "former",
         }
     }
 }
@@ -64,21 +67,65 @@ pub struct Keyring {
 }
 
 struct Opened {
-    master: MasterKey,
     index: hmac::Key,
     link: hmac::Key,
-    signing: Vec<SigningKey>,
+    live: RwLock<Live>,
 }
 
-/// A signing key as PKCS#8, with whether it still signs.
-struct SigningKey {
+/// What may be replaced while the process runs.
+struct Live {
+    masters: Arc<Masters>,
+    signing: Arc<[SigningKey]>,
+    rewrapping: bool,
+}
+
+impl Live {
+    fn new(masters: Masters, rows: &[WrappedKey]) -> Result<Self, MasterError> {
+        Ok(Self {
+            signing: signing(&masters, rows)?,
+            rewrapping: rows.iter().any(|row| row.kind == KeyKind::Former.as_str()),
+            masters: Arc::new(masters),
+        })
+    }
+}
+
+/// A signing key as PKCS#8, and its time.
+#[derive(Clone)]
+pub struct SigningKey {
     pkcs8: Zeroizing<Vec<u8>>,
-    retired: bool,
+    created_at: Timestamp,
+    retired_at: Option<Timestamp>,
+}
+
+impl SigningKey {
+    /// The key, as ring reads it.
+    #[must_use]
+    pub fn pkcs8(&self) -> &[u8] {
+        &self.pkcs8
+    }
+
+    /// When it was made, and since when it is published.
+    #[must_use]
+    pub const fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    /// Since when it only verifies; this may lie ahead.
+    #[must_use]
+    pub const fn retired_at(&self) -> Option<Timestamp> {
+        self.retired_at
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey(made {}, retired {:?})", self.created_at, self.retired_at)
+    }
 }
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keyring(master {})", self.inner.master.id())
+        write!(f, "Keyring(master {})", self.masters().id())
     }
 }
 
@@ -103,58 +150,94 @@ impl Keyring {
             chance.fill(&mut *key);
             row(kind, "1".into(), &*key)?;
         }
+        rows.push(Self::draw_signing(
+            &Masters::new(std::slice::from_ref(master), master.id())?,
+            chance,
+            now,
+        )?);
+        Ok(rows)
+    }
+
+    /// A new key that signs access tokens.
+    pub fn draw_signing(masters: &Masters, chance: &Chance, now: Timestamp) -> Result<WrappedKey, MasterError> {
         let mut seed = Zeroizing::new([0_u8; 32]);
         chance.fill(&mut *seed);
         let pair = Ed25519KeyPair::from_seed_unchecked(&*seed).map_err(|_| MasterError::Unwrap)?;
         let kid = super::master::hex(&digest(&SHA256, pair.public_key().as_ref()).as_ref()[..8]);
-        row(KeyKind::Signing, kid, &pkcs8_of(&seed))?;
-        Ok(rows)
+        let kind = KeyKind::Signing.as_str();
+        Ok(WrappedKey {
+            wrapped: masters.wrap(&place(kind, &kid), &pkcs8_of(&seed), chance)?,
+            kind: kind.to_owned(),
+            kid,
+            kek_id: masters.id().to_owned(),
+            created_at: now.as_micros(),
+            retired_at: None,
+        })
     }
 
-    /// Opens the keys of a store. A fingerprint made by another master key is [`MasterError::Wrong`].
-    pub fn open(master: MasterKey, rows: &[WrappedKey]) -> Result<Self, MasterError> {
-        if let Some(row) = rows.iter().find(|row| row.kek_id != master.id()) {
-            return Err(MasterError::Wrong {
-                expected: row.kek_id.clone(),
-                given: master.id().to_owned(),
-            });
-        }
-        let open = |row: &WrappedKey| master.unwrap(&place(&row.kind, &row.kid), &row.wrapped);
+    /// The row that says that `masters`' data keys are being re-wrapped from the one with this id.
+    pub fn former(masters: &Masters, former: &str, chance: &Chance, now: Timestamp) -> Result<WrappedKey, MasterError> {
+        let kind = KeyKind::Former.as_str();
+        Ok(WrappedKey {
+            wrapped: masters.wrap(&place(kind, former), b"", chance)?,
+            kind: kind.to_owned(),
+            kid: former.to_owned(),
+            kek_id: masters.id().to_owned(),
+            created_at: now.as_micros(),
+            retired_at: None,
+        })
+    }
+
+    /// Opens the keys of a store with the master keys this process was given. That none of them wraps this store's
+    /// keys is [`MasterError::Wrong`].
+    pub fn open(given: &[MasterKey], rows: &[WrappedKey]) -> Result<Self, MasterError> {
+        let masters = masters(given, rows)?;
         let one = |kind: KeyKind| -> Result<hmac::Key, MasterError> {
             let row = rows
                 .iter()
                 .find(|row| row.kind == kind.as_str())
                 .ok_or(MasterError::Unwrap)?;
-            Ok(hmac::Key::new(hmac::HMAC_SHA256, &open(row)?))
+            Ok(hmac::Key::new(hmac::HMAC_SHA256, &open(&masters, row)?))
         };
-        let mut signing: Vec<&WrappedKey> = rows
-            .iter()
-            .filter(|row| row.kind == KeyKind::Signing.as_str())
-            .collect();
-        signing.sort_by_key(|row| (row.retired_at.is_some(), -row.created_at));
-        let signing = signing
-            .into_iter()
-            .map(|row| {
-                Ok(SigningKey {
-                    pkcs8: open(row)?,
-                    retired: row.retired_at.is_some(),
-                })
-            })
-            .collect::<Result<_, MasterError>>()?;
         Ok(Self {
             inner: Arc::new(Opened {
                 index: one(KeyKind::Index)?,
                 link: one(KeyKind::Link)?,
-                signing,
-                master,
+                live: RwLock::new(Live::new(masters, rows)?),
             }),
         })
     }
 
-    /// The master key, for data keys.
+    /// Takes over what became of the keys since they were opened: which master wraps, and which keys sign.
+    pub fn renew(&self, given: &[MasterKey], rows: &[WrappedKey]) -> Result<(), MasterError> {
+        let masters = masters(given, rows)?;
+        let live = Live::new(masters, rows)?;
+        *self.inner.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+        Ok(())
+    }
+
+    /// The master keys, for data keys.
     #[must_use]
-    pub fn master(&self) -> &MasterKey {
-        &self.inner.master
+    pub fn masters(&self) -> Arc<Masters> {
+        let live = self.inner.live.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&live.masters)
+    }
+
+    /// Whether data keys may still be wrapped by a former master.
+    #[must_use]
+    pub fn is_rewrapping(&self) -> bool {
+        self.inner
+            .live
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .rewrapping
+    }
+
+    /// The signing keys, the oldest first.
+    #[must_use]
+    pub fn signing(&self) -> Arc<[SigningKey]> {
+        let live = self.inner.live.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&live.signing)
     }
 
     /// The keyed hash a name is found by.
@@ -200,11 +283,44 @@ impl Keyring {
     pub fn derived(&self, purpose: &str, event_id: Uuid) -> [u8; 32] {
         mac(&self.inner.link, &[b"secret", purpose.as_bytes(), event_id.as_bytes()])
     }
+}
 
-    /// The signing keys as PKCS#8, the one that signs first, then those that only verify.
-    pub fn signing(&self) -> impl Iterator<Item = (&[u8], bool)> {
-        self.inner.signing.iter().map(|key| (key.pkcs8.as_slice(), key.retired))
+/// The master keys given, with the one that wraps this store's keys first. Every row must open under one of them.
+fn masters(given: &[MasterKey], rows: &[WrappedKey]) -> Result<Masters, MasterError> {
+    // The fingerprint is re-wrapped together with the rest, so it tells which master is the current one.
+    let current = rows
+        .iter()
+        .find(|row| row.kind == KeyKind::Fingerprint.as_str())
+        .ok_or(MasterError::Unwrap)?;
+    let masters = Masters::new(given, &current.kek_id)?;
+    match rows.iter().find(|row| masters.get(&row.kek_id).is_none()) {
+        Some(row) => Err(MasterError::Wrong {
+            expected: row.kek_id.clone(),
+            given: masters.id().to_owned(),
+        }),
+        None => Ok(masters),
     }
+}
+
+fn open(masters: &Masters, row: &WrappedKey) -> Result<Zeroizing<Vec<u8>>, MasterError> {
+    masters.unwrap(&place(&row.kind, &row.kid), &row.wrapped)
+}
+
+fn signing(masters: &Masters, rows: &[WrappedKey]) -> Result<Arc<[SigningKey]>, MasterError> {
+    let mut rows: Vec<&WrappedKey> = rows
+        .iter()
+        .filter(|row| row.kind == KeyKind::Signing.as_str())
+        .collect();
+    rows.sort_by_key(|row| (row.created_at, row.kid.clone()));
+    rows.into_iter()
+        .map(|row| {
+            Ok(SigningKey {
+                pkcs8: open(masters, row)?,
+                created_at: Timestamp::from_micros(row.created_at),
+                retired_at: row.retired_at.map(Timestamp::from_micros),
+            })
+        })
+        .collect()
 }
 
 /// HMAC-SHA-256 over parts that each carry their length, so that no two lists of parts collide.
@@ -219,7 +335,8 @@ fn mac(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
     output
 }
 
-fn place(kind: &str, kid: &str) -> String {
+/// What a wrapped key of the table `keys` is bound to.
+pub(crate) fn place(kind: &str, kid: &str) -> String {
     format!("keys/{kind}/{kid}")
 }
 
@@ -242,9 +359,9 @@ mod tests {
         let chance = Chance::system();
         let master = MasterKey::new([1; 32]);
         let rows = Keyring::draw(&master, &chance, Timestamp::from_micros(1)).unwrap();
-        let ring = Keyring::open(master, &rows).unwrap();
-        assert_eq!(ring.signing().count(), 1);
-        let wrong = Keyring::open(MasterKey::new([2; 32]), &rows);
+        let ring = Keyring::open(&[master], &rows).unwrap();
+        assert_eq!(ring.signing().len(), 1);
+        let wrong = Keyring::open(&[MasterKey::new([2; 32])], &rows);
         assert!(matches!(wrong, Err(MasterError::Wrong { .. })));
     }
 

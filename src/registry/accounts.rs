@@ -5,6 +5,7 @@ use aggregates::values::Email;
 use projections::{NameKind, UserRow};
 use uuid::Uuid;
 
+use super::codes::Budget;
 use super::command::Asked;
 use super::{LinkToken, Purpose, Refusal, Registry};
 use crate::passwords::Password;
@@ -94,7 +95,24 @@ impl Registry {
     }
 
     async fn send_verification(&self, asked: &Asked, user: Uuid) -> Result<Receipt, Refusal> {
+        let budget = &Budget::new();
         self.command(asked, Some(user), |unit| async move {
+            let (state, version) = unit.load::<User>(&user.to_string()).await?;
+            if let Some(email) = state.email().filter(|_| !state.email_verified())
+                && !*budget
+                    .get_or_try_init(|| self.may_send_mail("verify-email", email))
+                    .await?
+            {
+                // The links that went out last still work.
+                let position = self.store().user(user).await?.map_or(0, |row| row.log_position);
+                unit.unchanged(Receipt {
+                    id: user.to_string(),
+                    version,
+                    position,
+                    ..Receipt::nothing()
+                });
+                return Ok(());
+            }
             let at = self.store().now();
             let link = RequestLink {
                 request: self.store().chance().uuid_v7(at),

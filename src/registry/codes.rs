@@ -13,15 +13,13 @@ use zeroize::Zeroizing;
 
 use super::command::Asked;
 use super::refusal::Trouble;
-use super::{DAY, Refusal, Registry, SECOND};
+use super::{Refusal, Registry, SECOND};
 use crate::chance::Chance;
 use crate::keys::Enclosed;
 use crate::store::{Code, StoreError, Unit};
 
 /// How long a code works, microseconds: ten minutes.
 pub(super) const CODE_LIFE: i64 = 600 * SECOND;
-/// Codes that go to one number on one day, by UTC, whatever they are for.
-const MOST_CODES: i64 = 10;
 
 /// What a code is for. A code for one purpose opens nothing of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,21 +45,6 @@ impl CodePurpose {
 pub(super) type Budget = OnceCell<bool>;
 
 impl Registry {
-    /// Counts a code that is about to be sent. False: the number has had as many as it may have today.
-    pub(super) async fn may_send_code(&self, phone: &Phone) -> Result<bool, Refusal> {
-        let store = self.store();
-        let now = store.now();
-        let day = Timestamp::from_micros(now.as_micros() - now.as_micros().rem_euclid(DAY));
-        let guard = store
-            .keyring()
-            .fingerprint("codes-per-day", &[phone.msisdn().as_bytes()]);
-        let sent = store.count_attempt(&guard, day, now).await?;
-        if sent > MOST_CODES {
-            metrics::counter!("registry_codes_withheld_total").increment(1);
-        }
-        Ok(sent <= MOST_CODES)
-    }
-
     /// Draws a code for a request and stages it.
     pub(super) fn stage_code(
         &self,
@@ -89,7 +72,7 @@ impl Registry {
     }
 
     /// Asks for a code to the account's number and stages it, unless the number is verified already. False: the number
-    /// has had its codes for today; nothing is staged.
+    /// may be sent none just now; nothing is staged.
     pub(super) async fn stage_phone_verification(
         &self,
         unit: &Unit,
@@ -98,7 +81,10 @@ impl Registry {
         phone: &Phone,
         budget: &Budget,
     ) -> Result<bool, Trouble> {
-        if !*budget.get_or_try_init(|| self.may_send_code(phone)).await? {
+        if !*budget
+            .get_or_try_init(|| self.may_send_code(&asked.caller, phone))
+            .await?
+        {
             return Ok(false);
         }
         let at = self.store().now();

@@ -46,7 +46,7 @@ impl Registry {
             if state.phone_verified() || state.phone().is_none_or(|held| held.msisdn() != phone.msisdn()) {
                 unit.unchanged(Receipt::nothing());
             } else if !self.stage_phone_verification(&unit, asked, user, phone, budget).await? {
-                return Err(Refusal::Conflict("the number has had its codes for today".into()).into());
+                return Err(Refusal::Conflict("the number may be sent no code just now".into()).into());
             }
             Ok(())
         })
@@ -140,6 +140,9 @@ impl Registry {
             return Ok(receipt);
         }
         let proved = self.prove(user, session, current).await?;
+        if !self.may_send_mail("change-email", email).await? {
+            return Err(Refusal::Conflict("the address has had its mails for now".into()));
+        }
         self.command(asked, Some(user), |unit| async move {
             self.still_proved(&unit, proved).await?;
             let (verdict, known) = self.verdict_guarded(&unit, email).await?;

@@ -3,8 +3,10 @@
 use aggregates::user::User;
 use uuid::Uuid;
 
+use super::limits::CURRENT;
 use super::refusal::Trouble;
 use super::{Refusal, Registry};
+use crate::guards::End;
 use crate::passwords::Password;
 use crate::store::Unit;
 
@@ -20,13 +22,35 @@ pub(super) struct Proved {
 impl Registry {
     /// Verifies the current password of somebody who is signed in.
     pub(super) async fn prove(&self, user: Uuid, session: Uuid, current: Password) -> Result<Proved, Refusal> {
+        let version = self.verify_current_password(user, Some(current)).await?;
+        Ok(Proved { user, session, version })
+    }
+
+    /// The one way to verify a current password; says which version of the credential it is. Every try is counted
+    /// before it is compared. Whoever has tried too often is told what those are told who are wrong.
+    pub(super) async fn verify_current_password(&self, user: Uuid, current: Option<Password>) -> Result<i64, Refusal> {
+        let current = current.ok_or(Refusal::WrongPassword)?;
+        let Some(attempt) = self.begin_try(CURRENT, user.as_bytes()).await? else {
+            // The same work for nothing.
+            self.hasher().verify(current, None).await?;
+            return Err(Refusal::WrongPassword);
+        };
         let credential = self.store().credential(user).await?;
         let version = credential.as_ref().map_or(0, |credential| credential.version);
         let hash = credential.map(|credential| credential.hash);
-        if self.hasher().verify(current, hash).await?.ok {
-            Ok(Proved { user, session, version })
-        } else {
-            Err(Refusal::WrongPassword)
+        match self.hasher().verify(current, hash).await {
+            Ok(verdict) if verdict.ok => {
+                attempt.end(End::Right).await?;
+                Ok(version)
+            }
+            Ok(_) => {
+                attempt.end(End::Wrong).await?;
+                Err(Refusal::WrongPassword)
+            }
+            Err(busy) => {
+                attempt.end(End::Void).await?;
+                Err(busy.into())
+            }
         }
     }
 

@@ -33,7 +33,7 @@ impl Registry {
             return Ok(receipt);
         }
         let verified = if own {
-            Some(self.verify_current(user, current).await?)
+            Some(self.verify_current_password(user, current).await?)
         } else {
             None
         };
@@ -63,21 +63,5 @@ impl Registry {
             Ok(())
         })
         .await
-    }
-
-    /// Verifies the current password of an account and says which version of the credential it is.
-    async fn verify_current(&self, user: Uuid, current: Option<Password>) -> Result<i64, Refusal> {
-        let current = current.ok_or(Refusal::WrongPassword)?;
-        let credential = self.store().credential(user).await?;
-        let version = credential.as_ref().map_or(0, |credential| credential.version);
-        let verdict = self
-            .hasher()
-            .verify(current, credential.map(|credential| credential.hash))
-            .await?;
-        if verdict.ok {
-            Ok(version)
-        } else {
-            Err(Refusal::WrongPassword)
-        }
     }
 }

@@ -87,7 +87,7 @@ mod tests {
     fn a_link_is_for_one_purpose_one_user_and_one_address() {
         let master = MasterKey::new([3; 32]);
         let rows = Keyring::draw(&master, &Chance::system(), Timestamp::from_micros(0)).unwrap();
-        let keyring = Keyring::open(master, &rows).unwrap();
+        let keyring = Keyring::open(&[master], &rows).unwrap();
         let ada = Email::parse("ada@farm.example").unwrap();
         let (user, request) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let text = LinkToken::make(&keyring, Purpose::VerifyEmail, user, &ada, request);

@@ -9,8 +9,10 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::command::{Asked, Caller, Who};
+use super::limits::{SIGN_IN, SIGN_IN_AS_NOBODY};
 use super::refusal::Trouble;
 use super::{Refusal, Registry, SECOND};
+use crate::guards::End;
 use crate::passwords::Password;
 use crate::store::{Credential, Secret, SecretKind, Unit};
 use crate::tokens::{Claims, OpaqueKind, OpaqueToken};
@@ -53,6 +55,11 @@ impl Identifier {
         names.extend(username());
         Self(names)
     }
+
+    /// The one word that tries at it are counted under while it is nobody's.
+    fn nobody(&self) -> &str {
+        self.0.first().map_or("", |(_, canonical)| canonical)
+    }
 }
 
 /// The tokens of a sign-in. Shown once.
@@ -91,8 +98,20 @@ impl Registry {
             ..caller.clone()
         };
         let user = self.find(identifier).await?;
+        // Nobody has failures too: a lock must not tell that there is somebody.
+        let attempt = match user {
+            Some(user) => self.begin_try(SIGN_IN, user.as_bytes()).await?,
+            None => {
+                self.begin_try(SIGN_IN_AS_NOBODY, identifier.nobody().as_bytes())
+                    .await?
+            }
+        };
         // For nobody the same is read as for somebody.
         let credential = self.store().credential(user.unwrap_or_default()).await?;
+        let Some(attempt) = attempt else {
+            self.hasher().verify(password, None).await?;
+            return Err(Refusal::InvalidCredentials);
+        };
         // What keeps an account from signing in is read along, so that finding it out takes no time of its own.
         let version = credential
             .as_ref()
@@ -100,11 +119,16 @@ impl Registry {
             .map(|credential| credential.version);
         let rehash = password.clone();
         // Without an account or a password the same work is done for nothing.
-        let verdict = self
-            .hasher()
-            .verify(password, credential.map(|credential| credential.hash))
-            .await?;
+        let hash = credential.map(|credential| credential.hash);
+        let verdict = match self.hasher().verify(password, hash).await {
+            Ok(verdict) => verdict,
+            Err(busy) => {
+                attempt.end(End::Void).await?;
+                return Err(busy.into());
+            }
+        };
         let (Some(user), Some(version), true) = (user, version, verdict.ok) else {
+            attempt.end(End::Wrong).await?;
             self.remember_failure(caller, user);
             return Err(Refusal::InvalidCredentials);
         };
@@ -135,12 +159,16 @@ impl Registry {
             })
             .await;
         match started {
-            Ok(_) => {}
+            Ok(_) => attempt.end(End::Right).await?,
             Err(Refusal::InvalidCredentials) => {
+                attempt.end(End::Wrong).await?;
                 self.remember_failure(caller, Some(user));
                 return Err(Refusal::InvalidCredentials);
             }
-            Err(other) => return Err(other),
+            Err(other) => {
+                attempt.end(End::Void).await?;
+                return Err(other);
+            }
         }
         let roles = roles.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let tokens = self.tokens(user, session, roles, version, &refresh)?;
@@ -228,6 +256,8 @@ impl Registry {
         };
         let access = self
             .inner
+            .token_keys
+            .now()
             .signer
             .issue(&claims)
             .map_err(|error| Refusal::Internal(error.to_string()))?;

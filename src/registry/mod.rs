@@ -17,13 +17,18 @@ mod domains;
 mod erasure;
 mod farewell;
 mod history;
+mod limits;
 mod links;
 mod login;
+mod overview;
 mod recovery;
 mod refusal;
 mod register;
 mod reset;
+mod seed;
 mod sessions;
+mod strict;
+mod token_keys;
 mod upkeep;
 
 use std::sync::Arc;
@@ -41,15 +46,19 @@ pub use domains::DomainView;
 pub use history::{HistoryEntry, HistoryPage};
 pub use links::{LinkToken, Purpose};
 pub use login::{Identifier, SignedIn, Tokens};
+pub use overview::{Statistics, StatisticsPeriod};
 pub use recovery::RecoveryError;
 pub use refusal::Refusal;
 pub use register::Registration;
 pub use reset::{Contact, ResetProof};
+pub use seed::{Seed, SeedError, Seeded};
+pub use token_keys::{SigningKeyView, SigningState, signing_states};
 
 use crate::config::{Config, DomainDefault};
 use crate::passwords::{Hasher, HasherError};
 use crate::store::Store;
-use crate::tokens::{KeyError, PublicKey, Signer, Verifier};
+use crate::tokens::KeyError;
+use token_keys::LiveTokenKeys;
 use tokio_util::task::TaskTracker;
 
 /// Microseconds of a second, an hour and a day.
@@ -72,8 +81,7 @@ pub struct Registry {
 struct Inner {
     store: Store,
     hasher: Hasher,
-    signer: Signer,
-    verifier: Verifier,
+    token_keys: LiveTokenKeys,
     rules: Rules,
     tasks: TaskTracker,
     /// The minute in which each API key was last noted as used.
@@ -97,6 +105,8 @@ pub(crate) struct Rules {
     pub session_life: i64,
     /// Least length of a password, code points.
     pub min_password: usize,
+    /// Messages and tries.
+    pub messages: limits::MessageRules,
 }
 
 /// Why the use cases cannot be set up.
@@ -119,14 +129,6 @@ impl From<KeyError> for SetupError {
 impl Registry {
     /// The use cases over a store. `tasks` holds what goes on after an answer, so that a stop waits for it.
     pub fn new(store: Store, config: &Config, tasks: TaskTracker) -> Result<Self, SetupError> {
-        let mut keys = Vec::new();
-        let mut signer = None;
-        for (pkcs8, retired) in store.keyring().signing() {
-            keys.push(PublicKey::of_pkcs8(pkcs8)?);
-            if !retired && signer.is_none() {
-                signer = Some(Signer::new(config.tokens.issuer.as_str(), pkcs8)?);
-            }
-        }
         let unverified_life = i64::from(config.registration.unverified_hours) * HOUR;
         let rules = Rules {
             domains: match config.domains.default {
@@ -139,12 +141,16 @@ impl Registry {
             idle: i64::from(config.tokens.refresh_idle_days) * DAY,
             session_life: i64::from(config.tokens.refresh_days) * DAY,
             min_password: config.passwords.min_length,
+            messages: limits::MessageRules {
+                limited: config.limits.enabled,
+                countries: config.sms.countries.clone(),
+                daily_budget: config.sms.daily_budget,
+            },
         };
         Ok(Self {
             inner: Arc::new(Inner {
                 hasher: Hasher::new(&config.passwords, store.chance().clone())?,
-                verifier: Verifier::new(&config.tokens.issuer, &keys, SIGNATURES),
-                signer: signer.ok_or(SetupError::Key)?,
+                token_keys: LiveTokenKeys::new(&config.tokens.issuer, &store)?,
                 store,
                 rules,
                 tasks,
@@ -157,12 +163,6 @@ impl Registry {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.inner.store
-    }
-
-    /// What verifies access tokens.
-    #[must_use]
-    pub fn verifier(&self) -> &Verifier {
-        &self.inner.verifier
     }
 
     pub(crate) fn rules(&self) -> &Rules {

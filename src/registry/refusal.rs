@@ -5,7 +5,6 @@ use aggregates::domain::DomainError;
 use aggregates::session::SessionError;
 use aggregates::user::UserError;
 use aggregates::values::Rule;
-use metrics::counter;
 use projections::NameKind;
 use thiserror::Error;
 
@@ -101,14 +100,8 @@ impl From<UserError> for Refusal {
     fn from(error: UserError) -> Self {
         match error {
             UserError::Unknown | UserError::Erased | UserError::KeyUnknown => Self::NotFound,
-            UserError::DomainBlocked { rule } => {
-                counter!("registry_refusals_total", "rule" => "domain_blocked").increment(1);
-                Self::DomainBlocked(rule)
-            }
-            UserError::AddressBlocked { rule } => {
-                counter!("registry_refusals_total", "rule" => "address_blocked").increment(1);
-                Self::AddressBlocked(rule)
-            }
+            UserError::DomainBlocked { rule } => Self::DomainBlocked(rule),
+            UserError::AddressBlocked { rule } => Self::AddressBlocked(rule),
             UserError::NoOpenRequest => Self::InvalidToken,
             UserError::TooManyRoles => Self::Forbidden,
             error @ (UserError::AlreadyExists

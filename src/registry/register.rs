@@ -58,9 +58,18 @@ impl Registry {
         // Whoever cannot register anyway costs no hash. The append decides: this is only a look.
         self.look_before_hashing(registration).await?;
         let hash = self.hasher().hash(password).await?;
-        let hash = &hash;
+        self.open_with(asked, registration, &hash).await
+    }
+
+    /// Opens an account whose password is hashed.
+    pub(super) async fn open_with(
+        &self,
+        asked: &Asked,
+        registration: &Registration,
+        hash: &PasswordHash,
+    ) -> Result<Receipt, Refusal> {
         let code = match &registration.phone {
-            Some(phone) if !registration.verified => self.may_send_code(phone).await?,
+            Some(phone) if !registration.verified => self.may_send_code(&asked.caller, phone).await?,
             _ => false,
         };
         self.command(asked, None, |unit| async move {
@@ -70,6 +79,25 @@ impl Registry {
     }
 
     async fn look_before_hashing(&self, registration: &Registration) -> Result<(), Refusal> {
+        if let Some(email) = &registration.email {
+            self.look_at_domain(email).await?;
+        }
+        self.look_at_names(registration, &[NameKind::Email, NameKind::Username, NameKind::Phone])
+            .await
+    }
+
+    /// Whether addresses of this domain may register.
+    pub(super) async fn look_at_domain(&self, email: &Email) -> Result<(), Refusal> {
+        let verdict = self.verdict(email).await?.0;
+        if verdict.allowed {
+            Ok(())
+        } else {
+            Err(super::domains::blocked(verdict))
+        }
+    }
+
+    /// Whether names of these kinds are free.
+    pub(super) async fn look_at_names(&self, registration: &Registration, kinds: &[NameKind]) -> Result<(), Refusal> {
         let names = [
             (NameKind::Email, registration.email.as_ref().map(Email::canonical)),
             (
@@ -78,13 +106,7 @@ impl Registry {
             ),
             (NameKind::Phone, registration.phone.as_ref().map(Phone::msisdn)),
         ];
-        if let Some(email) = &registration.email {
-            let verdict = self.verdict(email).await?.0;
-            if !verdict.allowed {
-                return Err(super::domains::blocked(verdict));
-            }
-        }
-        for (kind, name) in names {
+        for (kind, name) in names.into_iter().filter(|(kind, _)| kinds.contains(kind)) {
             if let Some(name) = name
                 && self.store().holder(kind, name).await?.is_some()
             {
@@ -94,7 +116,7 @@ impl Registry {
         Ok(())
     }
 
-    /// `code`: whether a code goes to the number. One that has had its codes for today asks for its own tomorrow.
+    /// `code`: whether a code goes to the number. One that may be sent none just now asks for its own later.
     async fn open_account(
         &self,
         unit: &Unit,

@@ -13,7 +13,7 @@ use crate::passwords::Password;
 use crate::store::{Credential, Receipt};
 
 /// How long the link of a reset works, microseconds: half an hour.
-const RESET_LIFE: i64 = 1_800 * SECOND;
+pub(super) const RESET_LIFE: i64 = 1_800 * SECOND;
 
 /// Where a reset is to go.
 #[derive(Debug, Clone)]
@@ -112,14 +112,23 @@ impl Registry {
             self.decide_user(&unit, asked, user, command).await?;
             match contact {
                 // A link voids the code before it.
-                Contact::Email(_) => {
+                Contact::Email(email) => {
+                    if !*budget
+                        .get_or_try_init(|| self.may_send_mail("reset-password", email))
+                        .await?
+                    {
+                        return Err(Refusal::Conflict("the address has had its mails for now".into()).into());
+                    }
                     if let Some(code) = state.open_reset().filter(|open| open.phone.is_some()) {
                         unit.drop_code(code.original);
                     }
                 }
                 Contact::Phone(phone) => {
-                    if !*budget.get_or_try_init(|| self.may_send_code(phone)).await? {
-                        return Err(Refusal::Conflict("the number has had its codes for today".into()).into());
+                    if !*budget
+                        .get_or_try_init(|| self.may_send_code(&asked.caller, phone))
+                        .await?
+                    {
+                        return Err(Refusal::Conflict("the number may be sent no code just now".into()).into());
                     }
                     self.stage_code(&unit, CodePurpose::ResetPassword, user, request, expires_at)?;
                 }
@@ -144,21 +153,27 @@ impl Registry {
             return Err(Refusal::Weak(weak));
         }
         let hash = &self.hasher().hash(new).await?;
-        self.command(asked, Some(user), |unit| async move {
-            // Of those who use it at once all but one are too late, and must learn it from the log.
-            unit.load_fresh::<User>(&user.to_string()).await?;
-            let at = self.store().now();
-            let command = UserCommand::ResetPassword { original, at };
-            let executed = self.decide_user(&unit, asked, user, command).await?;
-            unit.credential(Credential {
-                user_id: user,
-                version: i64::from(executed.state.credential_version()),
-                hash: hash.as_str().to_owned(),
-            });
-            unit.drop_code(original);
-            Ok(())
-        })
-        .await
+        let done = self
+            .command(asked, Some(user), |unit| async move {
+                // Of those who use it at once all but one are too late, and must learn it from the log.
+                unit.load_fresh::<User>(&user.to_string()).await?;
+                let at = self.store().now();
+                let command = UserCommand::ResetPassword { original, at };
+                let executed = self.decide_user(&unit, asked, user, command).await?;
+                unit.credential(Credential {
+                    user_id: user,
+                    version: i64::from(executed.state.credential_version()),
+                    hash: hash.as_str().to_owned(),
+                });
+                unit.drop_code(original);
+                Ok(())
+            })
+            .await?;
+        if let Err(problem) = self.forget_tries(user).await {
+            // The password is set; who was locked out waits a little longer.
+            tracing::warn!(%problem, "failed tries could not be forgotten");
+        }
+        Ok(done)
     }
 
     /// The user and the open request that a link or a code belongs to. Whatever is wrong is one answer.

@@ -56,6 +56,7 @@ impl Registry {
     pub async fn tidy(&self) -> Result<(), Refusal> {
         self.store().sweep().await?;
         self.store().forget_origins().await?;
+        self.store().forget_signing_keys().await?;
         Ok(())
     }
 }

@@ -18,24 +18,12 @@ use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::append::Writer;
+use super::masters::{MasterSource, Sources};
 use super::plan::Head;
 use super::postgres::PostgresWriter;
 use super::sqlite::SqliteWriter;
 use crate::chance::Chance;
-use crate::keys::{Keyring, MasterError, MasterKey, WrappedKey};
-
-/// Where the master key comes from.
-#[derive(Clone)]
-pub enum MasterSource {
-    /// From the configuration: 64 hexadecimal digits.
-    Text(Zeroizing<String>),
-    /// A file that must exist.
-    File(PathBuf),
-    /// What a command prints.
-    Command(String),
-    /// A file that is made for a new store and must exist for an old one.
-    Made(PathBuf),
-}
+use crate::keys::{Keyring, WrappedKey};
 
 /// How to reach and use a store.
 #[derive(Clone)]
@@ -46,6 +34,8 @@ pub struct EngineOptions {
     pub data_dir: PathBuf,
     /// See [`MasterSource`].
     pub master: MasterSource,
+    /// A file with the master key that will be the next, or was the one before; it need not exist.
+    pub standby: Option<PathBuf>,
     /// Connections that read.
     pub readers: u32,
     /// How many aggregates and data keys are kept in memory.
@@ -54,17 +44,20 @@ pub struct EngineOptions {
     pub poll: Duration,
 }
 
-/// The two engines. `side` writes what is not part of a unit: checkpoints, attempts, keys.
+/// The two engines. `side` writes what is not part of a unit: checkpoints, attempts, keys. `quick` writes what a power
+/// cut may take back, and does not wait for the disk.
 #[derive(Clone)]
 pub(super) enum Engine {
     Postgres {
         pool: PgPool,
         side: PgPool,
+        quick: PgPool,
         repository: Arc<PostgresEventRepository>,
     },
     Sqlite {
         pool: SqlitePool,
         side: SqlitePool,
+        quick: SqlitePool,
         repository: Arc<SqliteEventRepository>,
     },
 }
@@ -91,6 +84,17 @@ macro_rules! on_side {
 }
 pub(super) use on_side;
 
+/// Runs the same code on either engine's pool that does not wait for the disk.
+macro_rules! on_quick {
+    ($engine:expr, $pool:ident => $body:expr) => {
+        match $engine {
+            $crate::store::engine::Engine::Postgres { quick: $pool, .. } => $body,
+            $crate::store::engine::Engine::Sqlite { quick: $pool, .. } => $body,
+        }
+    };
+}
+pub(super) use on_quick;
+
 const HEAD: &str = "SELECT position, recorded_at FROM log_head WHERE lane = 0";
 const KEYS: &str = "SELECT kind, kid, wrapped, kek_id, created_at, retired_at FROM keys";
 const NEW_KEY: &str = "
@@ -116,7 +120,7 @@ impl Engine {
             .await?;
         migrate_postgres(&mut connection).await?;
         connection.close().await?;
-        let pool = |size: u32| {
+        let pool = |size: u32, options: &[(&str, &str)]| {
             PgPoolOptions::new()
                 .max_connections(size)
                 // A ping before each use costs a third of a point read. A connection that has just been used lives.
@@ -130,13 +134,20 @@ impl Engine {
                     })
                 })
                 .acquire_timeout(Duration::from_millis(2_500))
-                .connect_lazy_with(connect.clone().options([("statement_timeout", "10s")]))
+                .connect_lazy_with(
+                    connect
+                        .clone()
+                        .options([("statement_timeout", "10s")])
+                        .options(options.iter().copied()),
+                )
         };
-        let (pool, side) = (pool(options.readers), pool(2));
+        let quick = pool(2, &[("synchronous_commit", "off")]);
+        let (pool, side) = (pool(options.readers, &[]), pool(2, &[]));
         Ok(Self::Postgres {
             repository: Arc::new(PostgresEventRepository::new(pool.clone())),
             pool,
             side,
+            quick,
         })
     }
 
@@ -152,11 +163,20 @@ impl Engine {
         let side = SqlitePoolOptions::new()
             .max_connections(1)
             .test_before_acquire(false)
-            .connect_lazy_with(writable);
+            .connect_lazy_with(writable.clone());
+        let quick = SqlitePoolOptions::new()
+            .max_connections(1)
+            .test_before_acquire(false)
+            .connect_lazy_with(
+                writable
+                    .synchronous(SqliteSynchronous::Normal)
+                    .pragma("wal_autocheckpoint", "0"),
+            );
         Ok(Self::Sqlite {
             repository: Arc::new(SqliteEventRepository::new(pool.clone())),
             pool,
             side,
+            quick,
         })
     }
 
@@ -177,16 +197,17 @@ impl Engine {
     }
 
     /// Opens the store's keys; a new store gets its own.
-    pub async fn keyring(&self, source: &MasterSource, chance: &Chance, now: Timestamp) -> Result<Keyring, StoreError> {
+    pub async fn keyring(&self, sources: &Sources, chance: &Chance, now: Timestamp) -> Result<Keyring, StoreError> {
         let known = self.wrapped_keys().await?;
-        let master = master(source, chance, known.is_empty())?;
-        if known.is_empty() {
-            self.add_keys(&Keyring::draw(&master, chance, now)?).await?;
+        let masters = sources.read(chance, known.is_empty())?;
+        if let (true, Some(master)) = (known.is_empty(), masters.first()) {
+            self.add_keys(&Keyring::draw(master, chance, now)?).await?;
         }
-        Ok(Keyring::open(master, &self.wrapped_keys().await?)?)
+        Ok(Keyring::open(&masters, &self.wrapped_keys().await?)?)
     }
 
-    async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>, StoreError> {
+    /// The keys that all processes share, wrapped.
+    pub async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>, StoreError> {
         on_side!(self, pool => {
             let rows = sqlx::query(KEYS).fetch_all(pool).await?;
             rows.into_iter()
@@ -230,12 +251,14 @@ impl Engine {
     pub async fn close(&self) {
         // The pool that only reads goes first: only a connection that may write puts the companions away.
         match self {
-            Self::Postgres { pool, side, .. } => {
+            Self::Postgres { pool, side, quick, .. } => {
                 close(pool).await;
+                close(quick).await;
                 close(side).await;
             }
-            Self::Sqlite { pool, side, .. } => {
+            Self::Sqlite { pool, side, quick, .. } => {
                 close(pool).await;
+                close(quick).await;
                 close(side).await;
             }
         }
@@ -368,40 +391,6 @@ fn migration(error: sqlx::migrate::MigrateError) -> StoreError {
     match error {
         sqlx::migrate::MigrateError::Execute(error) => error.into(),
         other => StoreError::Refused(format!("migration: {other}")),
-    }
-}
-
-fn master(source: &MasterSource, chance: &Chance, new: bool) -> Result<MasterKey, MasterError> {
-    let missing = |path: &PathBuf| MasterError::Missing {
-        path: path.display().to_string(),
-    };
-    match source {
-        MasterSource::Text(text) => MasterKey::parse(text),
-        MasterSource::File(path) => MasterKey::read(path)?.ok_or_else(|| missing(path)),
-        MasterSource::Command(command) => {
-            let output = std::process::Command::new("sh")
-                .args(["-c", command])
-                .stdin(std::process::Stdio::null())
-                .output()
-                .map_err(|error| MasterError::Command(error.to_string()))?;
-            if !output.status.success() {
-                return Err(MasterError::Command(output.status.to_string()));
-            }
-            MasterKey::parse(&Zeroizing::new(String::from_utf8_lossy(&output.stdout).into_owned()))
-        }
-        MasterSource::Made(path) => match MasterKey::read(path)? {
-            Some(key) => Ok(key),
-            None if new => {
-                if let Some(folder) = path.parent() {
-                    private_folder(folder).map_err(|source| MasterError::File {
-                        path: path.display().to_string(),
-                        source,
-                    })?;
-                }
-                MasterKey::create(path, chance)
-            }
-            None => Err(missing(path)),
-        },
     }
 }
 

@@ -5,23 +5,29 @@
 
 mod api_keys;
 mod append;
-mod attempts;
+mod claims;
 mod codes;
 mod context;
+mod discover;
 mod due;
 mod engine;
 mod error;
 mod event;
 mod follow;
+mod lag;
 pub mod leaf;
+mod masters;
 mod memory;
 mod plan;
 mod postgres;
 mod prepared;
 mod read;
 mod rebuild;
+mod rotation;
 mod rows;
+mod search;
 mod sqlite;
+mod statistics;
 mod stream;
 mod sweep;
 mod undelivered;
@@ -37,14 +43,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use api_keys::{ApiKeyRecord, AuthenticatedKeyRow};
+pub use claims::GuardKey;
 pub use codes::{Guess, MOST_TRIES};
 pub use context::{Actor, Context};
+pub use discover::{Circle, Near};
 pub use due::Due;
+pub use engine::EngineOptions;
 pub(crate) use engine::private_folder;
-pub use engine::{EngineOptions, MasterSource};
 pub use error::StoreError;
 pub use event::{AnyEvent, Row};
 pub use follow::{Checkpoint, Lease, RowWrite};
+pub use lag::FollowerState;
+pub use masters::MasterSource;
 pub use plan::Head;
 pub(crate) use plan::NameKey;
 pub use prepared::{
@@ -55,7 +65,9 @@ pub use read::{
     AuthenticatedRow, CredentialRow, DomainFilter, EventRecord, OpenedEvent, SecretRow, UserFilter, UserSort,
 };
 pub use rebuild::{Difference, RebuildReport};
+pub use rotation::{Former, Pass, Rewrapping, SIGNED_LIFE};
 pub use rows::{Cell, Read, Table, Written};
+pub use statistics::{Period, Tally};
 pub use stream::{AnyState, Stream};
 pub use undelivered::{Ended, Undelivered};
 pub use unit::{ExecuteError, Executed, Unit};
@@ -65,6 +77,7 @@ use crate::clock::Clock;
 use crate::keys::{DataKey, Keyring};
 use append::{Appender, Job};
 use engine::Engine;
+use masters::Sources;
 use memory::Memory;
 
 /// How many commands may wait for the appender before new ones are refused.
@@ -81,6 +94,7 @@ pub struct Store {
 struct Inner {
     engine: Engine,
     keyring: Keyring,
+    sources: Sources,
     chance: Chance,
     clock: Clock,
     jobs: mpsc::Sender<Job>,
@@ -133,7 +147,11 @@ impl Store {
         stop: &CancellationToken,
     ) -> Result<Self, StoreError> {
         let engine = Engine::open(options).await?;
-        let keyring = engine.keyring(&options.master, &chance, clock.now()).await?;
+        let sources = Sources {
+            main: options.master.clone(),
+            standby: options.standby.clone(),
+        };
+        let keyring = engine.keyring(&sources, &chance, clock.now()).await?;
         let (jobs, waiting) = mpsc::channel(WAITING);
         let (head, _) = watch::channel(engine.head().await?.position);
         let appender = Appender::new(
@@ -161,6 +179,7 @@ impl Store {
             inner: Arc::new(Inner {
                 engine,
                 keyring,
+                sources,
                 chance,
                 clock,
                 jobs,

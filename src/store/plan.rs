@@ -10,12 +10,14 @@ use aggregates::session::SessionEvent;
 use aggregates::user::UserEvent;
 use aggregates::values::Timestamp;
 use projections::{
-    ApiKeyRow, BlockedAddressRow, DomainRow, Name, NameKind, Recorded, SessionRow, UserRow, names_at, names_of,
+    ApiKeyRow, BlockedAddressRow, DomainRow, Name, NameKind, PlaceRow, Recorded, SessionRow, UserRow, names_at,
+    names_of, places_differ, places_of, words_differ, words_of,
 };
 use uuid::Uuid;
 
 use super::leaf::Leaf;
 use super::prepared::{Appended, Code, Credential, Farewell, Idempotency, Prepared, Receipt, Secret, StagedStream};
+use super::rows::WordRow;
 use super::{AnyEvent, StoreError};
 use crate::keys::{Keyring, NewDataKey};
 
@@ -77,6 +79,37 @@ pub(super) struct Changes {
     pub addresses: BTreeMap<String, Option<BlockedAddressRow>>,
 }
 
+/// How the ways to find accounts change: what follows from rows of users and stands in tables of its own. Of an erased
+/// one nothing is listed: erasing takes all of it.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub words: Vec<WordRow>,
+    pub old_words: Vec<WordRow>,
+    pub places: Vec<PlaceRow>,
+    pub old_places: Vec<(Uuid, i64)>,
+}
+
+impl Found {
+    /// Notes what a change of a row changes.
+    fn note(&mut self, old: Option<&UserRow>, new: &UserRow) {
+        if old.is_none_or(|old| words_differ(old, new)) {
+            let (before, after) = (old.map(words_of).unwrap_or_default(), words_of(new));
+            let of = |word: &String| (new.id, word.clone());
+            self.old_words.extend(before.difference(&after).map(of));
+            self.words.extend(after.difference(&before).map(of));
+        }
+        if old.is_none_or(|old| places_differ(old, new)) {
+            let (before, after) = (old.map(places_of).unwrap_or_default(), places_of(new));
+            let gone = before.keys().filter(|cell| !after.contains_key(cell));
+            self.old_places.extend(gone.map(|cell| (new.id, *cell)));
+            let changed = after
+                .into_values()
+                .filter(|place| before.get(&place.cell) != Some(place));
+            self.places.extend(changed);
+        }
+    }
+}
+
 /// One row of the log.
 #[derive(Debug)]
 pub(super) struct EventRow {
@@ -104,6 +137,7 @@ pub(super) struct Plan {
     pub recorded_at: i64,
     pub events: Vec<EventRow>,
     pub rows: Changes,
+    pub found: Found,
     /// Names that are let go, each by the account it is let go by: another may have taken a lapsed one over.
     pub release: Vec<(NameKey, Uuid)>,
     pub claim: Vec<(NameKey, Uuid)>,
@@ -128,7 +162,7 @@ impl Plan {
         self.events.is_empty() && self.idempotency.is_empty()
     }
 
-    /// Whether it only adds events and sets rows of users and sessions: most batches do.
+    /// Whether it only adds events and sets rows of users, with their words, and sessions: most batches do.
     pub fn is_plain(&self) -> bool {
         // Whoever adds a field decides here.
         let Self {
@@ -137,6 +171,7 @@ impl Plan {
             recorded_at: _,
             events,
             rows,
+            found,
             release,
             claim,
             credentials,
@@ -158,7 +193,14 @@ impl Plan {
             api_keys,
             addresses,
         } = rows;
+        let Found {
+            words: _,
+            old_words: _,
+            places,
+            old_places,
+        } = found;
         !events.is_empty()
+            && (places.is_empty() && old_places.is_empty())
             && users.values().all(Option::is_some)
             && sessions.values().all(Option::is_some)
             && (domains.is_empty() && api_keys.is_empty() && addresses.is_empty())
@@ -468,6 +510,9 @@ pub(super) fn add(unit: &Prepared, facts: &mut Facts, plan: &mut Plan, keyring: 
             && new.session_epoch > old.session_epoch
         {
             plan.end_sessions.push((id, new.session_epoch, new.kept_session));
+        }
+        if let Some(new) = new {
+            plan.found.note(old, new);
         }
         plan.rows.users.insert(id, user);
     }

@@ -31,6 +31,7 @@ macro_rules! bind_all {
         query
     }};
 }
+pub(super) use bind_all;
 
 /// Reads a row of the log of either engine. PostgreSQL gives `json` as the text it was given.
 macro_rules! record {
@@ -316,7 +317,7 @@ impl Store {
             }
         });
         let Some(wrapped) = wrapped else { return Ok(None) };
-        let key = DataKey::unwrap(subject, scope, &wrapped, self.keyring().master())?;
+        let key = self.unwrap_data_key(subject, scope, &wrapped).await?;
         self.keep_data_key(place.0, place.1, key.clone());
         Ok(Some(key))
     }
@@ -549,63 +550,6 @@ impl Store {
         })
     }
 
-    /// Users in an order, after the last one of the page before.
-    pub async fn users(
-        &self,
-        filter: &UserFilter,
-        sort: UserSort,
-        after: Option<(&str, Uuid)>,
-        limit: i64,
-    ) -> Result<Vec<UserRow>, StoreError> {
-        let mut list = List::new(format!("SELECT {} FROM users", USERS.list("")));
-        if let Some(q) = &filter.q {
-            list.search(q);
-        }
-        if let Some(status) = filter.status {
-            list.clause("status = ?", [status.as_str().into()]);
-        }
-        if let Some(domain) = &filter.domain {
-            list.clause("email_domain = ?", [domain.as_str().into()]);
-        }
-        if let Some(verified) = filter.verified {
-            list.clause(
-                if verified {
-                    "email_verified"
-                } else {
-                    "NOT email_verified"
-                },
-                [],
-            );
-        }
-        if let Some(role) = filter.role.filter(|role| *role != aggregates::values::Role::User) {
-            list.clause("roles LIKE ?", [format!("%\"{}\"%", role.as_str()).into()]);
-        }
-        if let Some(country) = &filter.country {
-            list.clause("country = ?", [country.as_str().into()]);
-        }
-        let (column, descending) = match sort {
-            UserSort::CreatedAt { descending } => ("created_at", descending),
-            UserSort::Username { descending } => ("coalesce(lower(username), '')", descending),
-        };
-        if let Some((key, id)) = after {
-            let key = match sort {
-                UserSort::CreatedAt { .. } => Bound::Number(key.parse().unwrap_or_default()),
-                UserSort::Username { .. } => Bound::Text(key.to_owned()),
-            };
-            let comparison = if descending { "<" } else { ">" };
-            list.clause(
-                &format!("({column}, id) {comparison} (?, ?)"),
-                [key, Bound::Text(id.to_string())],
-            );
-        }
-        let direction = if descending { " DESC" } else { "" };
-        let sql = list.end(&format!("{column}{direction}, id{direction}"), limit);
-        on_pool!(&self.inner.engine, pool => {
-            let rows = bind_all!(sqlx::query_as::<_, Read<UserRow>>(&sql), list.values).fetch_all(pool).await?;
-            Ok(rows.into_iter().map(|Read(row)| row).collect())
-        })
-    }
-
     /// The event of an id.
     pub async fn event(&self, event_id: Uuid) -> Result<Option<EventRecord>, StoreError> {
         let sql = format!("{EVENT_COLUMNS} WHERE event_id = $1");
@@ -692,30 +636,34 @@ impl Store {
         &self,
         wanted: &HashSet<(String, String)>,
     ) -> Result<HashMap<(String, String), DataKey>, StoreError> {
-        let subjects: HashSet<&str> = wanted.iter().map(|(subject, _)| subject.as_str()).collect();
-        let subjects: Vec<&str> = subjects.into_iter().collect();
-        let mut keys = HashMap::new();
-        for chunk in subjects.chunks(500) {
+        let wanted: Vec<&(String, String)> = wanted.iter().collect();
+        let mut keys = HashMap::with_capacity(wanted.len());
+        for chunk in wanted.chunks(500) {
             for (subject, scope, wrapped) in self.wrapped_data_keys(chunk).await? {
-                if wanted.contains(&(subject.clone(), scope.clone())) {
-                    let key = DataKey::unwrap(&subject, &scope, &wrapped, self.keyring().master())?;
-                    keys.insert((subject, scope), key);
-                }
+                let key = self.unwrap_data_key(&subject, &scope, &wrapped).await?;
+                keys.insert((subject, scope), key);
             }
         }
         Ok(keys)
     }
 
-    async fn wrapped_data_keys(&self, subjects: &[&str]) -> Result<Vec<(String, String, Vec<u8>)>, StoreError> {
-        let places: Vec<String> = (1..=subjects.len()).map(|place| format!("${place}")).collect();
+    /// The wrapped keys of these scopes, and of no others: a domain has one for each of its blocked addresses.
+    async fn wrapped_data_keys(
+        &self,
+        wanted: &[&(String, String)],
+    ) -> Result<Vec<(String, String, Vec<u8>)>, StoreError> {
+        let places: Vec<String> = (0..wanted.len())
+            .map(|place| format!("(${}, ${})", 2 * place + 1, 2 * place + 2))
+            .collect();
         let sql = format!(
-            "SELECT subject, scope, wrapped FROM subject_keys WHERE wrapped IS NOT NULL AND subject IN ({})",
+            "SELECT subject, scope, wrapped FROM subject_keys
+             WHERE wrapped IS NOT NULL AND (subject, scope) IN (VALUES {})",
             places.join(", ")
         );
         on_pool!(&self.inner.engine, pool => {
             let mut query = sqlx::query(&sql);
-            for subject in subjects {
-                query = query.bind((*subject).to_owned());
+            for (subject, scope) in wanted {
+                query = query.bind(subject.clone()).bind(scope.clone());
             }
             let rows = query.fetch_all(pool).await?;
             rows.into_iter()
@@ -823,7 +771,8 @@ fn authenticated_sql() -> &'static str {
 }
 
 /// A value of a list's condition.
-enum Bound {
+#[derive(Clone)]
+pub(super) enum Bound {
     Text(String),
     Number(i64),
 }
@@ -882,28 +831,6 @@ impl List {
             .collect();
         self.conditions.push(format!("({})", ranges.join(" OR ")));
         self.values.extend([Bound::Text(start.to_owned()), Bound::Text(end)]);
-    }
-
-    /// Start of a username, address or number, or of a word of the name.
-    fn search(&mut self, q: &str) {
-        let folded = q.to_ascii_lowercase();
-        let escaped = folded.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        let place = self.values.len() + 1;
-        let range = |column: &str| format!("({column} >= ${place} AND {column} < ${})", place + 1);
-        self.conditions.push(format!(
-            "({} OR {} OR {} OR lower(full_name) LIKE ${} ESCAPE '\\' OR lower(full_name) LIKE ${} ESCAPE '\\')",
-            range("coalesce(lower(username), '')"),
-            range("email_canonical"),
-            range("phone"),
-            place + 2,
-            place + 3
-        ));
-        self.values.extend([
-            Bound::Text(folded.clone()),
-            Bound::Text(format!("{folded}\u{10ffff}")),
-            Bound::Text(format!("{escaped}%")),
-            Bound::Text(format!("% {escaped}%")),
-        ]);
     }
 
     fn end(&mut self, order: &str, limit: i64) -> String {

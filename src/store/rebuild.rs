@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use aggregates::user::UserEvent;
 use futures::{StreamExt as _, TryStreamExt as _};
-use projections::{ApiKeyRow, BlockedAddressRow, DomainRow, SessionRow, UserRow};
+use projections::{ApiKeyRow, BlockedAddressRow, DomainRow, SessionRow, UserRow, places_of, words_of};
 use ring::digest::{Context as Digest, SHA256};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -27,7 +27,7 @@ use super::engine::Engine;
 use super::event::{open, scopes};
 use super::plan::{Place, Rows, name_keys};
 use super::read::{EventRecord, OpenedEvent, open_one, record};
-use super::rows::{API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, Read, SESSIONS, Table, USERS, Written};
+use super::rows::{API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, PLACES, Read, SESSIONS, Table, USERS, WORDS, Written};
 use super::{AnyEvent, Row, Store, StoreError, postgres, sqlite};
 use crate::keys::{DataKey, hex};
 use aggregates::values::Timestamp;
@@ -53,10 +53,20 @@ const TURN: usize = 500;
 const NAMES: Table = Table {
     name: "names",
     columns: &["kind", "value", "user_id"],
+    keys: 2,
 };
 
 /// Every table a rebuild makes anew.
-const TABLES: [&Table; 6] = [&USERS, &NAMES, &SESSIONS, &API_KEYS, &DOMAINS, &BLOCKED_ADDRESSES];
+const TABLES: [&Table; 8] = [
+    &USERS,
+    &NAMES,
+    &WORDS,
+    &PLACES,
+    &SESSIONS,
+    &API_KEYS,
+    &DOMAINS,
+    &BLOCKED_ADDRESSES,
+];
 
 /// A row that is not as the log says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -449,7 +459,7 @@ fn open_others(
 ) -> Result<Vec<Ready>, StoreError> {
     let mut keys = HashMap::with_capacity(wrapped.len());
     for (scoped, wrapped) in wrapped {
-        let key = DataKey::unwrap(&scoped.0, &scoped.1, wrapped, store.keyring().master())?;
+        let key = DataKey::unwrap(&scoped.0, &scoped.1, wrapped, &store.keyring().masters())?;
         keys.insert(scoped.clone(), key);
     }
     let open = |Parsed {
@@ -473,7 +483,7 @@ fn open_users(
             key.clone()
         } else {
             let unwrap =
-                |wrapped: &Vec<u8>| DataKey::unwrap(&record.subject, "person", wrapped, store.keyring().master());
+                |wrapped: &Vec<u8>| DataKey::unwrap(&record.subject, "person", wrapped, &store.keyring().masters());
             let key = wrapped.get(&record.subject).map(unwrap).transpose()?;
             keys.insert(record.subject.clone(), key.clone());
             key
@@ -608,7 +618,7 @@ impl Shadows {
                 format!("CREATE TEMP TABLE {shadow} AS SELECT * FROM {name} WHERE false")
             };
             hand.execute(&create).await?;
-            let index = format!("CREATE UNIQUE INDEX {shadow}_key ON {shadow} ({})", key_columns(table));
+            let index = format!("CREATE UNIQUE INDEX {shadow}_key ON {shadow} ({})", table.keys());
             hand.execute(&index).await?;
         }
         // An account gives up all its names at once.
@@ -824,6 +834,12 @@ impl Shadows {
         }
         let users: Vec<String> = changed.users.iter().map(Uuid::to_string).collect();
         write_names(hand, &users, &names).await?;
+        // And what they are found by.
+        let kept = || changed.users.iter().filter_map(|id| rows.users.get(id));
+        let words = kept().flat_map(|row| words_of(row).into_iter().map(|word| (row.id, word)));
+        write_found(hand, &WORDS, &users, words).await?;
+        let places = kept().flat_map(|row| places_of(row).into_values());
+        write_found(hand, &PLACES, &users, places).await?;
         if !self.analyzed && !users.is_empty() {
             self.analyzed = true;
             self.analyze().await?;
@@ -926,15 +942,6 @@ fn boundary_bytes(row: &UserRow) -> usize {
     row.boundary.as_ref().map_or(0, String::len)
 }
 
-/// The primary key's columns.
-fn key_columns(table: &Table) -> &'static str {
-    if table.name == NAMES.name {
-        "kind, value"
-    } else {
-        table.key()
-    }
-}
-
 /// The rows with these keys: a JSON list and a condition over it that an index answers.
 fn among(table: &Table, keys: &[String], postgres: bool) -> (String, String) {
     if table.name == NAMES.name {
@@ -947,6 +954,19 @@ fn among(table: &Table, keys: &[String], postgres: bool) -> (String, String) {
         return (
             serde_json::json!(names).to_string(),
             format!("(kind, value) IN ({among})"),
+        );
+    }
+    if table.keys == 2 {
+        let pairs: Vec<(&str, &str)> = keys.iter().filter_map(|key| key.split_once('/')).collect();
+        let among = match (postgres, table.name == PLACES.name) {
+            (true, true) => "SELECT j ->> 0, (j ->> 1)::bigint FROM json_array_elements($1::json) AS j",
+            (true, false) => "SELECT j ->> 0, j ->> 1 FROM json_array_elements($1::json) AS j",
+            (false, true) => "SELECT j.value ->> '$[0]', CAST(j.value ->> '$[1]' AS INTEGER) FROM json_each(?1) AS j",
+            (false, false) => "SELECT j.value ->> '$[0]', j.value ->> '$[1]' FROM json_each(?1) AS j",
+        };
+        return (
+            serde_json::json!(pairs).to_string(),
+            format!("({}) IN ({among})", table.keys()),
         );
     }
     let among = if postgres {
@@ -962,10 +982,12 @@ fn among(table: &Table, keys: &[String], postgres: bool) -> (String, String) {
 
 /// The key as one text, the same on both engines.
 fn key_text(table: &Table, postgres: bool) -> String {
-    match (table.name == NAMES.name, postgres) {
-        (true, true) => "(kind || '/' || encode(value, 'hex')) COLLATE \"C\"".to_owned(),
-        (true, false) => "(kind || '/' || lower(hex(value)))".to_owned(),
-        (false, _) => table.key().to_owned(),
+    match (table.name, table.columns, postgres) {
+        (name, _, true) if name == NAMES.name => "(kind || '/' || encode(value, 'hex')) COLLATE \"C\"".to_owned(),
+        (name, _, false) if name == NAMES.name => "(kind || '/' || lower(hex(value)))".to_owned(),
+        (_, [user, second, ..], true) if table.keys == 2 => format!("({user} || '/' || {second}) COLLATE \"C\""),
+        (_, [user, second, ..], false) if table.keys == 2 => format!("({user} || '/' || {second})"),
+        _ => table.key().to_owned(),
     }
 }
 
@@ -1025,16 +1047,7 @@ async fn write_shadow<K: Ord + ToString, R: Written>(
             bytes += row.iter().map(text_bytes).sum::<usize>();
             cells.push(row);
         }
-        match hand {
-            Hand::Postgres(side) => {
-                let Some(first) = cells.first() else { continue };
-                let sql = postgres::upsert(&shadow, table, first, 1, "");
-                postgres::bind_columns(sqlx::query(&sql), &cells)
-                    .execute(&mut *side)
-                    .await?;
-            }
-            Hand::Sqlite(side) => sqlite::write_rows(side, &sqlite::upserts(&shadow, table), &cells).await?,
-        }
+        insert(hand, table, &cells).await?;
     }
     if gone.is_empty() {
         return Ok(());
@@ -1047,6 +1060,45 @@ async fn write_shadow<K: Ord + ToString, R: Written>(
     let sql = format!("DELETE FROM {shadow} WHERE {key} IN ({among})");
     on_hand!(hand, side => { sqlx::query(&sql).bind(list).execute(&mut *side).await?; });
     Ok(())
+}
+
+/// What these users are found by, in place of what they were.
+async fn write_found<R: Written>(
+    hand: &mut Hand,
+    table: &Table,
+    users: &[String],
+    rows: impl Iterator<Item = R>,
+) -> Result<(), StoreError> {
+    let shadow = shadow(table);
+    let among = match hand {
+        Hand::Postgres(_) => "SELECT json_array_elements_text($1::json)",
+        Hand::Sqlite(_) => "SELECT value FROM json_each($1)",
+    };
+    let sql = format!("DELETE FROM {shadow} WHERE user_id IN ({among})");
+    let list = serde_json::json!(users).to_string();
+    on_hand!(hand, side => { sqlx::query(&sql).bind(list).execute(&mut *side).await?; });
+    let mut rows = rows.peekable();
+    while rows.peek().is_some() {
+        let some: Vec<R> = rows.by_ref().take(WRITTEN).collect();
+        insert(hand, table, &some.iter().map(Written::cells).collect::<Vec<_>>()).await?;
+    }
+    Ok(())
+}
+
+/// Writes rows into the shadow of a table.
+async fn insert(hand: &mut Hand, table: &Table, cells: &[Vec<Cell<'_>>]) -> Result<(), StoreError> {
+    let shadow = shadow(table);
+    match hand {
+        Hand::Postgres(side) => {
+            let Some(first) = cells.first() else { return Ok(()) };
+            let sql = postgres::upsert(&shadow, table, first, 1, "");
+            postgres::bind_columns(sqlx::query(&sql), cells)
+                .execute(&mut *side)
+                .await?;
+            Ok(())
+        }
+        Hand::Sqlite(side) => sqlite::write_rows(side, &sqlite::upserts(&shadow, table), cells).await,
+    }
 }
 
 fn text_bytes(cell: &Cell<'_>) -> usize {
@@ -1250,7 +1302,12 @@ impl Comparison {
         if self.differences.len() < NAMED {
             self.differences.push(Difference {
                 table: table.name,
-                key: key.to_owned(),
+                // A word is personal: of words it is said whose they are.
+                key: if table.name == WORDS.name {
+                    key.split('/').next().unwrap_or_default().to_owned()
+                } else {
+                    key.to_owned()
+                },
                 what,
             });
         }

@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use aggregates::values::{Role, Timestamp};
-use projections::{ApiKeyRow, BlockedAddressRow, DomainRow, SessionRow, Status, UserRow};
+use projections::{ApiKeyRow, BlockedAddressRow, DomainRow, PlaceRow, SessionRow, Status, UserRow};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::Row as _;
@@ -21,6 +21,8 @@ pub struct Table {
     pub name: &'static str,
     /// Its columns, the key first.
     pub columns: &'static [&'static str],
+    /// How many of them are the key.
+    pub keys: usize,
 }
 
 /// Accounts.
@@ -63,6 +65,7 @@ pub const USERS: Table = Table {
         "session_epoch",
         "kept_session",
     ],
+    keys: 1,
 };
 
 /// Sign-ins.
@@ -82,12 +85,14 @@ pub const SESSIONS: Table = Table {
         "ip",
         "user_agent",
     ],
+    keys: 1,
 };
 
 /// API keys.
 pub const API_KEYS: Table = Table {
     name: "api_keys",
     columns: &["id", "user_id", "name", "roles", "created_at", "expires_at", "revoked"],
+    keys: 1,
 };
 
 /// Domains.
@@ -104,19 +109,42 @@ pub const DOMAINS: Table = Table {
         "authority_token_issued",
         "created_at",
     ],
+    keys: 1,
 };
 
 /// Blocked addresses.
 pub const BLOCKED_ADDRESSES: Table = Table {
     name: "blocked_addresses",
     columns: &["address", "domain", "position", "reason"],
+    keys: 1,
+};
+
+/// What accounts are found by. The rows of an account follow from its row of `users`.
+pub const WORDS: Table = Table {
+    name: "user_words",
+    columns: &["user_id", "word"],
+    keys: 2,
+};
+
+/// Where accounts are found. The rows of an account follow from its row of `users`.
+pub const PLACES: Table = Table {
+    name: "user_places",
+    columns: &["user_id", "cell", "x", "y", "z"],
+    keys: 2,
 };
 
 impl Table {
-    /// The column that is the primary key.
+    /// The first column of the primary key; of most tables the only one.
     #[must_use]
     pub fn key(&self) -> &'static str {
         self.columns.first().copied().unwrap_or_default()
+    }
+
+    /// The columns of the primary key.
+    #[must_use]
+    pub fn keys(&self) -> String {
+        let keys: Vec<&str> = self.columns.iter().take(self.keys).copied().collect();
+        keys.join(", ")
     }
 
     /// `a, b, c`, each with a prefix.
@@ -129,15 +157,19 @@ impl Table {
             .join(", ")
     }
 
-    /// `a = excluded.a, …` for all but the key.
+    /// `ON CONFLICT …`: a row that is there already becomes the new one.
     #[must_use]
-    pub fn assignments(&self) -> String {
-        self.columns
+    pub fn replacing(&self) -> String {
+        let others: Vec<String> = self
+            .columns
             .iter()
-            .skip(1)
+            .skip(self.keys)
             .map(|column| format!("{column} = excluded.{column}"))
-            .collect::<Vec<_>>()
-            .join(", ")
+            .collect();
+        if others.is_empty() {
+            return format!("ON CONFLICT ({}) DO NOTHING", self.keys());
+        }
+        format!("ON CONFLICT ({}) DO UPDATE SET {}", self.keys(), others.join(", "))
     }
 }
 
@@ -294,6 +326,27 @@ impl Written for BlockedAddressRow {
             word_cell(&self.domain),
             number_cell(self.position),
             text_cell(self.reason.as_ref()),
+        ]
+    }
+}
+
+/// A word and whose it is.
+pub type WordRow = (Uuid, String);
+
+impl Written for WordRow {
+    fn cells(&self) -> Vec<Cell<'_>> {
+        vec![made_cell(&self.0), word_cell(&self.1)]
+    }
+}
+
+impl Written for PlaceRow {
+    fn cells(&self) -> Vec<Cell<'_>> {
+        vec![
+            made_cell(&self.user_id),
+            number_cell(self.cell),
+            Cell::Degrees(self.spot.map(|spot| spot.x)),
+            Cell::Degrees(self.spot.map(|spot| spot.y)),
+            Cell::Degrees(self.spot.map(|spot| spot.z)),
         ]
     }
 }

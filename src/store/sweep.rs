@@ -6,14 +6,15 @@ use super::{Store, StoreError};
 /// Rows deleted per statement: a backlog must not hold SQLite's one write lock, nor outlast a statement's time.
 const TURN: u64 = 1_000;
 
-/// Rows whose time is over: table, key, and the condition. Counted tries are kept for two days: the longest limit looks
-/// back over one. Messages that were given up are kept for thirty, for somebody to ask why.
-const SWEPT: [(&str, &str, &str); 7] = [
+/// Rows whose time is over: table, key, and the condition. Messages that were given up are kept for thirty days, for
+/// somebody to ask why. Nothing writes to `attempts` any more but earlier versions, beside which this one may run.
+const SWEPT: [(&str, &str, &str); 8] = [
     ("idempotency", "caller, key_hash", "expires_at < $1"),
     ("codes", "purpose, value", "expires_at < $1"),
     ("farewells", "user_id", "expires_at < $1"),
     ("secrets", "kind, hash", "expires_at < $1"),
     ("sessions", "id", "expires_at < $1"),
+    ("claims", "guard", "expires_at < $1"),
     ("attempts", "guard, window_start", "window_start < $1 - 172800000000"),
     (
         "undelivered",

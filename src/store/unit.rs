@@ -444,7 +444,7 @@ impl Unit {
             return Ok(None);
         } else {
             let (key, row): (DataKey, NewDataKey) =
-                DataKey::draw(subject, scope, self.store.keyring().master(), self.store.chance())?;
+                DataKey::draw(subject, scope, &self.store.keyring().masters(), self.store.chance())?;
             self.staged().prepared.new_keys.push(row);
             key
         };

@@ -6,9 +6,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod canary;
 mod commands;
 mod crash;
+mod document;
 mod gateway;
+mod guards;
 mod harness;
 mod mail;
 mod permissions;

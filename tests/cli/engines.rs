@@ -18,6 +18,8 @@ macro_rules! on_both_engines {
     };
 }
 
+pub(crate) use on_both_engines;
+
 on_both_engines!(
     a_service_says_where_it_listens_and_ends_in_order,
     the_hint_registers_somebody_and_mails_a_link_that_can_be_followed,

@@ -110,6 +110,11 @@ impl Place {
         Server::of(child).wait()
     }
 
+    /// Starts a verb and lets it run.
+    pub fn begin(&self, arguments: &[&str]) -> Server {
+        Server::of(self.command(arguments, &[]).spawn().unwrap())
+    }
+
     /// Starts the service; it may not be ready yet.
     pub fn spawn(&self, environment: &[(&str, &str)]) -> Server {
         Server::of(
@@ -231,6 +236,11 @@ impl Server {
         self.address.unwrap()
     }
 
+    /// The next line on standard output.
+    pub fn said(&self) -> String {
+        self.stdout.recv_timeout(PATIENCE).unwrap()
+    }
+
     /// The next line on standard error that contains this.
     pub fn told(&self, part: &str) -> String {
         let until = Instant::now() + PATIENCE;
@@ -254,6 +264,11 @@ impl Server {
     /// The same as somebody.
     pub fn post_as(&self, path: &str, body: &Value, token: &str) -> (u16, Value) {
         self.send(Method::POST, path, |request| request.bearer_auth(token).json(body))
+    }
+
+    /// Reads as anybody. Gives the status and the answer.
+    pub fn read(&self, path: &str) -> (u16, Value) {
+        self.send(Method::GET, path, |request| request)
     }
 
     /// Reads as somebody. Gives the status and the answer.

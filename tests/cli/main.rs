@@ -8,3 +8,4 @@ mod compose;
 mod configuration;
 mod engines;
 mod harness;
+mod keys;

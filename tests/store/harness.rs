@@ -111,6 +111,7 @@ impl Database {
             database_url,
             data_dir: self.folder().to_owned(),
             master: MasterSource::Made(self.master()),
+            standby: None,
             readers: 4,
             cache_entries: 10_000,
             poll,

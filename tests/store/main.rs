@@ -8,6 +8,7 @@
 #![expect(clippy::too_many_lines, reason = "a behaviour is told in one piece")]
 
 mod batches;
+mod claims;
 mod erasure;
 mod followers;
 mod foreign;
@@ -24,6 +25,7 @@ mod people;
 mod proxy;
 mod rebuild;
 mod restart;
+mod rotation;
 mod secrets;
 mod sessions;
 mod undelivered;
@@ -85,9 +87,13 @@ conformance! {
         sessions::a_password_change_ends_every_other_session,
         sessions::the_end_of_all_sessions_ends_every_one,
         sessions::a_lock_ends_sessions_and_what_was_erased_opens_nothing,
-        secrets::a_hundred_attempts_at_once_are_counted_one_by_one,
+        claims::of_many_who_take_from_one_share_so_many_get_some,
+        claims::several_shares_are_taken_together_or_not_at_all,
+        claims::what_was_taken_is_forgotten_after_its_time,
         secrets::a_live_code_cannot_be_drawn_again_and_a_newer_one_replaces_the_older,
         secrets::an_older_credential_never_replaces_a_newer_one,
+        rotation::every_data_key_is_rewrapped_and_a_destroyed_one_stays_so,
+        rotation::a_retired_signing_key_is_destroyed_once_its_last_token_has_ended,
         upkeep::a_registration_nobody_verified_ends_after_a_day_and_no_other_does,
         upkeep::replicas_that_find_the_same_registrations_due_end_each_once,
         upkeep::where_a_request_came_from_is_forgotten_after_ninety_days,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use sqlx::ConnectOptions as _;
 use user_registry::clock::Clock;
+use user_registry::guards::Allowance;
 use user_registry::store::StoreError;
 use zeroize::Zeroizing;
 
@@ -130,7 +131,7 @@ pub async fn connections_that_died_cost_no_command_and_no_read(database: Arc<Dat
         for read in join_all((0..8).map(|_| store.user(ada))).await {
             read.unwrap();
         }
-        store.count_attempt(&[1; 32], store.now(), store.now()).await.unwrap();
+        crate::claims::take(&store, &[[1; 32]], Allowance::default()).await;
         let killed = raw
             .execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
@@ -149,7 +150,7 @@ pub async fn connections_that_died_cost_no_command_and_no_read(database: Arc<Dat
         for _ in 0..8 {
             assert!(store.user(ada).await.unwrap().is_some());
         }
-        store.count_attempt(&[1; 32], store.now(), store.now()).await.unwrap();
+        crate::claims::take(&store, &[[1; 32]], Allowance::default()).await;
     }
     assert_eq!(store.head().await.unwrap().position, written);
     account_named(&store, "last").await;

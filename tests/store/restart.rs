@@ -7,7 +7,7 @@ use futures::future::join_all;
 use projections::NameKind;
 use user_registry::clock::Clock;
 use user_registry::keys::MasterError;
-use user_registry::store::{MasterSource, StoreError};
+use user_registry::store::{MasterSource, Store, StoreError};
 use zeroize::Zeroizing;
 
 use crate::harness::{Database, Instance, Kind, soon};
@@ -23,7 +23,11 @@ pub async fn a_restart_loses_nothing(database: Arc<Database>) {
     let row = store.user(ada).await.unwrap();
     let sessions = store.sessions(ada).await.unwrap();
     let name = store.keyring().name(NameKind::Email, "ada@farm.example");
-    let signing: Vec<Vec<u8>> = store.keyring().signing().map(|(key, _)| key.to_vec()).collect();
+    let keys = |store: &Store| -> Vec<Vec<u8>> {
+        let keys = store.keyring().signing();
+        keys.iter().map(|key| key.pkcs8().to_vec()).collect()
+    };
+    let signing = keys(&store);
     store.close().await;
     if database.kind == Kind::Sqlite {
         let left: Vec<_> = std::fs::read_dir(database.folder())
@@ -54,14 +58,7 @@ pub async fn a_restart_loses_nothing(database: Arc<Database>) {
             .is_live(session, store.now())
     );
     assert_eq!(store.keyring().name(NameKind::Email, "ada@farm.example"), name);
-    assert_eq!(
-        store
-            .keyring()
-            .signing()
-            .map(|(key, _)| key.to_vec())
-            .collect::<Vec<_>>(),
-        signing
-    );
+    assert_eq!(keys(&store), signing);
     let opened = store
         .open_events(store.events_after(0, 10).await.unwrap())
         .await

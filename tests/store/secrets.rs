@@ -1,6 +1,5 @@
-//! Attempts, codes and credentials.
+//! Codes and credentials.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aggregates::user::User;
@@ -10,43 +9,6 @@ use uuid::Uuid;
 
 use crate::harness::{Database, soon};
 use crate::people::{DAY, account, called, fresh_id, session_start, staged};
-
-pub async fn a_hundred_attempts_at_once_are_counted_one_by_one(database: Arc<Database>) {
-    let (one, other) = (database.open().await, database.open().await);
-    let (guard, window) = ([7; 32], one.now());
-    let calls = (0..100).map(|number: i32| {
-        let store = if number % 2 == 0 { &one } else { &other }.store.clone();
-        tokio::spawn(async move { store.count_attempt(&guard, window, store.now()).await.unwrap() })
-    });
-    let counts: Vec<i64> = soon("the counts", join_all(calls))
-        .await
-        .into_iter()
-        .map(Result::unwrap)
-        .collect();
-    let distinct: BTreeSet<i64> = counts.iter().copied().collect();
-    println!(
-        "{}: {} attempts at once on 2 instances gave {} different counts, {:?} to {:?}",
-        one.engine_name(),
-        counts.len(),
-        distinct.len(),
-        distinct.first().unwrap(),
-        distinct.last().unwrap()
-    );
-    assert_eq!(distinct, (1..=100).collect());
-    assert_eq!(other.attempts(&guard, window).await.unwrap().unwrap().count, 100);
-    assert_eq!(
-        one.count_attempt(&guard, window.plus(1), one.now()).await.unwrap(),
-        1,
-        "another window"
-    );
-    assert_eq!(
-        one.count_attempt(&[8; 32], window, one.now()).await.unwrap(),
-        1,
-        "another guard"
-    );
-    one.clear_attempts(&guard).await.unwrap();
-    assert_eq!(other.attempts(&guard, window).await.unwrap(), None);
-}
 
 async fn with_code(store: &Store, user: Uuid, purpose: &'static str, value: u8) -> (Uuid, Result<(), StoreError>) {
     loop {

@@ -47,7 +47,7 @@ impl UserRow {
     }
 
     /// An account as it begins, still without what the event says of it.
-    fn begin(at: &Recorded<'_, UserEvent>) -> Option<Self> {
+    pub(crate) fn begin(at: &Recorded<'_, UserEvent>) -> Option<Self> {
         Some(Self {
             id: at.stream_id()?,
             version: 0,

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -18,6 +19,7 @@ use super::wire::{Page, SessionBody};
 use crate::http::App;
 use crate::http::body::Fields;
 use crate::http::caller::{Known, SignedInUser};
+use crate::http::document::shape;
 use crate::http::problem::{Problem, Slug};
 use crate::http::query::{Parameters, Segment};
 use crate::registry::{Administration, Asked, Caller, IssuedAuthority, Who};
@@ -189,13 +191,25 @@ async fn read_domain(
     Ok((asked, domain))
 }
 
+/// What a receipt adds when an authority token was issued.
+#[derive(Serialize)]
+pub(super) struct IssuedToken<'a> {
+    authority_token: &'a str,
+}
+
+shape! {
+    IssuedToken<'static> as "IssuedToken" {
+        /// The token. It is shown here and nowhere else.
+        authority_token: String,
+    }
+}
+
 fn with_token(issued: &IssuedAuthority) -> Response {
     let token = issued.token.expose();
-    receipt_with(
-        &issued.receipt,
-        "/v1/domains",
-        &json!({ "authority_token": token.as_str() }),
-    )
+    let more = IssuedToken {
+        authority_token: token.as_str(),
+    };
+    receipt_with(&issued.receipt, "/v1/domains", &json!(more))
 }
 
 async fn issue_authority_token(

@@ -124,6 +124,10 @@ pub(super) async fn register_user(
         };
         Some((registration, password?))
     })?;
+    if app.config().registration.strict {
+        let done = app.registry().register_alike(&asked, &registration, password).await;
+        return done.map(|done| receipt(&done, "/v1/users")).map_err(problem);
+    }
     let done = app
         .registry()
         .register(&asked, &registration, password)

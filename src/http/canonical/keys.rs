@@ -18,6 +18,7 @@ use super::reply::{receipt, receipt_with};
 use super::wire::Page;
 use crate::http::App;
 use crate::http::caller::SignedInUser;
+use crate::http::document::shape;
 use crate::http::problem::Problem;
 use crate::http::query::{Parameters, Segment};
 use crate::registry::NewApiKey;
@@ -33,7 +34,7 @@ pub(super) fn router() -> Router<App> {
 
 /// An API key as it is listed. The key itself was shown once.
 #[derive(Serialize)]
-struct KeyBody {
+pub(super) struct KeyBody {
     id: Uuid,
     name: Option<String>,
     roles: Vec<&'static str>,
@@ -41,6 +42,34 @@ struct KeyBody {
     last_used_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
     revoked: bool,
+}
+
+shape! {
+    /// An API key. The key itself was shown once.
+    KeyBody as "ApiKey" {
+        id: Uuid,
+        name: Option<ApiKeyName>,
+        roles: Vec<Role>,
+        created_at: Timestamp,
+        last_used_at: Option<Timestamp>,
+        expires_at: Option<Timestamp>,
+        revoked: bool,
+    }
+}
+
+/// What a receipt adds when a key was issued.
+#[derive(Serialize)]
+pub(super) struct IssuedKey<'a> {
+    key_id: Uuid,
+    api_key: &'a str,
+}
+
+shape! {
+    IssuedKey<'static> as "IssuedKey" {
+        key_id: Uuid,
+        /// The key. It is shown here and nowhere else.
+        api_key: String,
+    }
 }
 
 impl From<ApiKeyRecord> for KeyBody {
@@ -86,8 +115,11 @@ async fn issue_api_key(
         .await
         .map_err(problem)?;
     let key = issued.expose();
-    let more = json!({ "key_id": issued.key_id, "api_key": key.as_str() });
-    Ok(receipt_with(&issued.receipt, "/v1/users", &more))
+    let more = IssuedKey {
+        key_id: issued.key_id,
+        api_key: key.as_str(),
+    };
+    Ok(receipt_with(&issued.receipt, "/v1/users", &json!(more)))
 }
 
 async fn revoke_api_key(

@@ -2,7 +2,10 @@
 
 mod administration;
 mod commands;
+mod discover;
+mod document;
 mod keys;
+mod overview;
 mod people;
 mod reads;
 mod reply;
@@ -17,6 +20,8 @@ use super::problem::{FieldError, Problem, Slug};
 use crate::passwords::rules::Weakness;
 use crate::registry::Refusal;
 use projections::NameKind;
+
+pub(super) use document::operations;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -49,6 +54,9 @@ pub(super) fn router() -> Router<App> {
         .route("/v1/domains/check", get(reads::check_address))
         .route("/v1/domains/{name}", get(reads::domain))
         .route("/v1/domains/{name}/history", get(reads::domain_history))
+        .route("/v1/discover", get(discover::discover))
+        .route("/v1/statistics", get(overview::statistics))
+        .route("/v1/followers", get(overview::followers))
 }
 
 /// The problem that words a refusal. A new refusal must choose its problem before it compiles.

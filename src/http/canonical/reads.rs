@@ -21,8 +21,8 @@ use crate::registry::{Asked, HistoryPage};
 use crate::store::{DomainFilter, UserFilter, UserSort};
 
 /// Largest page, and the usual one (contract, section 4).
-const MOST: i64 = 200;
-const USUAL: i64 = 50;
+pub(super) const MOST: i64 = 200;
+pub(super) const USUAL: i64 = 50;
 /// Longest search text, characters.
 const SEARCH: usize = 128;
 
@@ -119,8 +119,8 @@ fn read_cursor(sort: &str, text: &str) -> Result<(String, Uuid), &'static str> {
 
 /// A search text: of bounded length, without control characters.
 fn search(text: &str) -> Result<String, &'static str> {
-    if text.is_empty() || text.chars().count() > SEARCH || text.chars().any(char::is_control) {
-        return Err("must be 1 to 128 characters without control characters");
+    if text.trim().is_empty() || text.chars().count() > SEARCH || text.chars().any(char::is_control) {
+        return Err("must be 1 to 128 characters without control characters, not all of them spaces");
     }
     Ok(text.to_owned())
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::http::App;
 use crate::http::body::Tree;
+use crate::http::document::{Body, Components, EventType, Shape, shape};
 use crate::http::problem::{FieldError, Problem, Slug};
 use crate::registry::{Asked, Caller};
 use crate::store::{Idempotency, Receipt};
@@ -19,13 +20,61 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const KEY_CHARACTERS: usize = 255;
 
 #[derive(Serialize)]
-struct ReceiptBody<'a> {
+pub(super) struct ReceiptBody<'a> {
+    /// Empty: the answer does not say which account it is about.
+    #[serde(skip_serializing_if = "str::is_empty")]
     id: &'a str,
     version: i64,
     position: i64,
     events: &'a [String],
     #[serde(flatten)]
     more: &'a Value,
+}
+
+shape! {
+    /// What a command answers.
+    ReceiptBody<'static> as "Receipt" {
+        /// The user's id; a domain's name.
+        id: String,
+        /// The version of its stream now.
+        version: i64,
+        /// Where in the log the command's last event stands.
+        position: i64,
+        /// The types of its events; none when there was nothing to change.
+        events: Vec<EventType>,
+        ; more
+    }
+}
+
+/// The shape of a receipt with members of the command's own beside the usual ones.
+pub(super) struct ReceiptWith<M>(std::marker::PhantomData<M>);
+
+impl<M: Body> Shape for ReceiptWith<M> {
+    fn schema(named: &mut Components) -> Value {
+        let mut receipt = ReceiptBody::object(named);
+        let more = M::object(named);
+        for part in ["properties", "required"] {
+            match (&mut receipt[part], &more[part]) {
+                (Value::Object(members), Value::Object(more)) => members.extend(more.clone()),
+                (Value::Array(names), Value::Array(more)) => names.extend_from_slice(more),
+                _ => {}
+            }
+        }
+        receipt
+    }
+}
+
+/// The shape of a registration's receipt: in strict mode it does not say which account was made, if one was.
+pub(super) struct RegistrationReceipt;
+
+impl Shape for RegistrationReceipt {
+    fn schema(named: &mut Components) -> Value {
+        let mut receipt = ReceiptBody::object(named);
+        if let Some(required) = receipt["required"].as_array_mut() {
+            required.retain(|name| name != "id");
+        }
+        receipt
+    }
 }
 
 /// A receipt as the contract words it; `path` is where what was created can be read.
@@ -49,7 +98,7 @@ pub(super) fn receipt_with(receipt: &Receipt, path: &str, more: &Value) -> Respo
     };
     let mut response = (status, Json(body)).into_response();
     set(&mut response, ETAG, &format!("\"{}\"", receipt.version));
-    if receipt.created {
+    if receipt.created && !receipt.id.is_empty() {
         set(&mut response, LOCATION, &format!("{path}/{}", receipt.id));
     }
     response

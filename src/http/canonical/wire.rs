@@ -9,6 +9,8 @@ use uuid::Uuid;
 
 use crate::registry::{DomainView, HistoryEntry, SignedIn};
 
+mod shapes;
+
 /// A page of a list.
 #[derive(Serialize)]
 pub(super) struct Page<T, C> {

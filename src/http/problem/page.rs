@@ -12,11 +12,21 @@ pub fn page(name: &str, headers: &HeaderMap) -> Response {
     let Some(slug) = Slug::ALL.iter().copied().find(|slug| slug.as_str() == name) else {
         return Problem::new(Slug::NotFound).into_response();
     };
+    in_either_form(headers, || html(slug), || plain(slug))
+}
+
+/// Lists every kind of problem, in the same two forms.
+#[must_use]
+pub fn index(headers: &HeaderMap) -> Response {
+    in_either_form(headers, index_html, index_plain)
+}
+
+fn in_either_form(headers: &HeaderMap, html: impl Fn() -> String, plain: impl Fn() -> String) -> Response {
     let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
     let (media_type, text) = if accepted.contains("text/html") {
-        ("text/html; charset=utf-8", html(slug))
+        ("text/html; charset=utf-8", html())
     } else {
-        ("text/plain; charset=utf-8", plain(slug))
+        ("text/plain; charset=utf-8", plain())
     };
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(media_type)),
@@ -24,6 +34,28 @@ pub fn page(name: &str, headers: &HeaderMap) -> Response {
         (VARY, HeaderValue::from_static("accept")),
     ];
     (headers, text).into_response()
+}
+
+fn index_plain() -> String {
+    Slug::ALL
+        .iter()
+        .map(|slug| format!("{} /problems/{slug} {}\n", slug.status().as_u16(), slug.title()))
+        .collect()
+}
+
+fn index_html() -> String {
+    let lines: String = Slug::ALL
+        .iter()
+        .map(|slug| {
+            let (status, title) = (slug.status().as_u16(), escaped(slug.title()));
+            format!("<li>{status} <a href=\"/problems/{slug}\">{title}</a></li>\n")
+        })
+        .collect();
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>Problems</title>\n\
+         <main>\n<h1>Problems</h1>\n<ul>\n{lines}</ul>\n</main>\n</html>\n"
+    )
 }
 
 fn plain(slug: Slug) -> String {
@@ -42,11 +74,11 @@ fn html(slug: Slug) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n\
          <main>\n<h1>{title}</h1>\n<p>{meaning}</p>\n\
-         <p>Type <code>/problems/{slug}</code>, status {status}.</p>\n</main>\n</html>\n"
+         <p>Type <code>/problems/{slug}</code>, status {status}. <a href=\"/problems\">All kinds</a></p>\n</main>\n</html>\n"
     )
 }
 
-fn escaped(text: &str) -> String {
+pub(in crate::http) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

@@ -9,7 +9,7 @@ use sqlx::query::Query;
 use super::PostgresWriter;
 use crate::store::StoreError;
 use crate::store::plan::{EVENT_VERSION, EventRow, Head, Plan};
-use crate::store::rows::{API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, SESSIONS, Table, USERS, Written};
+use crate::store::rows::{API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, PLACES, SESSIONS, Table, USERS, WORDS, Written};
 
 const INSERT_EVENTS: &str = "
     INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
@@ -32,6 +32,19 @@ const AFTER_LOG: usize = 16;
 
 /// Others are told when the transaction commits; replicas that do not hear it poll.
 const NOTIFY: &str = "SELECT pg_notify('registry_head', position::text) FROM moved";
+
+/// Row by row along the primary key, also before the planner has seen the table filled. The places of two arrays and
+/// what is joined are put in.
+const OLD_WORDS: &str = "
+    DELETE FROM user_words WHERE ctid = ANY (ARRAY(
+        SELECT one.ctid FROM unnest($USERS::text[], $WORDS::text[]) AS old (user_id, word)
+        CROSS JOIN LATERAL (
+            SELECT ctid FROM user_words WHERE user_id = old.user_id AND word = old.word LIMIT 1
+        ) AS one CROSS JOIN moved))";
+
+const OLD_PLACES: &str = "
+    DELETE FROM user_places USING unnest($1::text[], $2::bigint[]) AS old (user_id, cell)
+    WHERE user_places.user_id = old.user_id AND user_places.cell = old.cell";
 
 const RELEASE: &str = "
     DELETE FROM names USING unnest($1::text[], $2::bytea[], $3::text[]) AS old (kind, value, user_id)
@@ -97,13 +110,15 @@ const END_SESSIONS: &str = "
       AND sessions.started_position <= ended.epoch AND sessions.id IS DISTINCT FROM ended.kept";
 
 /// Everything about an erased user that is not history. Their rows of `users` and `names` go with the fold.
-const ERASE: [&str; 6] = [
+const ERASE: [&str; 8] = [
     "DELETE FROM credentials WHERE user_id = ANY ($1)",
     "DELETE FROM secrets WHERE user_id = ANY ($1)",
     "DELETE FROM codes WHERE user_id = ANY ($1)",
     "DELETE FROM sessions WHERE user_id = ANY ($1)",
     "DELETE FROM api_keys WHERE user_id = ANY ($1)",
     "DELETE FROM api_key_uses WHERE user_id = ANY ($1)",
+    "DELETE FROM user_words WHERE user_id = ANY ($1)",
+    "DELETE FROM user_places WHERE user_id = ANY ($1)",
 ];
 
 const DESTROY_ALL_KEYS: &str =
@@ -116,22 +131,28 @@ pub(super) struct Statements {
     api_keys: RowStatements,
     domains: RowStatements,
     addresses: RowStatements,
+    places: RowStatements,
     log: LogStatements,
 }
 
-/// The one statement of nearly every batch: its events, the rows of users and sessions, the head. Each statement
+/// The one statement of nearly every batch: its events, the rows of users, their words and sessions, the head. Each statement
 /// costs a round trip under the head lock, and tables that do not depend on each other need no order.
 ///
-/// By whether it writes users (1) and sessions (2).
+/// By whether it writes users (1), sessions (2) and words (4), and takes words away (8).
 #[derive(Default)]
-struct LogStatements([OnceLock<String>; 4]);
+struct LogStatements([OnceLock<String>; 16]);
 
 impl LogStatements {
     /// Whether it was written: the log ended at `head`.
     async fn write(&self, connection: &mut PgConnection, plan: &Plan, head: Head) -> Result<bool, StoreError> {
         let users: Vec<Vec<Cell<'_>>> = plan.rows.users.values().flatten().map(Written::cells).collect();
         let sessions: Vec<Vec<Cell<'_>>> = plan.rows.sessions.values().flatten().map(Written::cells).collect();
-        let variant = usize::from(!users.is_empty()) + 2 * usize::from(!sessions.is_empty());
+        let words: Vec<Vec<Cell<'_>>> = plan.found.words.iter().map(Written::cells).collect();
+        let old_words: Vec<Vec<Cell<'_>>> = plan.found.old_words.iter().map(Written::cells).collect();
+        let variant = usize::from(!users.is_empty())
+            + 2 * usize::from(!sessions.is_empty())
+            + 4 * usize::from(!words.is_empty())
+            + 8 * usize::from(!old_words.is_empty());
         let Some(sql) = self.0.get(variant) else {
             return Ok(false);
         };
@@ -141,7 +162,7 @@ impl LogStatements {
                 format!("logged AS ({INSERT_EVENTS})"),
             ];
             let mut first = AFTER_LOG;
-            for (table, rows) in [(&USERS, &users), (&SESSIONS, &sessions)] {
+            for (table, rows) in [(&USERS, &users), (&SESSIONS, &sessions), (&WORDS, &words)] {
                 if let Some(like) = rows.first() {
                     parts.push(format!(
                         "new_{} AS ({})",
@@ -151,6 +172,11 @@ impl LogStatements {
                     first += like.len();
                 }
             }
+            if !old_words.is_empty() {
+                let old = OLD_WORDS.replace("$USERS", &format!("${first}"));
+                let old = old.replace("$WORDS", &format!("${}", first + 1));
+                parts.push(format!("old_words AS ({old})"));
+            }
             format!("WITH {} {NOTIFY}", parts.join(", "))
         });
         let query = bind_events(sqlx::query(sql), plan)
@@ -158,6 +184,7 @@ impl LogStatements {
             .bind(head.position)
             .bind(head.recorded_at);
         let query = bind_columns(bind_columns(query, &users), &sessions);
+        let query = bind_columns(bind_columns(query, &words), &old_words);
         Ok(query.fetch_optional(connection).await?.is_some())
     }
 }
@@ -190,19 +217,23 @@ impl RowStatements {
                 None => deletes.push(key.to_string()),
             }
         }
-        if let Some(first) = upserts.first() {
-            let sql = self
-                .upsert
-                .get_or_init(|| upsert(self.table.name, self.table, first, 1, ""));
-            bind_columns(sqlx::query(sql), &upserts)
-                .execute(&mut *connection)
-                .await?;
-        }
+        self.set(&mut *connection, upserts).await?;
         if !deletes.is_empty() {
             sqlx::query(&self.delete)
                 .bind(deletes)
                 .execute(&mut *connection)
                 .await?;
+        }
+        Ok(())
+    }
+
+    /// Writes these rows.
+    async fn set(&self, connection: &mut PgConnection, rows: Vec<Vec<Cell<'_>>>) -> Result<(), StoreError> {
+        if let Some(first) = rows.first() {
+            let sql = self
+                .upsert
+                .get_or_init(|| upsert(self.table.name, self.table, first, 1, ""));
+            bind_columns(sqlx::query(sql), &rows).execute(connection).await?;
         }
         Ok(())
     }
@@ -223,12 +254,10 @@ pub(in crate::store) fn upsert(target: &str, table: &Table, like: &[Cell<'_>], f
         })
         .collect();
     format!(
-        "INSERT INTO {target} ({columns}) SELECT {} FROM unnest({}) AS new ({columns}){and}
-         ON CONFLICT ({}) DO UPDATE SET {}",
+        "INSERT INTO {target} ({columns}) SELECT {} FROM unnest({}) AS new ({columns}){and} {}",
         table.list("new."),
         arrays.join(", "),
-        table.key(),
-        table.assignments()
+        table.replacing()
     )
 }
 
@@ -275,6 +304,7 @@ impl Statements {
             api_keys: RowStatements::new(&API_KEYS),
             domains: RowStatements::new(&DOMAINS),
             addresses: RowStatements::new(&BLOCKED_ADDRESSES),
+            places: RowStatements::new(&PLACES),
             log: LogStatements::default(),
         }
     }
@@ -300,6 +330,7 @@ impl PostgresWriter {
         sql.api_keys.write(connection, rows.api_keys.iter()).await?;
         sql.domains.write(connection, rows.domains.iter()).await?;
         sql.addresses.write(connection, rows.addresses.iter()).await?;
+        write_places(connection, plan, &sql.places).await?;
         write_names(connection, plan).await?;
         write_secrets(connection, plan).await?;
         erase(connection, plan).await?;
@@ -439,6 +470,18 @@ async fn end_sessions(connection: &mut PgConnection, plan: &Plan) -> Result<(), 
             .await?;
     }
     Ok(())
+}
+
+async fn write_places(connection: &mut PgConnection, plan: &Plan, sql: &RowStatements) -> Result<(), StoreError> {
+    let (old, new) = (&plan.found.old_places, &plan.found.places);
+    if !old.is_empty() {
+        sqlx::query(OLD_PLACES)
+            .bind(old.iter().map(|(user, _)| user.to_string()).collect::<Vec<_>>())
+            .bind(old.iter().map(|(_, cell)| *cell).collect::<Vec<_>>())
+            .execute(&mut *connection)
+            .await?;
+    }
+    sql.set(connection, new.iter().map(Written::cells).collect()).await
 }
 
 async fn write_names(connection: &mut PgConnection, plan: &Plan) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use super::SqliteWriter;
 use crate::keys::hex;
 use crate::store::StoreError;
 use crate::store::plan::{EVENT_VERSION, Plan};
-use crate::store::rows::{API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, SESSIONS, Table, USERS, Written};
+use crate::store::rows::{API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, PLACES, SESSIONS, Table, USERS, WORDS, Written};
 
 const INSERT_EVENTS: &str = "
     INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
@@ -19,6 +19,14 @@ const INSERT_EVENTS: &str = "
 const EVENT_COLUMNS: usize = 12;
 
 const MOVE_HEAD: &str = "UPDATE log_head SET position = ?1, recorded_at = ?2 WHERE lane = 0";
+
+const OLD_WORDS: &str = "
+    DELETE FROM user_words
+    WHERE (user_id, word) IN (SELECT j.value ->> '$[0]', j.value ->> '$[1]' FROM json_each(?1) AS j)";
+
+const OLD_PLACES: &str = "
+    DELETE FROM user_places
+    WHERE (user_id, cell) IN (SELECT j.value ->> '$[0]', j.value ->> '$[1]' FROM json_each(?1) AS j)";
 
 const RELEASE: &str = "
     DELETE FROM names
@@ -91,13 +99,15 @@ const END_SESSIONS: &str = "
         WHERE sessions.started_position <= ended.value ->> '$[1]' AND sessions.id IS NOT ended.value ->> '$[2]')";
 
 /// Everything about an erased user that is not history. Their rows of `users` and `names` go with the fold.
-const ERASE: [&str; 6] = [
+const ERASE: [&str; 8] = [
     "DELETE FROM credentials WHERE user_id IN (SELECT value FROM json_each(?1))",
     "DELETE FROM secrets WHERE user_id IN (SELECT value FROM json_each(?1))",
     "DELETE FROM codes WHERE user_id IN (SELECT value FROM json_each(?1))",
     "DELETE FROM sessions WHERE user_id IN (SELECT value FROM json_each(?1))",
     "DELETE FROM api_keys WHERE user_id IN (SELECT value FROM json_each(?1))",
     "DELETE FROM api_key_uses WHERE user_id IN (SELECT value FROM json_each(?1))",
+    "DELETE FROM user_words WHERE user_id IN (SELECT value FROM json_each(?1))",
+    "DELETE FROM user_places WHERE user_id IN (SELECT value FROM json_each(?1))",
 ];
 
 const DESTROY_ALL_KEYS: &str = "
@@ -111,6 +121,8 @@ pub(super) struct Statements {
     api_keys: RowStatements,
     domains: RowStatements,
     addresses: RowStatements,
+    words: RowStatements,
+    places: RowStatements,
 }
 
 struct RowStatements {
@@ -176,11 +188,10 @@ fn places(rows: usize, columns: usize) -> String {
 pub(in crate::store) fn upserts(target: &str, table: &Table) -> Vec<String> {
     let made = |rows| {
         format!(
-            "INSERT INTO {target} ({}) VALUES {} ON CONFLICT ({}) DO UPDATE SET {}",
+            "INSERT INTO {target} ({}) VALUES {} {}",
             table.list(""),
             places(rows, table.columns.len()),
-            table.key(),
-            table.assignments()
+            table.replacing()
         )
     };
     ROWS_AT_ONCE.into_iter().map(made).collect()
@@ -216,6 +227,8 @@ impl Statements {
             api_keys: RowStatements::new(&API_KEYS),
             domains: RowStatements::new(&DOMAINS),
             addresses: RowStatements::new(&BLOCKED_ADDRESSES),
+            words: RowStatements::new(&WORDS),
+            places: RowStatements::new(&PLACES),
         }
     }
 }
@@ -267,6 +280,14 @@ impl SqliteWriter {
         sql.api_keys.write(connection, rows.api_keys.iter()).await?;
         sql.domains.write(connection, rows.domains.iter()).await?;
         sql.addresses.write(connection, rows.addresses.iter()).await?;
+        let old: Vec<Value> = plan.found.old_words.iter().map(|row| json!(row)).collect();
+        run(connection, OLD_WORDS, old, None).await?;
+        let words: Vec<_> = plan.found.words.iter().map(Written::cells).collect();
+        write_rows(connection, &sql.words.upserts, &words).await?;
+        let old: Vec<Value> = plan.found.old_places.iter().map(|row| json!(row)).collect();
+        run(connection, OLD_PLACES, old, None).await?;
+        let places: Vec<_> = plan.found.places.iter().map(Written::cells).collect();
+        write_rows(connection, &sql.places.upserts, &places).await?;
         let released = plan
             .release
             .iter()

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::harness::contract::template;
 use crate::harness::{Client, Forge, Reply, Tokens};
 
 /// Who and what is there while the cases run.
@@ -42,6 +43,7 @@ struct Expected {
     pointers: Option<Vec<String>>,
     only: Option<&'static str>,
     header: Option<(&'static str, String)>,
+    page: bool,
     allow: BTreeSet<String>,
 }
 
@@ -97,6 +99,12 @@ impl Case {
         self
     }
 
+    /// A text of the request that must not come back.
+    pub fn secret(mut self, text: &str) -> Self {
+        self.secret.push(text.to_owned());
+        self
+    }
+
     /// A longer address.
     pub fn and_path(mut self, more: &str) -> Self {
         self.path.push_str(more);
@@ -125,6 +133,23 @@ impl Case {
             expected,
             ..self.clone()
         }
+    }
+
+    /// The answer is a page for people.
+    pub fn is_page(mut self, status: u16) -> Self {
+        self.expected = Expected {
+            status,
+            page: true,
+            ..Expected::default()
+        };
+        self
+    }
+
+    /// The route it goes to, if there is one for its method.
+    pub fn route(&self) -> Option<(&str, &'static str)> {
+        let path = self.path.split('?').next().unwrap_or_default();
+        let path = template(path)?;
+        (self.expected.status != 405).then_some((self.method.as_str(), path))
     }
 
     /// The one field the answer points at, however often.
@@ -168,6 +193,15 @@ impl Case {
     fn check(&self, reply: &Reply) -> Result<(), String> {
         let expected = &self.expected;
         let told = format!("{} {}", reply.status, reply.body);
+        if expected.page {
+            let html = reply.header("content-type") == "text/html; charset=utf-8";
+            let echoed = self.secret.iter().any(|text| reply.body.contains(text.as_str()));
+            return if reply.status == expected.status && html && !echoed {
+                Ok(())
+            } else {
+                Err(format!("expected a page with {}, got {told}", expected.status))
+            };
+        }
         if reply.status != expected.status || reply.header("content-type") != "application/problem+json" {
             return Err(format!("expected {} {}, got {told}", expected.status, expected.slug));
         }

@@ -7,6 +7,7 @@ mod bodies;
 mod case;
 mod commands;
 mod credentials;
+mod every;
 mod headers;
 mod names;
 mod people;
@@ -16,7 +17,10 @@ mod registering;
 mod routes;
 mod sessions;
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
+use user_registry::http::ROUTES;
 
 use self::case::{Case, Scene};
 use crate::harness::{App, Engine, Forge, PASSWORD, on_both_engines};
@@ -37,7 +41,7 @@ async fn every_bad_request_has_its_own_answer_and_no_effect(engine: Engine) {
         other,
     };
 
-    let tables: [fn(&Scene) -> Vec<Case>; 11] = [
+    let tables: [fn(&Scene) -> Vec<Case>; 12] = [
         bodies::cases,
         registering::cases,
         names::cases,
@@ -49,15 +53,19 @@ async fn every_bad_request_has_its_own_answer_and_no_effect(engine: Engine) {
         credentials::cases,
         reads::cases,
         routes::cases,
+        every::cases,
     ];
     let cases: Vec<Case> = tables.iter().flat_map(|table| table(&scene)).collect();
     let mut names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     names.sort_unstable();
-    assert!(
-        names.windows(2).all(|pair| pair[0] != pair[1]),
-        "two cases share a name"
-    );
+    let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+    assert!(twice.is_empty(), "two cases share a name: {twice:?}");
     assert!(cases.len() >= 150);
+    let met: BTreeSet<(&str, &str)> = cases.iter().filter_map(Case::route).collect();
+    for route in ROUTES {
+        let route = (route.method.as_str(), route.path);
+        assert!(met.contains(&route), "no case for {route:?}");
+    }
 
     let mut log = app.log().await;
     let mut head = log.head().await;

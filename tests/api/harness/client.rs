@@ -26,6 +26,7 @@ pub struct Reply {
 pub struct Call {
     http: reqwest::Client,
     request: reqwest::Request,
+    body: Option<Vec<u8>>,
 }
 
 impl Client {
@@ -55,6 +56,7 @@ impl Client {
         Call {
             http: self.http.clone(),
             request,
+            body: None,
         }
     }
 
@@ -103,18 +105,28 @@ impl Call {
     }
 
     pub fn raw(mut self, body: impl Into<Vec<u8>>) -> Self {
-        *self.request.body_mut() = Some(body.into().into());
+        let body = body.into();
+        *self.request.body_mut() = Some(body.clone().into());
+        self.body = Some(body);
         self
     }
 
+    /// Sends it. The answer must be one the document promises.
     pub async fn try_send(self) -> Result<Reply, reqwest::Error> {
+        let request = self.request.try_clone();
         let response = self.http.execute(self.request).await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Reply {
+        let reply = Reply {
             status,
             headers,
             body: response.text().await?,
-        })
+        };
+        let request = request.unwrap();
+        if let Some(violation) = super::contract::violation(&request, self.body.as_deref(), &reply) {
+            let what = format!("{} {}", request.method(), request.url().path());
+            panic!("{what} does not keep to /openapi.json: {violation}\n{reply:?}");
+        }
+        Ok(reply)
     }
 
     pub async fn send(self) -> Reply {

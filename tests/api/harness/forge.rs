@@ -20,7 +20,7 @@ impl Forge {
     pub async fn open(place: &Place) -> Self {
         user_registry::tokens::use_ring();
         let inside = Inside::open(place).await;
-        let pkcs8 = inside.store.keyring().signing().next().unwrap().0.to_vec();
+        let pkcs8 = inside.store.keyring().signing()[0].pkcs8().to_vec();
         let now = seconds(inside.store.now());
         inside.close().await;
         Self {

@@ -26,6 +26,7 @@ impl Inside {
             database_url: place.database_url().map(Zeroizing::new),
             data_dir: place.folder().to_owned(),
             master: MasterSource::Made(place.folder().join("keys").join("master.key")),
+            standby: None,
             readers: 1,
             cache_entries: 1,
             poll: super::LONG,

@@ -90,4 +90,32 @@ impl Log {
         self.numbers(&format!("SELECT count(*) FROM {table} WHERE {condition}"))
             .await[0]
     }
+
+    /// Every table there is.
+    pub async fn tables(&mut self) -> Vec<String> {
+        let sql = match self {
+            Self::Postgres(_) => {
+                "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1"
+            }
+            Self::Sqlite(_) => "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1",
+        };
+        self.texts(sql).await
+    }
+
+    /// Every row of a table as text; bytes as hexadecimal digits.
+    pub async fn dump(&mut self, table: &str) -> String {
+        let row = match self {
+            Self::Postgres(_) => "t::text".to_owned(),
+            Self::Sqlite(_) => {
+                let columns = self
+                    .texts(&format!("SELECT name FROM pragma_table_info('{table}')"))
+                    .await;
+                let quoted: Vec<String> = columns.iter().map(|name| format!("quote(\"{name}\")")).collect();
+                quoted.join(" || ',' || ")
+            }
+        };
+        self.texts(&format!("SELECT {row} FROM \"{table}\" AS t"))
+            .await
+            .join("\n")
+    }
 }

@@ -4,6 +4,7 @@
 //! forge what a client cannot get, the keys of the store.
 
 mod client;
+pub mod contract;
 mod forge;
 mod gateway;
 mod inside;

@@ -23,6 +23,8 @@ pub struct Place {
 
 struct Database {
     name: String,
+    /// The port of a wire to the server, if there is one in between.
+    through: Option<u16>,
     _in_use: SemaphorePermit<'static>,
 }
 
@@ -110,6 +112,18 @@ impl Place {
         }
     }
 
+    /// Host and port of the server that the database is on.
+    pub fn database_server(&self) -> (String, u16) {
+        (server().get_host().to_owned(), server().get_port())
+    }
+
+    /// Lets what is started from now on reach the database by another port of this machine.
+    pub fn through(&mut self, port: u16) {
+        if let Some(database) = &mut self.database {
+            database.through = Some(port);
+        }
+    }
+
     /// What is in the database.
     pub async fn log(&self) -> Log {
         if let Some(database) = &self.database {
@@ -138,11 +152,19 @@ impl Database {
             COUNT.fetch_add(1, Ordering::SeqCst)
         );
         administer(format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"));
-        Self { name, _in_use: in_use }
+        Self {
+            name,
+            through: None,
+            _in_use: in_use,
+        }
     }
 
     fn url(&self) -> String {
-        server().database(&self.name).to_url_lossy().to_string()
+        let mut server = server().database(&self.name);
+        if let Some(port) = self.through {
+            server = server.host("127.0.0.1").port(port);
+        }
+        server.to_url_lossy().to_string()
     }
 }
 

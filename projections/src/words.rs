@@ -1,0 +1,182 @@
+//! What an account is found by: the start of its username, address or number, or of a word of its name.
+//!
+//! Words are folded: NFKC, then lower case. A name is split at white space; a part with something other than letters
+//! and digits in it, such as `O'Neil-Smith`, counts as a whole and in its pieces. Of a name at most [`MOST_WORDS`]
+//! words count, each with its first [`LONGEST_WORD`] characters. Usernames, addresses and numbers count in full.
+
+use std::collections::BTreeSet;
+
+use unicode_normalization::UnicodeNormalization as _;
+
+use crate::UserRow;
+
+/// How many words of a name count.
+pub const MOST_WORDS: usize = 16;
+/// How many characters of each.
+pub const LONGEST_WORD: usize = 32;
+
+/// What two spellings of one word have in common.
+fn folded(text: &str) -> String {
+    let lower = text.nfkc().collect::<String>().to_lowercase();
+    lower.nfkc().filter(|c| !c.is_control()).collect()
+}
+
+/// The words that find an account.
+#[must_use]
+pub fn words_of(row: &UserRow) -> BTreeSet<String> {
+    let mut words = BTreeSet::new();
+    for name in row.full_name.iter() {
+        for word in words_of_name(name) {
+            if words.len() == MOST_WORDS {
+                break;
+            }
+            words.insert(word);
+        }
+    }
+    let names = [&row.username, &row.email_canonical, &row.phone];
+    words.extend(names.into_iter().flatten().map(|name| folded(name)));
+    words
+}
+
+/// Whether two states of an account may be found by different words.
+#[must_use]
+pub fn words_differ(one: &UserRow, other: &UserRow) -> bool {
+    let of = |row: &UserRow| {
+        (
+            row.username.clone(),
+            row.email_canonical.clone(),
+            row.phone.clone(),
+            row.full_name.clone(),
+        )
+    };
+    of(one) != of(other)
+}
+
+fn words_of_name(name: &str) -> Vec<String> {
+    let name = folded(name);
+    let mut words = Vec::new();
+    for part in name.split_whitespace() {
+        let part = part.trim_matches(|c: char| !c.is_alphanumeric());
+        let pieces: Vec<&str> = part
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|piece| !piece.is_empty())
+            .collect();
+        if pieces.len() > 1 {
+            words.push(part);
+        }
+        words.extend(pieces);
+    }
+    words
+        .into_iter()
+        .map(|word| word.chars().take(LONGEST_WORD).collect())
+        .collect()
+}
+
+/// The words somebody searches for: an account is found if each is the start of one of its own. None: there is
+/// nothing to search for.
+///
+/// A number may be typed with spaces, brackets and dashes.
+#[must_use]
+pub fn words_asked(text: &str) -> Vec<String> {
+    let text = folded(text);
+    let is_number = text.trim_start().starts_with('+')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_digit() || c.is_whitespace() || "+-()./".contains(c));
+    if is_number {
+        let digits = text.chars().filter(char::is_ascii_digit);
+        return vec![std::iter::once('+').chain(digits).collect()];
+    }
+    let words: BTreeSet<&str> = text.split_whitespace().collect();
+    words.into_iter().take(MOST_WORDS).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixtures::adas_row;
+
+    fn named(name: &str) -> UserRow {
+        UserRow {
+            full_name: Some(name.to_owned()),
+            username: None,
+            email_canonical: None,
+            phone: None,
+            ..adas_row()
+        }
+    }
+
+    fn found(row: &UserRow, q: &str) -> bool {
+        let (words, asked) = (words_of(row), words_asked(q));
+        !asked.is_empty()
+            && asked
+                .iter()
+                .all(|q| words.iter().any(|word| word.starts_with(q.as_str())))
+    }
+
+    #[test]
+    fn a_name_is_found_by_the_start_of_any_of_its_words() {
+        let row = named("Ｊoan  Ó'Néil-Smith (née Mill)");
+        for q in ["joan", "JO", "ó'n", "néil", "smith", "ó'néil-sm", "née", "mill jo"] {
+            assert!(found(&row, q), "{q}");
+        }
+        for q in ["mith", "neil", "joan x", "(", "-", " "] {
+            assert!(!found(&row, q), "{q}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_found_however_it_is_typed() {
+        let row = UserRow {
+            phone: Some("+6584932466".to_owned()),
+            ..named("Joan")
+        };
+        for q in ["+65 8493", "+65-(8493)-24", "+6584932466"] {
+            assert!(found(&row, q), "{q}");
+        }
+        assert!(!found(&row, "+66"));
+    }
+
+    #[test]
+    fn a_long_name_counts_with_its_first_words_and_a_long_word_with_its_first_letters() {
+        let many: Vec<String> = (0..40).map(|n| format!("w{n:02}")).collect();
+        let row = named(&many.join(" "));
+        assert_eq!(words_of(&row).len(), MOST_WORDS);
+        assert!(found(&row, "w15") && !found(&row, "w16"));
+        let row = UserRow {
+            full_name: Some("é".repeat(100)),
+            ..row
+        };
+        assert_eq!(words_of(&row), ["é".repeat(LONGEST_WORD)].into());
+    }
+
+    #[test]
+    fn whoever_has_nothing_is_found_by_nothing() {
+        let row = UserRow {
+            full_name: None,
+            ..named("")
+        };
+        assert!(words_of(&row).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_name_is_each_of_its_words_finds_it(name in "\\PC{0,60}") {
+            let row = named(&name);
+            for part in name.split_whitespace().take(5) {
+                let start: String = part.chars().filter(|c| c.is_ascii_alphanumeric()).take(20).collect();
+                if start.len() == part.len() {
+                    prop_assert!(found(&row, &start), "{name:?} {start:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn differing_words_are_noticed(one in "\\PC{0,20}", other in "\\PC{0,20}") {
+            let (one, other) = (named(&one), named(&other));
+            prop_assert!(words_of(&one) == words_of(&other) || words_differ(&one, &other));
+        }
+    }
+}

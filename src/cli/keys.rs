@@ -1,0 +1,203 @@
+//! `keys`: which keys there are, and replacing them, also while the service runs.
+//!
+//! A rotation of the master goes: the new key is on disk before anything is wrapped by it; the store's own keys are
+//! re-wrapped at once; the files change over; the data keys follow. Killed anywhere, the next run goes on from there.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::flags::{KeysVerb, MasterFlags, Rotate, SigningFlags};
+use super::open::{self, Opened};
+use super::say;
+use crate::config::Config;
+use crate::keys::MasterKey;
+use crate::registry::{SigningState, signing_states};
+use crate::store::{Former, MasterSource, Store};
+
+/// How long to wait before looking again whether other processes still wrap under the former master.
+const AGAIN: Duration = Duration::from_secs(1);
+const SECOND: i64 = 1_000_000;
+
+pub(super) async fn run(config: Config, verb: KeysVerb) -> Result<ExitCode> {
+    let opened = Opened::new(&config).await?;
+    opened
+        .during(async |store| match verb {
+            KeysVerb::List => {
+                say(list(store).await?.trim_end());
+                Ok(())
+            }
+            KeysVerb::Rotate(Rotate::Signing(flags)) => rotate_signing(store, &flags).await,
+            KeysVerb::Rotate(Rotate::Master(flags)) => rotate_master(store, &config, &flags).await,
+        })
+        .await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(store: &Store) -> Result<String> {
+    let mut text = format!("{:<12} {:<44} {:<17} {:<28} state\n", "kind", "id", "master", "made");
+    let rows = store.wrapped_keys().await?;
+    let states = signing_states(store)?;
+    let mut signing = states.iter();
+    let mut sorted: Vec<_> = rows.iter().collect();
+    sorted.sort_by_key(|row| (row.kind.clone(), row.created_at, row.kid.clone()));
+    for row in sorted {
+        let made = aggregates::values::Timestamp::from_micros(row.created_at);
+        // Tokens name a signing key by its thumbprint, so that is what is looked for here.
+        let signs = if row.kind == "signing" { signing.next() } else { None };
+        let id = signs.map_or(&row.kid, |key| &key.kid);
+        let state = match (signs.map(|key| key.state), row.kind.as_str()) {
+            (Some(SigningState::Signs { until: None }), _) => "signs".to_owned(),
+            (Some(SigningState::Signs { until: Some(at) }), _) => format!("signs until {at}"),
+            (Some(SigningState::Published), _) => "published, signs when the one before has ended".to_owned(),
+            (Some(SigningState::Verifies { until }), _) => format!("verifies until {until}"),
+            (None, "former") => "former master; data keys are being re-wrapped".to_owned(),
+            (None, _) => "in use".to_owned(),
+        };
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "{:<12} {id:<44} {:<17} {made:<28} {state}", row.kind, row.kek_id);
+    }
+    for (master, keys) in store.data_keys_by_master().await? {
+        let _ = writeln!(text, "\n{keys} data keys are wrapped by master {master}");
+    }
+    Ok(text)
+}
+
+async fn rotate_signing(store: &Store, flags: &SigningFlags) -> Result<()> {
+    let former = if flags.revoke {
+        Former::Revoke
+    } else {
+        Former::Retire {
+            after: i64::from(flags.after) * SECOND,
+        }
+    };
+    store.add_signing_key(former).await?;
+    let states = signing_states(store)?;
+    let new = states.last().context("the new key is gone again")?;
+    say(&match former {
+        Former::Revoke => format!(
+            "{} signs from now on; every other signing key is destroyed, and what it signed is refused within seconds",
+            new.kid
+        ),
+        Former::Retire { .. } => format!(
+            "{} is published from now on and signs in {} s; the one before verifies 20 minutes longer",
+            new.kid, flags.after
+        ),
+    });
+    Ok(())
+}
+
+async fn rotate_master(store: &Store, config: &Config, flags: &MasterFlags) -> Result<()> {
+    let source = open::master(config);
+    if let Some(former) = store.former_master().await? {
+        ensure!(
+            !flags.prepare,
+            "a rotation is under way (from {former}); finish it with: user-registry keys rotate master"
+        );
+        say(&format!(
+            "going on with the rotation from {former} to {}",
+            store.keyring().masters().id()
+        ));
+    } else {
+        let (new, path) = next_key(store, &source, config)?;
+        if flags.prepare {
+            say(&format!(
+                "the next master is {} in {}; give it to every replica, back it up, then run: \
+                 user-registry keys rotate master",
+                new.id(),
+                path.display()
+            ));
+            return Ok(());
+        }
+        say(&format!(
+            "from master {} to {}",
+            store.keyring().masters().id(),
+            new.id()
+        ));
+        store.change_master(&new).await?;
+    }
+    change_files(store, &source)?;
+    rewrap(store).await?;
+    say(&match &source {
+        MasterSource::File(path) | MasterSource::Made(path) => format!(
+            "done. Back up {}; {}.previous still opens older backups of the store",
+            path.display(),
+            path.display()
+        ),
+        MasterSource::Text(_) | MasterSource::Command(_) => {
+            "done. Give the new key to every replica as its master, and keep the former one with the older backups"
+                .to_owned()
+        }
+    });
+    Ok(())
+}
+
+/// The key that comes next, and its file: one that was prepared, or a new one.
+fn next_key(store: &Store, source: &MasterSource, config: &Config) -> Result<(MasterKey, PathBuf)> {
+    let current = store.keyring().masters().id().to_owned();
+    let neighbour = source.neighbours().map(|(next, _)| next);
+    for path in neighbour.iter().chain(&config.keys.standby_file) {
+        if let Some(key) = MasterKey::read(path)?.filter(|key| key.id() != current) {
+            return Ok((key, path.clone()));
+        }
+    }
+    let Some(path) = neighbour.or_else(|| config.keys.standby_file.clone()) else {
+        bail!(
+            "the master key comes from the configuration, so say in `keys.standby_file` where the next one is, on \
+             every replica"
+        )
+    };
+    Ok((MasterKey::create(&path, store.chance())?, path))
+}
+
+/// Puts the new key where the old one was, and the old one beside it. Doing it again changes nothing.
+fn change_files(store: &Store, source: &MasterSource) -> Result<()> {
+    let (MasterSource::File(path) | MasterSource::Made(path)) = source else {
+        return Ok(());
+    };
+    let Some((next, previous)) = source.neighbours() else {
+        return Ok(());
+    };
+    let current = store.keyring().masters().id().to_owned();
+    let is_current =
+        |path: &Path| -> Result<bool> { Ok(MasterKey::read(path)?.is_some_and(|key| key.id() == current)) };
+    if !is_current(&next)? {
+        return Ok(());
+    }
+    let move_to = |from: &Path, to: &Path| {
+        std::fs::rename(from, to).with_context(|| format!("{} cannot be renamed to {}", from.display(), to.display()))
+    };
+    // Between the two there is no file of that name for a moment: whoever starts then finds the other two.
+    if path.exists() && !is_current(path)? {
+        move_to(path, &previous)?;
+    }
+    move_to(&next, path)?;
+    if let Some(folder) = path.parent() {
+        // The names must be on the disk before the old key is trusted to be superfluous.
+        std::fs::File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .context("the folder of the master key")?;
+    }
+    Ok(())
+}
+
+async fn rewrap(store: &Store) -> Result<()> {
+    let mut total = 0;
+    loop {
+        let finished = store
+            .rewrap_pass(|progress| {
+                if progress.rewrapped > 0 {
+                    say(&format!("re-wrapped {} data keys", total + progress.rewrapped));
+                }
+            })
+            .await?;
+        total += finished.rewrapped;
+        if finished.over {
+            return Ok(());
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}

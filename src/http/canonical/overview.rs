@@ -1,0 +1,194 @@
+//! What administrators see of the whole: statistics and followers.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{Days, Months, NaiveDate};
+use serde::Serialize;
+
+use super::problem;
+use super::wire::Page;
+use crate::follow::day;
+use crate::http::App;
+use crate::http::problem::Problem;
+use crate::http::query::Parameters;
+use crate::registry::Statistics;
+use crate::store::FollowerState;
+
+/// Most periods of an answer: a leap year of days, or as many months.
+const MOST_PERIODS: i64 = 366;
+
+#[derive(Debug, Serialize)]
+struct PeriodBody {
+    period: String,
+    registrations: i64,
+    sign_ins: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct StatusCount {
+    status: String,
+    users: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct CountryCount {
+    country: Option<String>,
+    users: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct DomainCount {
+    domain: Option<String>,
+    users: i64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct StatisticsBody {
+    from: String,
+    to: String,
+    by: &'static str,
+    position: i64,
+    items: Vec<PeriodBody>,
+    next: Option<String>,
+    statuses: Vec<StatusCount>,
+    countries: Vec<CountryCount>,
+    domains: Vec<DomainCount>,
+}
+
+impl StatisticsBody {
+    fn new(from: NaiveDate, to: NaiveDate, by: &'static str, statistics: Statistics) -> Self {
+        let some = |text: String| (!text.is_empty()).then_some(text);
+        let counted = statistics.periods.into_iter();
+        Self {
+            from: from.to_string(),
+            to: to.to_string(),
+            by,
+            position: statistics.position,
+            items: counted
+                .map(|one| PeriodBody {
+                    period: one.period,
+                    registrations: one.registrations,
+                    sign_ins: one.sign_ins,
+                })
+                .collect(),
+            next: None,
+            statuses: statistics
+                .statuses
+                .into_iter()
+                .map(|(status, users)| StatusCount { status, users })
+                .collect(),
+            countries: statistics
+                .countries
+                .into_iter()
+                .map(|(country, users)| CountryCount {
+                    country: some(country),
+                    users,
+                })
+                .collect(),
+            domains: statistics
+                .domains
+                .into_iter()
+                .map(|(domain, users)| DomainCount {
+                    domain: some(domain),
+                    users,
+                })
+                .collect(),
+        }
+    }
+}
+
+/// A day as the contract writes days.
+fn date(text: &str) -> Result<NaiveDate, &'static str> {
+    let wrong = "must be a day such as 2026-11-21, from 1970 to 9999";
+    let parsed = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| wrong)?;
+    let years = 1970..=9999;
+    // The parser also takes what is not written in full.
+    if parsed.to_string() == text && years.contains(&chrono::Datelike::year(&parsed)) {
+        Ok(parsed)
+    } else {
+        Err(wrong)
+    }
+}
+
+pub(super) async fn statistics(
+    State(app): State<App>,
+    mut parameters: Parameters,
+) -> Result<Json<StatisticsBody>, Problem> {
+    let by = parameters
+        .optional("by", |text| match text {
+            "day" => Ok("day"),
+            "month" => Ok("month"),
+            _ => Err("must be day or month"),
+        })
+        .unwrap_or("day");
+    let today = date(&day(app.registry().store().now())).unwrap_or_default();
+    let from = parameters.optional("from", date);
+    let to = parameters
+        .optional("to", |text| {
+            let to = date(text)?;
+            if from.is_some_and(|from| to < from) {
+                return Err("must not be before from");
+            }
+            Ok(to)
+        })
+        .unwrap_or_else(|| from.map_or(today, |from| from.max(today)));
+    let usual = if by == "month" {
+        to.checked_sub_months(Months::new(11))
+    } else {
+        to.checked_sub_days(Days::new(29))
+    };
+    let from = from.or(usual).unwrap_or(to);
+    let days = (to - from).num_days();
+    let periods = if by == "month" { days / 28 } else { days + 1 };
+    if periods > MOST_PERIODS {
+        parameters.wrong("from", "there are more than 366 periods from then on");
+    }
+    parameters.finish()?;
+    let statistics = app
+        .registry()
+        .statistics(from, to, by == "month")
+        .await
+        .map_err(problem)?;
+    Ok(Json(StatisticsBody::new(from, to, by, statistics)))
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct FollowerBody {
+    name: String,
+    position: i64,
+    head: i64,
+    lag_events: i64,
+    lag_seconds: f64,
+    owner: Option<String>,
+    error: Option<String>,
+    error_position: Option<i64>,
+}
+
+impl From<FollowerState> for FollowerBody {
+    fn from(state: FollowerState) -> Self {
+        let of = state.checkpoint;
+        Self {
+            name: of.follower,
+            position: of.position,
+            head: state.head,
+            lag_events: (state.head - of.position).max(0),
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds of centuries fit")]
+            lag_seconds: (state.behind / 1_000) as f64 / 1_000.0,
+            owner: of.owner,
+            error: of.error,
+            error_position: of.error_position,
+        }
+    }
+}
+
+pub(super) async fn followers(
+    State(app): State<App>,
+    parameters: Parameters,
+) -> Result<Json<Page<FollowerBody, String>>, Problem> {
+    parameters.finish()?;
+    let states = app.registry().followers().await.map_err(problem)?;
+    Ok(Json(Page {
+        items: states.into_iter().map(FollowerBody::from).collect(),
+        next: None,
+    }))
+}

@@ -1,0 +1,71 @@
+//! The rate limits on their way to the client: 429 with `Retry-After`, and the fields of the IETF draft
+//! `httpapi-ratelimit-headers` on every answer of a limited route.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::{IntoResponse as _, Response};
+use uuid::Uuid;
+
+use super::App;
+use super::problem::Problem;
+use crate::guards::{Class, Verdict};
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STATE: HeaderName = HeaderName::from_static("ratelimit");
+
+/// What the rates have said of one request so far.
+#[derive(Debug, Default)]
+pub(super) struct Told(Vec<Verdict>);
+
+impl Told {
+    /// Counts a request of an address; the answer if it may not go on.
+    pub fn by_address(&mut self, app: &App, class: Class, address: Option<IpAddr>) -> Option<Response> {
+        let (Some(guards), Some(address)) = (app.guards(), address) else {
+            return None;
+        };
+        let verdict = guards.by_address(class, address, app.registry().store().now().as_micros())?;
+        self.hear(verdict)
+    }
+
+    /// The same for an account.
+    pub fn by_account(&mut self, app: &App, account: Option<Uuid>) -> Option<Response> {
+        let (Some(guards), Some(account)) = (app.guards(), account) else {
+            return None;
+        };
+        self.hear(guards.by_account(account, app.registry().store().now().as_micros()))
+    }
+
+    fn hear(&mut self, verdict: Verdict) -> Option<Response> {
+        self.0.push(verdict);
+        if verdict.allowed {
+            return None;
+        }
+        metrics::counter!("registry_requests_limited_total", "limit" => verdict.rate.name).increment(1);
+        let mut response = Problem::too_many_requests(verdict.retry_after).into_response();
+        self.tell(&mut response);
+        Some(response)
+    }
+
+    /// Writes the fields into an answer.
+    pub fn tell(&self, response: &mut Response) {
+        if self.0.is_empty() {
+            return;
+        }
+        let list = |item: &dyn Fn(&Verdict) -> String| self.0.iter().map(item).collect::<Vec<_>>().join(", ");
+        let policy = list(&|said| {
+            format!(
+                "\"{}\";q={};w={}",
+                said.rate.name,
+                said.rate.most,
+                said.rate.per.as_secs()
+            )
+        });
+        let state = list(&|said| format!("\"{}\";r={};t={}", said.rate.name, said.remaining, said.reset));
+        for (name, value) in [(POLICY, policy), (STATE, state)] {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What is counted before it is done: tries at passwords, and messages to numbers and addresses.
+//!
+//! The rules stand in `guards`, the counts in the store, where replicas share them. An account that is locked answers as
+//! one that does not exist: what is counted for somebody is counted for nobody too.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use aggregates::values::{Email, Phone};
+use uuid::Uuid;
+
+use super::command::Caller;
+use super::{Refusal, Registry};
+use crate::guards::{Allowance, End, KEPT, Sent, Start, Tries, WINDOW, network_of};
+use crate::store::GuardKey;
+
+/// Whose tries are counted: those who sign in, nobody known, and those who are signed in already. The last have their
+/// own count, so that no stranger who guesses keeps an owner from what needs their password.
+pub(super) const SIGN_IN: &str = "tries-to-sign-in";
+pub(super) const SIGN_IN_AS_NOBODY: &str = "tries-as-nobody";
+pub(super) const CURRENT: &str = "tries-at-current";
+
+/// How long a try waits for others that are under way.
+const PATIENCE: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// Codes to one number.
+const NUMBER: Allowance = Allowance {
+    per_minute: Some(1),
+    per_hour: Some(5),
+    per_day: Some(10),
+};
+/// The same when rate limits are lifted: this much is no rate.
+const NUMBER_AT_LEAST: Allowance = Allowance {
+    per_minute: None,
+    per_hour: None,
+    per_day: Some(10),
+};
+/// Codes asked for from one address.
+const ADDRESS: Allowance = per_hour(10);
+/// Codes to the numbers that differ in their last three digits: whoever is paid for messages has such a block.
+const BLOCK: Allowance = per_hour(20);
+const BLOCK_DIGITS: usize = 3;
+/// Mails of one purpose to one address.
+const MAIL: Allowance = Allowance {
+    per_minute: None,
+    per_hour: Some(6),
+    per_day: Some(20),
+};
+
+const fn per_hour(most: usize) -> Allowance {
+    Allowance {
+        per_minute: None,
+        per_hour: Some(most),
+        per_day: None,
+    }
+}
+
+/// What the configuration says of messages.
+#[derive(Debug, Clone)]
+pub(crate) struct MessageRules {
+    /// Whether rates hold.
+    pub limited: bool,
+    /// Beginnings of the numbers that messages may go to; none: all.
+    pub countries: Vec<String>,
+    /// Messages on one day.
+    pub daily_budget: u32,
+}
+
+/// A try at a password that may be compared. Dropped without its end, it has failed: whoever hangs up before the answer
+/// has guessed all the same.
+pub(super) struct Try {
+    registry: Registry,
+    guard: Option<GuardKey>,
+}
+
+impl Try {
+    /// Counts how it ended.
+    pub async fn end(mut self, end: End) -> Result<(), Refusal> {
+        match self.guard.take() {
+            Some(guard) => self.registry.end_try(guard, end).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Try {
+    fn drop(&mut self) {
+        let Some(guard) = self.guard.take() else { return };
+        let registry = self.registry.clone();
+        self.registry.inner.tasks.spawn(async move {
+            if let Err(problem) = registry.end_try(guard, End::Wrong).await {
+                tracing::warn!(%problem, "a try that was given up could not be counted");
+            }
+        });
+    }
+}
+
+impl Registry {
+    /// Counts a try that is about to compare. None: it may not; the caller does the same work for nothing.
+    pub(super) async fn begin_try(&self, kind: &str, whose: &[u8]) -> Result<Option<Try>, Refusal> {
+        let mut attempt = Try {
+            registry: self.clone(),
+            guard: None,
+        };
+        if !self.rules().messages.limited {
+            return Ok(Some(attempt));
+        }
+        let guard = self.store().keyring().fingerprint(kind, &[whose]);
+        let guards = [guard];
+        let give_up = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let now = self.store().now();
+            let mut start = Start::Locked;
+            let claimed = self.store().claim(&guards, now, WINDOW, |states: &mut [Tries]| {
+                start = states
+                    .first_mut()
+                    .map_or(Start::Locked, |tries| tries.start(now.as_micros()));
+                (start == Start::Go).then_some(())
+            });
+            match claimed.await? {
+                Some(()) => {
+                    attempt.guard = Some(guard);
+                    return Ok(Some(attempt));
+                }
+                None if start == Start::Wait && tokio::time::Instant::now() < give_up => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                None => {
+                    metrics::counter!("registry_tries_locked_total").increment(1);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    async fn end_try(&self, guard: GuardKey, end: End) -> Result<(), Refusal> {
+        let now = self.store().now();
+        self.store()
+            .claim(&[guard], now, WINDOW, |states: &mut [Tries]| {
+                states.first_mut().map(|tries| tries.end(end, now.as_micros()))
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets the failures at somebody's password: a reset link or code has proved more than a password would.
+    pub(super) async fn forget_tries(&self, user: Uuid) -> Result<(), Refusal> {
+        let guard = self.store().keyring().fingerprint(SIGN_IN, &[user.as_bytes()]);
+        Ok(self.store().forget_claims(&guard).await?)
+    }
+
+    /// Counts a code that is about to be sent to a number. False: it may not go, and nothing is counted.
+    pub(super) async fn may_send_code(&self, caller: &Caller, phone: &Phone) -> Result<bool, Refusal> {
+        let (store, rules) = (self.store(), &self.rules().messages);
+        let number = phone.msisdn();
+        let key = |kind: &str, what: &[u8]| store.keyring().fingerprint(kind, &[what]);
+        let mut shares = vec![("number", key("codes-to-number", number.as_bytes()), NUMBER_AT_LEAST)];
+        if rules.limited {
+            if !rules.countries.is_empty() && !rules.countries.iter().any(|prefix| number.starts_with(prefix)) {
+                withheld("country");
+                return Ok(false);
+            }
+            shares[0].2 = NUMBER;
+            let block = number
+                .get(..number.len().saturating_sub(BLOCK_DIGITS))
+                .unwrap_or_default();
+            shares.push(("block", key("codes-to-block", block.as_bytes()), BLOCK));
+            if let Some(network) = caller
+                .ip
+                .as_deref()
+                .and_then(|ip| ip.parse::<IpAddr>().ok())
+                .map(network_of)
+            {
+                shares.push(("ip", key("codes-from", network.to_string().as_bytes()), ADDRESS));
+            }
+            let budget = Allowance {
+                per_day: Some(rules.daily_budget),
+                ..Allowance::default()
+            };
+            shares.push(("budget", key("codes-in-all", b""), budget));
+        }
+        self.take(&shares).await
+    }
+
+    /// Counts a mail of a purpose that is about to be sent to an address. False: it may not go.
+    pub(super) async fn may_send_mail(&self, purpose: &str, email: &Email) -> Result<bool, Refusal> {
+        if !self.rules().messages.limited {
+            return Ok(true);
+        }
+        let parts: [&[u8]; 2] = [purpose.as_bytes(), email.canonical().as_bytes()];
+        let guard = self.store().keyring().fingerprint("mails-to", &parts);
+        self.take(&[("mail", guard, MAIL)]).await
+    }
+
+    /// Takes one of each share, or none at all.
+    async fn take(&self, shares: &[(&'static str, GuardKey, Allowance)]) -> Result<bool, Refusal> {
+        let now = self.store().now();
+        let guards: Vec<GuardKey> = shares.iter().map(|(_, guard, _)| *guard).collect();
+        let mut used_up = None;
+        let taken = self.store().claim(&guards, now, KEPT, |states: &mut [Sent]| {
+            used_up = states
+                .iter_mut()
+                .zip(shares)
+                .find_map(|(sent, (what, _, allowance))| (!sent.take(allowance, now.as_micros())).then_some(*what));
+            used_up.is_none().then_some(())
+        });
+        let taken = taken.await?.is_some();
+        if let Some(what) = used_up {
+            withheld(what);
+        }
+        Ok(taken)
+    }
+}
+
+fn withheld(why: &'static str) {
+    metrics::counter!("registry_messages_withheld_total", "why" => why).increment(1);
+    if why == "budget" {
+        tracing::warn!("the day's budget of short messages is used up; none goes out before tomorrow");
+    }
+}

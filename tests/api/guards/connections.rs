@@ -1,0 +1,250 @@
+//! Connections: how many, for how long, and what those are told that speak no HTTP.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::ON;
+use crate::harness::{App, Engine, LONG, on_both_engines, until};
+
+on_both_engines![
+    thousands_of_slow_sockets_keep_no_honest_client_out,
+    a_connection_has_five_seconds_for_its_head,
+    one_address_has_sixty_four_connections,
+    whoever_speaks_no_http_is_told_so_in_a_problem,
+    a_client_that_never_reads_is_let_go,
+];
+
+/// Connects from one of the many addresses of this machine.
+async fn connect_from(app: &App, from: [u8; 4]) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((Ipv4Addr::from(from), 0)))?;
+    socket.connect(app.server.address().parse().unwrap()).await
+}
+
+/// Whether the other side has closed or cut it.
+async fn ended(stream: &mut TcpStream) -> bool {
+    let mut rest = Vec::new();
+    tokio::time::timeout(LONG, stream.read_to_end(&mut rest)).await.is_ok() && rest.is_empty()
+}
+
+async fn answer(stream: &mut TcpStream, request: &str) -> String {
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut told = Vec::new();
+    let _ = tokio::time::timeout(LONG, stream.read_to_end(&mut told)).await.unwrap();
+    String::from_utf8_lossy(&told).into_owned()
+}
+
+async fn thousands_of_slow_sockets_keep_no_honest_client_out(engine: Engine) {
+    const SLOW: usize = 2_000;
+    const HONEST: usize = 200;
+    let app = App::start_with(engine, &[ON]).await;
+    let address: SocketAddr = app.server.address().parse().unwrap();
+    let began = Instant::now();
+    let (open, opened) = tokio::sync::watch::channel(0_usize);
+    let open = std::sync::Arc::new(open);
+    let mut slow = tokio::task::JoinSet::new();
+    for number in 0..SLOW {
+        let open = open.clone();
+        slow.spawn(async move {
+            // Thirty-two to an address: that address could have more.
+            let from = Ipv4Addr::new(127, 1, u8::try_from(number / 32).unwrap(), 1);
+            loop {
+                let socket = TcpSocket::new_v4().unwrap();
+                let ready = socket.bind(SocketAddr::from((from, 0))).is_ok();
+                if let (true, Ok(mut stream)) = (ready, socket.connect(address).await) {
+                    open.send_modify(|count| *count += 1);
+                    // A byte a second, and never the end of the head; cut off, it comes again after a while.
+                    while stream.write_all(b"x").await.is_ok() {
+                        let read = tokio::time::timeout(Duration::from_secs(1), stream.read_u8()).await;
+                        if read.is_ok() {
+                            break;
+                        }
+                    }
+                }
+                tokio::time::sleep(Duration::from_secs(3)).await;
+            }
+        });
+    }
+    let mut opened = opened;
+    crate::harness::soon("the slow sockets", opened.wait_for(|count| *count >= SLOW))
+        .await
+        .unwrap();
+    let mut times = Vec::new();
+    // Long enough for those who were cut off to come again.
+    while times.len() < HONEST || *opened.borrow() < 2 * SLOW {
+        assert!(began.elapsed() < LONG, "the slow sockets are not cut off");
+        // A connection of its own each time, which is the harder case.
+        let asked = Instant::now();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let get = "GET /.well-known/jwks.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        let told = answer(&mut stream, get).await;
+        times.push(asked.elapsed());
+        assert!(told.starts_with("HTTP/1.1 200 OK\r\n"), "{told:?}");
+    }
+    times.sort_unstable();
+    let sockets = *opened.borrow();
+    println!(
+        "{engine:?}: {SLOW} slow sockets at once ({sockets} opened in all); {} honest requests, median {:?}, p99 {:?}, worst {:?}",
+        times.len(),
+        times[times.len() / 2],
+        times[times.len() * 99 / 100],
+        times[times.len() - 1]
+    );
+    slow.shutdown().await;
+    let metrics = app.get("/metrics").send().await.body;
+    assert!(metrics.contains("registry_connections_displaced_total"), "{metrics}");
+}
+
+async fn a_connection_has_five_seconds_for_its_head(engine: Engine) {
+    // With defaults, whether limits are lifted or not.
+    let app = App::start(engine).await;
+    let silent = async {
+        let mut stream = TcpStream::connect(app.server.address()).await.unwrap();
+        let since = Instant::now();
+        assert!(ended(&mut stream).await);
+        since.elapsed()
+    };
+    let dripping = async {
+        let mut stream = TcpStream::connect(app.server.address()).await.unwrap();
+        let since = Instant::now();
+        while stream.write_all(b"G").await.is_ok() {
+            if let Ok(read) = tokio::time::timeout(Duration::from_millis(200), stream.read_u8()).await {
+                assert!(read.is_err(), "a head was answered that never ended");
+                break;
+            }
+            assert!(since.elapsed() < LONG, "still connected");
+        }
+        since.elapsed()
+    };
+    // Between requests there is more time than for a head.
+    let idle = async {
+        let mut stream = TcpStream::connect(app.server.address()).await.unwrap();
+        for _ in 0..2 {
+            stream
+                .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+                .await
+                .unwrap();
+            let mut told = [0; 12];
+            stream.read_exact(&mut told).await.unwrap();
+            assert_eq!(&told, b"HTTP/1.1 200");
+            let mut rest = vec![0; 4_096];
+            let _ = stream.read(&mut rest).await.unwrap();
+            let more = tokio::time::timeout(Duration::from_secs(7), stream.read_u8()).await;
+            assert!(more.is_err(), "cut off within {more:?}");
+        }
+    };
+    let (silent, dripping, ()) = tokio::join!(silent, dripping, idle);
+    println!("{engine:?}: silent for {silent:?}, a slow head for {dripping:?}");
+    for time in [silent, dripping] {
+        assert!(
+            time > Duration::from_secs(4) && time < Duration::from_secs(40),
+            "{time:?}"
+        );
+    }
+}
+
+async fn one_address_has_sixty_four_connections(engine: Engine) {
+    let app = App::start_with(engine, &[ON, ("REGISTRY__HTTP__HEADER_MS", "60000")]).await;
+    let from = [127, 2, 0, 1];
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        held.push(connect_from(&app, from).await.unwrap());
+    }
+    let get = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    // All of them have a place: the first and the last are served.
+    for index in [63, 0] {
+        let mut stream = held.swap_remove(index);
+        assert!(answer(&mut stream, get).await.starts_with("HTTP/1.1 200"));
+        drop(stream);
+        held.push(
+            until("a place to be free again", || async {
+                let mut next = connect_from(&app, from).await.unwrap();
+                let quiet = tokio::time::timeout(Duration::from_millis(200), next.read_u8()).await;
+                quiet.is_err().then_some(next)
+            })
+            .await,
+        );
+    }
+    let mut one_more = connect_from(&app, from).await.unwrap();
+    assert_eq!(answer(&mut one_more, get).await, "", "one over is refused");
+    // Others are not.
+    let mut other = connect_from(&app, [127, 2, 0, 2]).await.unwrap();
+    assert!(answer(&mut other, get).await.starts_with("HTTP/1.1 200"));
+    let metrics = app.get("/metrics").send().await.body;
+    assert!(
+        metrics.contains("registry_connections_refused_total{why=\"address\"}"),
+        "{metrics}"
+    );
+    drop(held);
+}
+
+async fn whoever_speaks_no_http_is_told_so_in_a_problem(engine: Engine) {
+    let app = App::start(engine).await;
+    let many: Vec<String> = (0..200).map(|number| format!("x-{number}: y\r\n")).collect();
+    let many = many.concat();
+    let long = "a".repeat(300 << 10);
+    for (what, request, status, slug) in [
+        ("no version", "GET /healthz\r\n\r\n".to_owned(), 400, "malformed"),
+        (
+            "a folded header",
+            "GET /healthz HTTP/1.1\r\nhost: x\r\nx-a: a\r\n b\r\n\r\n".to_owned(),
+            400,
+            "malformed",
+        ),
+        (
+            "two lengths",
+            "POST /v1/sessions HTTP/1.1\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}".to_owned(),
+            400,
+            "malformed",
+        ),
+        (
+            "two hundred headers",
+            format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{many}\r\n"),
+            431,
+            "too-large",
+        ),
+        (
+            "headers of 300 KiB",
+            format!("GET /healthz HTTP/1.1\r\nhost: x\r\nx-a: {long}\r\n\r\n"),
+            431,
+            "too-large",
+        ),
+    ] {
+        let mut stream = TcpStream::connect(app.server.address()).await.unwrap();
+        let told = answer(&mut stream, &request).await;
+        let (head, body) = told
+            .split_once("\r\n\r\n")
+            .unwrap_or_else(|| panic!("{what}: {told:?}"));
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{what}: {head}");
+        let header = |name: &str| {
+            let line = head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+            line.unwrap_or_else(|| panic!("{what}: no {name} in {head}"))
+        };
+        assert_eq!(header("content-type"), "application/problem+json");
+        assert_eq!(header("content-length"), body.len().to_string());
+        assert_eq!(header("connection"), "close");
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["type"], format!("/problems/{slug}"), "{what}");
+        assert_eq!(
+            (&problem["status"], &problem["instance"]),
+            (&json!(status), &json!(header("x-request-id")))
+        );
+        assert_eq!(head.matches("HTTP/1.1").count(), 1, "{what}: one answer");
+    }
+}
+
+/// An answer larger than what buffers hold, to somebody who asks again and again and reads nothing.
+async fn a_client_that_never_reads_is_let_go(engine: Engine) {
+    let app = App::start_with(engine, &[("REGISTRY__HTTP__IDLE_MS", "300")]).await;
+    let stream = TcpStream::connect(app.server.address()).await.unwrap();
+    let (read, mut write) = stream.into_split();
+    let request = "GET /problems/malformed HTTP/1.1\r\nhost: x\r\naccept: text/html\r\n\r\n".repeat(100);
+    let flood = async { while write.write_all(request.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(LONG, flood).await.unwrap();
+    drop(read);
+    assert_eq!(app.get("/healthz").send().await.status, 200);
+}

@@ -1,0 +1,147 @@
+//! Codes and mails: so many and no more, and the public learns nothing from it.
+
+use serde_json::json;
+
+use super::{ON, WIDE, events};
+use crate::harness::{App, Engine, PASSWORD, Server, on_both_engines};
+
+on_both_engines![
+    a_number_is_sent_one_code_a_minute_and_nobody_learns_which,
+    an_address_and_a_block_of_numbers_have_their_shares,
+    codes_go_to_the_named_countries_only,
+    the_budget_of_a_day_is_all_replicas_together,
+    an_address_is_sent_so_many_mails_of_a_purpose,
+];
+
+const ASKED: &str = "user.phone_verification_requested";
+
+/// Registers somebody with a number; whether a code goes out.
+async fn register(app: &App, name: &str, phone: &str, from: &str) -> bool {
+    let body = json!({ "username": name, "phone": phone, "password": PASSWORD });
+    let receipt = app
+        .command("register-user", &body)
+        .header("x-forwarded-for", from)
+        .expect(201)
+        .await;
+    receipt["events"].as_array().unwrap().contains(&json!(ASKED))
+}
+
+async fn a_number_is_sent_one_code_a_minute_and_nobody_learns_which(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    assert!(register(&app, "ada", "+6584932466", "192.0.2.1").await);
+    app.phones().to("+6584932466").await;
+    for number in ["+6584932466", "+6584932999", "+6584932466"] {
+        for (command, body) in [
+            ("request-phone-verification", json!({ "phone": number })),
+            ("request-password-reset", json!({ "phone": number })),
+        ] {
+            let reply = app.command(command, &body).send().await;
+            assert_eq!((reply.status, reply.body.as_str()), (202, "{}"), "{reply:?}");
+        }
+    }
+    assert_eq!(events(&app, ASKED).await, 1);
+    assert_eq!(events(&app, "user.password_reset_requested").await, 0);
+    assert_eq!(app.phones().messages().len(), 1);
+    // The code that is out still works.
+    let code = app.phones().to("+6584932466").await.code();
+    let body = json!({ "phone": "+6584932466", "code": code });
+    app.command("verify-phone", &body).expect(200).await;
+}
+
+async fn an_address_and_a_block_of_numbers_have_their_shares(engine: Engine) {
+    let mut settings = WIDE.to_vec();
+    settings.push(("REGISTRY__HTTP__TRUSTED_PROXIES", "127.0.0.0/8"));
+    let app = App::start_with(engine, &settings).await;
+    // Twenty codes to one block in an hour, wherever they are asked for.
+    for number in 0..20 {
+        let phone = format!("+65849324{number:02}");
+        let from = format!("192.0.2.{number}");
+        assert!(
+            register(&app, &format!("block{number}"), &phone, &from).await,
+            "{number}"
+        );
+    }
+    assert!(!register(&app, "over", "+6584932499", "192.0.2.99").await);
+    // What was withheld from the block was not taken from the address: it still has its ten.
+    for number in 0..10 {
+        let phone = format!("+658493{}00", 30 + number);
+        assert!(
+            register(&app, &format!("ip{number}"), &phone, "192.0.2.99").await,
+            "{number}"
+        );
+    }
+    assert!(!register(&app, "eleventh", "+6584935500", "192.0.2.99").await);
+    assert!(register(&app, "elsewhere", "+6584935501", "192.0.2.98").await);
+    // One subscriber's IPv6 network is one address.
+    for number in 0..10 {
+        let (phone, from) = (format!("+658494{}00", 30 + number), format!("2001:db8::{number}"));
+        assert!(register(&app, &format!("six{number}"), &phone, &from).await, "{number}");
+    }
+    assert!(!register(&app, "six", "+6584945500", "2001:db8::ff").await);
+    let metrics = app.get("/metrics").send().await.body;
+    for line in [
+        "registry_messages_withheld_total{why=\"block\"} 1",
+        "registry_messages_withheld_total{why=\"ip\"} 2",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+}
+
+async fn codes_go_to_the_named_countries_only(engine: Engine) {
+    let app = App::start_with(engine, &[ON, ("REGISTRY__SMS__COUNTRIES", "+65, +4930")]).await;
+    assert!(register(&app, "singapore", "+6584932466", "192.0.2.1").await);
+    assert!(!register(&app, "zurich", "+41446681800", "192.0.2.1").await);
+    assert!(register(&app, "berlin", "+4930123456", "192.0.2.1").await);
+    assert!(!register(&app, "munich", "+4989123456", "192.0.2.1").await);
+}
+
+async fn the_budget_of_a_day_is_all_replicas_together(engine: Engine) {
+    let settings = [ON, ("REGISTRY__SMS__DAILY_BUDGET", "2")];
+    let app = App::start_with(engine, &settings).await;
+    let second = Server::start(&app.place, &settings).await;
+    let other = second.client();
+    assert!(register(&app, "one", "+6584932466", "192.0.2.1").await);
+    let body = json!({ "username": "two", "phone": "+6584931466", "password": PASSWORD });
+    other.command("register-user", &body).expect(201).await;
+    assert_eq!(events(&app, ASKED).await, 2);
+    assert!(!register(&app, "three", "+6584930466", "192.0.2.1").await);
+    let body = json!({ "username": "four", "phone": "+6584929466", "password": PASSWORD });
+    other.command("register-user", &body).expect(201).await;
+    assert_eq!(events(&app, ASKED).await, 2);
+    assert!(second.log().contains("budget of short messages"), "{}", second.log());
+}
+
+async fn an_address_is_sent_so_many_mails_of_a_purpose(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    let body = json!({ "email": "ada@farm.example", "username": "ada", "password": PASSWORD });
+    app.command("register-user", &body).expect(201).await;
+    let email = json!({ "email": "ada@farm.example" });
+    let verification = "user.email_verification_requested";
+    for _ in 0..8 {
+        app.command("request-email-verification", &email).expect(202).await;
+    }
+    // The registration's own does not count.
+    assert_eq!(events(&app, verification).await, 7);
+    let token = app.mailbox().to("ada@farm.example").await;
+    app.command("verify-email", &json!({ "token": token.token() }))
+        .expect(200)
+        .await;
+    // Each purpose by itself.
+    for _ in 0..8 {
+        app.command("request-password-reset", &email).expect(202).await;
+    }
+    assert_eq!(events(&app, "user.password_reset_requested").await, 6);
+    // Nobody uses this service to fill somebody else's mailbox: whoever asks, an address has its share.
+    let ada = app.sign_in("ada", PASSWORD).await;
+    let body = json!({ "email": "victim@farm.example", "current_password": PASSWORD });
+    let mut statuses = Vec::new();
+    for _ in 0..8 {
+        let reply = app
+            .command("request-email-change", &body)
+            .bearer(&ada.access)
+            .send()
+            .await;
+        statuses.push(reply.status);
+    }
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 409, 409]);
+}

@@ -1,0 +1,103 @@
+//! The database goes away: everybody is told soon, and it heals by itself.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::wire::{Line, Wire};
+use crate::harness::{App, Engine, LONG, PASSWORD, Place, Server, run, until};
+
+#[test]
+fn a_database_that_is_gone_is_told_within_three_seconds_and_heals() {
+    run(without_its_database(Wire::Cut));
+}
+
+#[test]
+fn a_database_that_hangs_is_told_within_three_seconds_and_heals() {
+    run(without_its_database(Wire::Dead));
+}
+
+async fn without_its_database(wire: Wire) {
+    let mut place = Place::new(Engine::Postgres).await;
+    let (host, port) = place.database_server();
+    let line = Line::to(host, port).await;
+    place.through(line.port);
+    let server = Server::start(&place, &[]).await;
+    let app = App {
+        client: server.client(),
+        server,
+        place,
+    };
+    let ada = app.user("ada").await;
+    app.get("/readyz").expect(200).await;
+
+    line.is(wire);
+    let gone = Instant::now();
+    let unready = until("the service to know", || async {
+        let reply = app.get("/readyz").send().await;
+        (reply.status == 503).then(|| (gone.elapsed(), reply.json()))
+    })
+    .await;
+    println!("{wire:?}: not ready after {:?}: {}", unready.0, unready.1);
+    let mut slowest = Duration::ZERO;
+    for round in 0..2 {
+        for (what, call) in [
+            ("GET /v1/me", app.get("/v1/me").bearer(&ada.access)),
+            (
+                "sign in",
+                app.post("/v1/sessions", &json!({ "identifier": "ada", "password": PASSWORD })),
+            ),
+            (
+                "register",
+                app.command("register-user", &json!({ "username": "eve", "password": PASSWORD })),
+            ),
+            (
+                "update-profile",
+                app.command("update-profile", &json!({ "full_name": "Ada" }))
+                    .bearer(&ada.access),
+            ),
+            (
+                "reset",
+                app.command(
+                    "reset-password",
+                    &json!({ "token": "A".repeat(64), "new_password": "violet kettle tuesday" }),
+                ),
+            ),
+        ] {
+            let asked = Instant::now();
+            let reply = call.send().await;
+            let took = asked.elapsed();
+            slowest = slowest.max(took);
+            println!(
+                "{wire:?}, round {round}: {what} answered {} after {took:?}",
+                reply.status
+            );
+            reply.refused(503, "unavailable");
+        }
+    }
+    let limit = Duration::from_secs(3);
+    println!("{wire:?}: the slowest answer took {slowest:?} (limit {limit:?})");
+    // Twice the limit, for a machine that does other things.
+    assert!(slowest < 2 * limit && unready.0 < Duration::from_secs(4));
+    app.get("/healthz").expect(200).await;
+
+    line.is(Wire::Whole);
+    let back = Instant::now();
+    until("the service to be ready", || async {
+        (app.get("/readyz").send().await.status == 200).then_some(())
+    })
+    .await;
+    until("an answer", || async {
+        let reply = app.get("/v1/me").bearer(&ada.access).send().await;
+        (reply.status == 200).then_some(())
+    })
+    .await;
+    until("a command", || async {
+        let body = json!({ "full_name": "Ada" });
+        let reply = app.command("update-profile", &body).bearer(&ada.access).send().await;
+        (reply.status == 200).then_some(())
+    })
+    .await;
+    println!("{wire:?}: healed after {:?}", back.elapsed());
+    assert!(back.elapsed() < LONG);
+}

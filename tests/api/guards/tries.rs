@@ -1,0 +1,223 @@
+//! Tries at passwords: counted before they are compared, by all replicas together.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use super::{WIDE, events};
+use crate::harness::{App, Client, Engine, PASSWORD, Place, Reply, Server, on_both_engines, until};
+
+on_both_engines![
+    a_failure_locks_an_account_for_a_second_and_nobody_can_tell,
+    of_a_hundred_guesses_at_once_few_are_compared,
+    many_devices_may_sign_in_at_once,
+    replicas_count_together,
+    a_reset_opens_a_locked_account,
+    a_current_password_has_a_count_of_its_own,
+    a_full_hashing_queue_says_so_without_hashing,
+];
+
+const OTHER: &str = "nine grey geese by a pond";
+
+async fn try_in(client: &Client, identifier: &str, password: &str) -> Reply {
+    let body = json!({ "identifier": identifier, "password": password });
+    client.post("/v1/sessions", &body).send().await
+}
+
+/// Tries until the lock is over.
+async fn in_at_last(client: &Client, password: &str) {
+    until("the end of a lock", || async {
+        (try_in(client, "ada", password).await.status == 201).then_some(())
+    })
+    .await;
+}
+
+/// Lets the last failures have been later than they were, so that no busy machine outlasts a lock; microseconds.
+async fn delay_failures(place: &Place, by: i64) {
+    let mut log = place.log().await;
+    for state in log.texts("SELECT state FROM claims").await {
+        let mut later: Value = serde_json::from_str(&state).unwrap();
+        let failed_at = later["failed_at"].as_i64().unwrap();
+        if failed_at == 0 {
+            continue;
+        }
+        later["failed_at"] = json!(failed_at + by);
+        let sql =
+            format!("UPDATE claims SET state = '{later}', turn = turn + 1 WHERE state = '{state}' RETURNING turn");
+        assert_eq!(log.numbers(&sql).await.len(), 1);
+    }
+}
+
+const HOUR: i64 = 3_600_000_000;
+
+fn alike(reply: &Reply) -> (u16, String, Vec<(String, String)>) {
+    let mut headers = reply.steady_headers();
+    headers.retain(|(name, _)| name != "ratelimit");
+    let mut body = reply.json();
+    body["instance"] = json!(null);
+    (reply.status, body.to_string(), headers)
+}
+
+async fn a_failure_locks_an_account_for_a_second_and_nobody_can_tell(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    let ada = app.user("ada").await;
+    let failed_after = Instant::now();
+    let wrong = try_in(&app, "ada", OTHER).await;
+    wrong.refused(401, "invalid-credentials");
+    delay_failures(&app.place, HOUR).await;
+    let right = try_in(&app, "ada", PASSWORD).await;
+    right.refused(401, "invalid-credentials");
+    assert_eq!(alike(&wrong), alike(&right));
+    for _ in 0..3 {
+        assert_eq!(alike(&wrong), alike(&try_in(&app, "nobody", PASSWORD).await));
+    }
+    // Whoever is in stays in.
+    app.get("/v1/me").bearer(&ada.access).expect(200).await;
+    delay_failures(&app.place, -HOUR).await;
+    in_at_last(&app, PASSWORD).await;
+    assert!(failed_after.elapsed() >= Duration::from_secs(1));
+    // A right one ends it: the next is let in at once.
+    assert_eq!(try_in(&app, "ada", PASSWORD).await.status, 201);
+    // What was not compared is no failure.
+    assert_eq!(events(&app, "session.failed").await, 1);
+    let mut log = app.log().await;
+    let states = log.texts("SELECT state FROM claims").await.concat();
+    assert!(!states.contains("ada") && !states.contains(&ada.user), "{states}");
+}
+
+async fn of_a_hundred_guesses_at_once_few_are_compared(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    app.has_user("ada").await;
+    let guesses: Vec<String> = (0..100).map(|number| format!("{OTHER} {number}")).collect();
+    let replies = join_all(guesses.iter().map(|guess| try_in(&app, "ada", guess))).await;
+    assert!(replies.iter().all(|reply| reply.status == 401));
+    let metrics = app.get("/metrics").send().await.body;
+    let App { server, place, .. } = app;
+    // Failures are written down after their answers, and before the end.
+    server.terminate();
+    assert_eq!(server.end().await, Some(0));
+    let mut log = place.log().await;
+    let compared = log.count("events", "event_type = 'session.failed'").await;
+    println!("{engine:?}: of 100 guesses at once {compared} were compared");
+    // Five begin at once; the others wait for a while, and each failure holds the next up for a second and more.
+    assert!((1..=9).contains(&compared), "{compared}");
+    assert!(metrics.contains("registry_tries_locked_total"), "{metrics}");
+}
+
+async fn many_devices_may_sign_in_at_once(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    app.has_user("ada").await;
+    let replies = join_all((0..12).map(|_| try_in(&app, "ada", PASSWORD))).await;
+    let statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
+    assert!(
+        statuses.iter().filter(|status| **status == 201).count() >= 5,
+        "{statuses:?}"
+    );
+    assert_eq!(events(&app, "session.failed").await, 0);
+}
+
+async fn replicas_count_together(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    let second = Server::start(&app.place, &WIDE).await;
+    let other = second.client();
+    app.has_user("ada").await;
+    for (one, another) in [(&app.client, &other), (&other, &app.client)] {
+        let failed_after = Instant::now();
+        assert_eq!(try_in(one, "ada", OTHER).await.status, 401);
+        delay_failures(&app.place, HOUR).await;
+        let status = try_in(another, "ada", PASSWORD).await.status;
+        assert_eq!(status, 401, "the other replica knows of the failure");
+        delay_failures(&app.place, -HOUR).await;
+        in_at_last(another, PASSWORD).await;
+        assert!(failed_after.elapsed() >= Duration::from_secs(1));
+    }
+}
+
+async fn a_reset_opens_a_locked_account(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    app.with_email("ada").await;
+    assert_eq!(try_in(&app, "ada", OTHER).await.status, 401);
+    delay_failures(&app.place, HOUR).await;
+    assert_eq!(try_in(&app, "ada", PASSWORD).await.status, 401);
+    let body = json!({ "email": "ada@farm.example" });
+    app.command("request-password-reset", &body).expect(202).await;
+    let mail = app.mailbox().nth_to("ada@farm.example", 2).await;
+    let body = json!({ "token": mail.token(), "new_password": OTHER });
+    app.command("reset-password", &body).expect(200).await;
+    assert_eq!(try_in(&app, "ada", OTHER).await.status, 201);
+}
+
+async fn a_current_password_has_a_count_of_its_own(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    let ada = app.user("ada").await;
+    let change = async |current: &str| {
+        let body = json!({ "current_password": current, "new_password": "one more password of hers" });
+        app.command("change-password", &body).bearer(&ada.access).send().await
+    };
+    let failed_after = Instant::now();
+    let wrong = change(OTHER).await;
+    assert_eq!(wrong.refused(403, "wrong-password"), ["/current_password"]);
+    delay_failures(&app.place, HOUR).await;
+    let locked = change(PASSWORD).await;
+    // Every command that takes one counts in the same place.
+    let body = json!({ "current_password": PASSWORD, "reason": "gone" });
+    let erase = app.command("erase-user", &body).bearer(&ada.access).send().await;
+    let body = json!({ "current_password": PASSWORD, "phone": "+6584932466" });
+    let phone = app.command("change-phone", &body).bearer(&ada.access).send().await;
+    for reply in [&locked, &erase, &phone] {
+        reply.refused(403, "wrong-password");
+    }
+    // A stranger's failures and the owner's own do not meet.
+    assert_eq!(try_in(&app, "ada", PASSWORD).await.status, 201);
+    delay_failures(&app.place, -HOUR).await;
+    let changed = until("the end of a lock", || async {
+        let reply = change(PASSWORD).await;
+        (reply.status == 200).then_some(reply)
+    })
+    .await;
+    assert_eq!(changed.json()["events"], json!(["user.password_changed"]));
+    assert!(failed_after.elapsed() >= Duration::from_secs(1));
+}
+
+async fn a_full_hashing_queue_says_so_without_hashing(engine: Engine) {
+    for (queue, wait, why) in [("2", "60000", "queue"), ("1000", "1", "wait")] {
+        let settings = [
+            ("REGISTRY__PASSWORDS__THREADS", "1"),
+            ("REGISTRY__PASSWORDS__QUEUE", queue),
+            ("REGISTRY__PASSWORDS__WAIT_MS", wait),
+        ];
+        let app = App::start_with(engine, &settings).await;
+        // On a busy machine even the one may find no thread in time.
+        until("an account", || async {
+            let body = json!({ "username": "ada", "password": PASSWORD });
+            (app.command("register-user", &body).send().await.status == 201).then_some(())
+        })
+        .await;
+        let hashes = async || number(&app.get("/metrics").send().await.body, "registry_hash_seconds_count ");
+        let refusals = async || {
+            let name = format!("registry_hash_refused_total{{why=\"{why}\"}} ");
+            number(&app.get("/metrics").send().await.body, &name)
+        };
+        let (hashed, refused) = (hashes().await, refusals().await);
+        let replies = join_all((0..40).map(|_| try_in(&app, "ada", PASSWORD))).await;
+        let (busy, done): (Vec<Reply>, Vec<Reply>) = replies.into_iter().partition(|reply| reply.status == 503);
+        assert!(!busy.is_empty(), "{why}");
+        for reply in &busy {
+            reply.refused(503, "unavailable");
+        }
+        assert!(done.iter().all(|reply| reply.status == 201));
+        println!(
+            "{engine:?}: {} of 40 sign-ins at once were sent away ({why})",
+            busy.len()
+        );
+        assert_eq!(refusals().await - refused, busy.len());
+        assert_eq!(hashes().await - hashed, done.len(), "who was sent away cost no hash");
+    }
+}
+
+/// A number of the metrics; 0 if it is not there yet.
+fn number(metrics: &str, name: &str) -> usize {
+    let text = metrics.lines().find_map(|line| line.strip_prefix(name));
+    text.map_or(0, |text| text.trim().parse().unwrap())
+}
