@@ -76,14 +76,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_built_yet_is_refused_by_name() {
+    fn what_cannot_be_used_is_refused_by_name() {
         let mut config = Config::default();
-        config.registration.strict = true;
         config.mail.from = "nobody".into();
         let told = usable(&config).unwrap_err().to_string();
         insta::assert_snapshot!(told, @r"
         the configuration does not hold:
-          `registration.strict` is not supported by this version yet
           `mail.from` must be an address such as registry@farm.example or Registry <registry@farm.example>
         ");
     }
