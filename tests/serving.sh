@@ -38,7 +38,7 @@ stop_serving() {
 python_with() {
     local name=$1
     shift
-    venv=${CARGO_TARGET_DIR:-target}/$name
+    venv=${CARGO_TARGET_DIR:-$PWD/target}/$name
     command -v python3 >/dev/null || { echo "python3 is not installed, and $name needs it" >&2; exit 1; }
     if [ "$(cat "$venv/installed" 2>/dev/null)" != "$*" ]; then
         rm -rf "$venv"

@@ -8,7 +8,8 @@
 //! Every figure stands beside a peer that was measured in the same run, in turns with it, so that what else the
 //! machine does hits both; ratios are medians over the rounds. Needs PostgreSQL (`TEST_DATABASE_URL`, or a server
 //! at 127.0.0.1:5432 that lets `postgres` in); its own databases are made and dropped. `pgbench` is used where it
-//! is installed. `MAIN_ROAD_ROUNDS`, `MAIN_ROAD_SECONDS` and `MAIN_ROAD_EVENTS` change how long and how large.
+//! is installed. `reads` seeds a store on each engine with `MAIN_ROAD_USERS` people, or takes those that `dev seed`
+//! filled: `MAIN_ROAD_SEEDED=folder` or `folder=postgres://…`, separated by commas. `MAIN_ROAD_ROUNDS`, `MAIN_ROAD_SECONDS` and `MAIN_ROAD_EVENTS` change how long and how large.
 //!
 //! A figure below its limit is no failure of this program: only what cannot be measured is.
 
@@ -72,7 +73,11 @@ fn main() -> Result<()> {
         run_time.block_on(rebuild::run(scale, wants("rebuild"), wants("start"), &mut report))?;
     }
     if wants("reads") {
-        run_time.block_on(reads::run(variable("MAIN_ROAD_USERS", 100_000), &mut report))?;
+        run_time.block_on(reads::run(
+            variable("MAIN_ROAD_USERS", 100_000),
+            &variable("MAIN_ROAD_SEEDED", String::new()),
+            &mut report,
+        ))?;
     }
     println!("\n{report}");
     println!("{}", place::load());

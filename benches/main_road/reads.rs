@@ -1,11 +1,16 @@
 //! Lists, searches and discovery over many accounts: how long each page takes, and by which plan.
 
+use std::path::Path;
 use std::time::Instant;
 
 use aggregates::values::Role;
 use anyhow::Result;
 use projections::globe::chord_squared;
 use projections::{Status, UserRow};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use user_registry::chance::Chance;
+use user_registry::clock::Clock;
 use user_registry::registry::Seed;
 use user_registry::store::{Circle, DomainFilter, Store, UserFilter, UserSort};
 use uuid::Uuid;
@@ -23,8 +28,24 @@ const OLDEST: UserSort = UserSort::CreatedAt { descending: false };
 const BY_NAME: UserSort = UserSort::Username { descending: false };
 const BY_NAME_BACK: UserSort = UserSort::Username { descending: true };
 
-/// Seeds a store and asks.
-pub async fn run(users: u64, report: &mut Report) -> Result<()> {
+/// Seeds stores and asks them; or asks those that `dev seed` filled: `folder` or `folder=postgres://…`, separated by
+/// commas.
+pub async fn run(users: u64, seeded: &str, report: &mut Report) -> Result<()> {
+    let seeded: Vec<&str> = seeded.split(',').filter(|text| !text.is_empty()).collect();
+    for one in &seeded {
+        let (folder, url) = one
+            .split_once('=')
+            .map_or((*one, None), |(folder, url)| (folder, Some(url)));
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let options = crate::place::options(Path::new(folder), url);
+        let store = Store::open(&options, Clock::system(), Chance::system(), &tasks, &stop).await?;
+        ask(&store, report).await?;
+        stop.cancel();
+        store.close().await;
+    }
+    if !seeded.is_empty() {
+        return Ok(());
+    }
     for place in [Place::postgres().await?, Place::sqlite().await?] {
         let engine = place.store.engine_name();
         let started = Instant::now();
@@ -46,12 +67,17 @@ pub async fn run(users: u64, report: &mut Report) -> Result<()> {
             let mut connection = place.connect().await?;
             sqlx::query("VACUUM (ANALYZE)").execute(&mut connection).await?;
         }
-        lists(&place.store, engine, report).await?;
-        domains(&place.store, engine, report).await?;
-        discover(&place.store, engine, report).await?;
+        ask(&place.store, report).await?;
         place.remove().await?;
     }
     Ok(())
+}
+
+async fn ask(store: &Store, report: &mut Report) -> Result<()> {
+    let engine = store.engine_name();
+    lists(store, engine, report).await?;
+    domains(store, engine, report).await?;
+    discover(store, engine, report).await
 }
 
 fn q(text: &str) -> UserFilter {

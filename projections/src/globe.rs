@@ -9,6 +9,8 @@ use std::f64::consts::PI;
 pub const EARTH_KM: f64 = 6_371.008_8;
 /// No two places are farther apart.
 pub const FARTHEST_KM: f64 = PI * EARTH_KM;
+/// A little more than the square of the longest chord.
+const EVERYWHERE: f64 = 4.000_001;
 /// Cells are that many times halved cubes: about 12 metres wide.
 const DEPTH: u32 = 20;
 
@@ -62,9 +64,12 @@ pub fn kilometres(apart: f64) -> f64 {
     2.0 * EARTH_KM * (apart.max(0.0).sqrt() / 2.0).min(1.0).asin()
 }
 
-/// The square of the chord for kilometres over ground, at most half around the globe.
+/// The square of the chord for kilometres over ground. Half around the globe is everything, whatever rounding does.
 #[must_use]
 pub fn chord_squared(kilometres: f64) -> f64 {
+    if kilometres >= FARTHEST_KM {
+        return EVERYWHERE;
+    }
     let chord = 2.0 * (kilometres.clamp(0.0, FARTHEST_KM) / (2.0 * EARTH_KM)).sin();
     chord * chord
 }
@@ -191,7 +196,9 @@ mod tests {
     fn the_whole_globe_is_covered_when_asked_for() {
         let ranges = cover(Spot::at(10.0, 20.0), chord_squared(FARTHEST_KM));
         for (latitude, longitude) in [(90.0, 0.0), (-90.0, 0.0), (0.0, 180.0), (0.0, -180.0), (-10.0, -160.0)] {
-            assert!(covers(&ranges, Spot::at(latitude, longitude).cell()));
+            let other = Spot::at(latitude, longitude);
+            assert!(covers(&ranges, other.cell()));
+            assert!(Spot::at(10.0, 20.0).apart(other) <= chord_squared(FARTHEST_KM));
         }
     }
 

@@ -41,15 +41,10 @@ pub fn words_of(row: &UserRow) -> BTreeSet<String> {
 /// Whether two states of an account may be found by different words.
 #[must_use]
 pub fn words_differ(one: &UserRow, other: &UserRow) -> bool {
-    let of = |row: &UserRow| {
-        (
-            row.username.clone(),
-            row.email_canonical.clone(),
-            row.phone.clone(),
-            row.full_name.clone(),
-        )
-    };
-    of(one) != of(other)
+    one.username != other.username
+        || one.email_canonical != other.email_canonical
+        || one.phone != other.phone
+        || one.full_name != other.full_name
 }
 
 fn words_of_name(name: &str) -> Vec<String> {

@@ -32,7 +32,7 @@ pub use sms::{Sms, SmsFollower, SmsOptions};
 pub use smtp::{Smtp, SmtpServer};
 pub use statistics::{STATISTICS, StatisticsFollower, day};
 
-use crate::store::{EventRecord, Lease, OpenedEvent, Store, StoreError};
+use crate::store::{EventRecord, FollowerState, Lease, OpenedEvent, Store, StoreError};
 
 /// How many events a follower reads at a time.
 const PAGE: i64 = 100;
@@ -233,10 +233,8 @@ async fn turn<F: Follower>(
     loop {
         let records = store.events_after(lease.position, PAGE).await?;
         if records.is_empty() {
-            gauge!("registry_follower_lag_events", "follower" => name).set(0.0);
             return Ok(true);
         }
-        lag(name, store, lease.position);
         let (opened, broken) = open(store, records).await?;
         let mut passed = lease.position;
         // One after the other, or all of them in one step to the last.
@@ -356,9 +354,15 @@ async fn open(
     Ok((opened, None))
 }
 
-/// Shows how far behind a follower is.
+/// Shows how far behind followers are, whichever process runs them.
 #[expect(clippy::cast_precision_loss, reason = "a lag is shown to a few digits")]
-fn lag(name: &'static str, store: &Store, position: i64) {
-    let head = *store.watch_head().borrow();
-    gauge!("registry_follower_lag_events", "follower" => name).set((head - position).max(0) as f64);
+pub fn show_lag(followers: &[FollowerState]) {
+    for one in followers {
+        let follower = one.checkpoint.follower.clone();
+        let lag = (one.head - one.checkpoint.position).max(0);
+        gauge!("registry_follower_lag_events", "follower" => follower.clone()).set(lag as f64);
+        gauge!("registry_follower_lag_seconds", "follower" => follower.clone()).set(one.behind as f64 / 1e6);
+        let stopped = f64::from(u8::from(one.checkpoint.error.is_some()));
+        gauge!("registry_follower_stopped", "follower" => follower).set(stopped);
+    }
 }

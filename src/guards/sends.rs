@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::SKEW;
+
 const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3_600 * SECOND;
 const DAY: i64 = 24 * HOUR;
@@ -33,11 +35,12 @@ impl Sent {
     /// Counts one more. False: there is none left, and nothing is counted.
     pub fn take(&mut self, allowance: &Allowance, now: i64) -> bool {
         let today = now.div_euclid(DAY);
-        if self.day != today {
+        // Around midnight somebody may still come with yesterday's time: that begins no new day.
+        if !(today..=today + 1).contains(&self.day) {
             (self.day, self.of_day) = (today, 0);
         }
         // A clock that was set back must not hold anybody up for longer than it has to.
-        self.latest.retain(|at| (0..HOUR).contains(&(now - at)));
+        self.latest.retain(|at| (-SKEW..HOUR).contains(&(now - at)));
         let minute = self.latest.iter().filter(|at| now - **at < 60 * SECOND).count();
         let left = allowance.per_minute.is_none_or(|most| minute < most)
             && allowance.per_hour.is_none_or(|most| self.latest.len() < most)
@@ -74,6 +77,22 @@ mod tests {
         assert!((61..65).all(&mut take));
         // Ten have gone.
         assert!(!take(600) && !take(1_439) && take(1_440));
+    }
+
+    #[test]
+    fn of_those_who_come_at_once_the_one_with_an_older_time_counts_as_the_others_do() {
+        let (mut sent, midnight) = (Sent::default(), 20_000 * DAY);
+        let all = Allowance {
+            per_day: Some(2),
+            ..Allowance::default()
+        };
+        assert!(sent.take(&all, midnight + 5) && sent.take(&all, midnight - 5));
+        assert!(!sent.take(&all, midnight + 6) && !sent.take(&all, midnight - 6));
+        let mut sent = Sent::default();
+        assert!(sent.take(&NUMBER, midnight + 5));
+        assert!(!sent.take(&NUMBER, midnight + 4) && !sent.take(&NUMBER, midnight - 5));
+        // Unless a clock was really set back.
+        assert!(sent.take(&NUMBER, midnight - 2 * HOUR));
     }
 
     proptest! {

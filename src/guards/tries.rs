@@ -2,15 +2,23 @@
 //!
 //! A try is counted when it begins, before anything is compared, and again when it ends. While nothing has failed, a
 //! few may be under way at once: a person has several devices. After a failure there is one at a time, each after a
-//! pause that grows with the failures; a right one ends the pauses. In a day there are a hundred that may fail.
+//! pause that grows with the failures; a right one ends the pauses. In a day there are a hundred that may fail. While
+//! the pause is a second, who comes too soon may wait for its end: people mistype, and would take being refused for
+//! another mistake.
 
 use serde::{Deserialize, Serialize};
+
+use super::SKEW;
 
 const SECOND: i64 = 1_000_000;
 /// How long failures are remembered, microseconds.
 pub const WINDOW: i64 = 86_400 * SECOND;
 /// Failures in a window.
 const MOST: u32 = 100;
+/// Failures after which nobody may wait any more.
+const PATIENT: u32 = 3;
+/// When to ask again while others are under way, microseconds.
+const AGAIN: i64 = 20_000;
 /// Tries under way at once while nothing has failed.
 const AT_ONCE: u32 = 5;
 /// A try that has not ended by then never will; it counts as one that failed.
@@ -38,8 +46,8 @@ pub struct Tries {
 pub enum Start {
     /// It may compare.
     Go,
-    /// Several are under way; it may ask again in a moment.
-    Wait,
+    /// It may ask again after so many microseconds.
+    Wait(i64),
     /// It may not.
     Locked,
 }
@@ -58,7 +66,7 @@ pub enum End {
 impl Tries {
     /// Counts a try that is about to compare.
     pub fn start(&mut self, now: i64) -> Start {
-        if self.window > now || now - self.window >= WINDOW {
+        if self.window > now + SKEW || now - self.window >= WINDOW {
             *self = Self {
                 window: now,
                 ..Self::default()
@@ -73,12 +81,14 @@ impl Tries {
         if self.total + self.open >= MOST {
             return Start::Locked;
         }
-        if self.failures > 0 {
-            if self.open > 0 || now < self.failed_at + pause(self.failures) {
-                return Start::Locked;
-            }
-        } else if self.open >= AT_ONCE {
-            return Start::Wait;
+        let over_at = self.failed_at + pause(self.failures);
+        let full = self.open >= if self.failures > 0 { 1 } else { AT_ONCE };
+        if full || now < over_at {
+            return if self.failures < PATIENT && over_at - now <= pause(1) {
+                Start::Wait(if full { AGAIN } else { over_at - now })
+            } else {
+                Start::Locked
+            };
         }
         self.open += 1;
         self.began_at = now;
@@ -137,7 +147,8 @@ mod tests {
                 _ => 10,
             };
             now += pause * SECOND;
-            assert_eq!(tries.start(now - 1), Start::Locked, "{failures}");
+            let early = if failures < 3 { Start::Wait(1) } else { Start::Locked };
+            assert_eq!(tries.start(now - 1), early, "{failures}");
         }
         assert_eq!(tries.start(now + 3_600 * SECOND), Start::Locked);
         assert_eq!(tries.start(START + WINDOW - 1), Start::Locked);
@@ -167,11 +178,12 @@ mod tests {
         let started = (0..100).filter(|_| tries.start(START) == Start::Go).count();
         assert_eq!(started, 5);
         tries.end(End::Wrong, START);
-        assert_eq!(
-            tries.start(START + 2 * SECOND),
-            Start::Locked,
-            "after a failure one at a time"
-        );
+        let one_at_a_time = tries.start(START + 2 * SECOND);
+        assert_eq!(one_at_a_time, Start::Wait(AGAIN));
+        for _ in 0..4 {
+            tries.end(End::Wrong, START);
+        }
+        assert_eq!(tries.start(START + 2 * SECOND), Start::Locked);
     }
 
     #[test]
@@ -180,6 +192,19 @@ mod tests {
         assert_eq!(tries.start(START), Start::Go);
         assert_eq!(tries.start(START + LOST + 1), Start::Go);
         assert_eq!((tries.failures, tries.open), (1, 1));
+    }
+
+    #[test]
+    fn one_with_an_older_time_forgets_nothing() {
+        let mut tries = Tries::default();
+        for number in 0..4 {
+            tries.start(START - number);
+        }
+        for number in 0..4 {
+            tries.end(End::Wrong, START - number);
+        }
+        assert_eq!(tries.start(START - 10), Start::Locked);
+        assert_eq!((tries.failures, tries.total), (4, 4));
     }
 
     #[test]

@@ -92,7 +92,12 @@ async fn readyz(State(app): State<App>) -> Response {
         .into_response()
 }
 
+/// What was measured. Where followers are is read now, since another process may run them.
 async fn metrics(State(app): State<App>) -> Response {
+    let reading = tokio::time::timeout(std::time::Duration::from_secs(1), app.registry().followers());
+    if let Ok(Ok(followers)) = reading.await {
+        crate::follow::show_lag(&followers);
+    }
     match app.metrics() {
         Some(metrics) => (
             [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],

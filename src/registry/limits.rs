@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use aggregates::values::{Email, Phone};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::command::Caller;
@@ -20,9 +21,8 @@ pub(super) const SIGN_IN: &str = "tries-to-sign-in";
 pub(super) const SIGN_IN_AS_NOBODY: &str = "tries-as-nobody";
 pub(super) const CURRENT: &str = "tries-at-current";
 
-/// How long a try waits for others that are under way.
+/// How long a try waits for others that are under way, or for the end of a short pause.
 const PATIENCE: Duration = Duration::from_secs(2);
-const AGAIN: Duration = Duration::from_millis(20);
 
 /// Codes to one number.
 const NUMBER: Allowance = Allowance {
@@ -108,7 +108,7 @@ impl Registry {
         }
         let guard = self.store().keyring().fingerprint(kind, &[whose]);
         let guards = [guard];
-        let give_up = tokio::time::Instant::now() + PATIENCE;
+        let give_up = Instant::now() + PATIENCE;
         loop {
             let now = self.store().now();
             let mut start = Start::Locked;
@@ -118,15 +118,17 @@ impl Registry {
                     .map_or(Start::Locked, |tries| tries.start(now.as_micros()));
                 (start == Start::Go).then_some(())
             });
-            match claimed.await? {
-                Some(()) => {
+            let claimed = claimed.await?.is_some();
+            match start {
+                _ if claimed => {
                     attempt.guard = Some(guard);
                     return Ok(Some(attempt));
                 }
-                None if start == Start::Wait && tokio::time::Instant::now() < give_up => {
-                    tokio::time::sleep(AGAIN).await;
+                Start::Wait(micros) if Instant::now() < give_up => {
+                    let time = Duration::from_micros(u64::try_from(micros).unwrap_or_default());
+                    tokio::time::sleep(time.min(PATIENCE)).await;
                 }
-                None => {
+                _ => {
                     metrics::counter!("registry_tries_locked_total").increment(1);
                     return Ok(None);
                 }

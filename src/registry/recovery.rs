@@ -53,7 +53,7 @@ impl Registry {
         }
         let hash = self.hasher().hash(password).await.map_err(Refusal::from)?;
         let hash = hash.as_str();
-        Ok(self
+        let done = self
             .command(asked, Some(user), |unit| async move {
                 let recovery: Uuid = self.store().chance().uuid_v7(self.store().now());
                 let executed = self
@@ -68,6 +68,10 @@ impl Registry {
                 });
                 Ok(())
             })
-            .await?)
+            .await?;
+        if let Err(problem) = self.forget_tries(user).await {
+            tracing::warn!(%problem, "failed tries could not be forgotten");
+        }
+        Ok(done)
     }
 }

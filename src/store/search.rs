@@ -22,7 +22,7 @@ use super::rows::{Read, USERS};
 use super::{Store, StoreError, UserFilter, UserSort};
 
 /// How far a walk goes along the order for one page.
-const STEPS: i64 = 5_000;
+const STEPS: i64 = 2_500;
 
 /// What conditions are about, beside the order.
 const ABOUT: &str = "id, created_at, username, status, email_domain, email_verified, roles, country";
@@ -68,6 +68,9 @@ struct Term {
     check: &'static str,
     values: fn(&str) -> Vec<Bound>,
     value: String,
+    /// How many entries of the index lead to one account, usually: the start of a name often is that of a username and
+    /// an address too.
+    entries: i64,
 }
 
 fn one(value: &str) -> Vec<Bound> {
@@ -94,6 +97,7 @@ fn terms(filter: &UserFilter) -> Vec<Term> {
             check: "(SELECT true FROM user_words WHERE user_id = u.id AND word >= ? AND word < ? LIMIT 1)",
             values: range,
             value: word,
+            entries: 2,
         });
     }
     let mut column = |found, check, values, value: &str| {
@@ -104,6 +108,7 @@ fn terms(filter: &UserFilter) -> Vec<Term> {
             check,
             values,
             value: value.to_owned(),
+            entries: 1,
         });
     };
     if let Some(domain) = &filter.domain {
@@ -184,11 +189,11 @@ impl Search {
         for (number, term) in self.terms.iter().enumerate() {
             let start = if number == 0 { "SELECT" } else { "," };
             let text = format!(
-                "{start} (SELECT count(*) FROM (SELECT {} FROM {} ORDER BY {} LIMIT {}) AS some) AS found_{number}",
+                "{start} (SELECT count(*) FROM (SELECT {} FROM {} ORDER BY {} LIMIT {}) AS found) AS found_{number}",
                 term.user,
                 term.found,
                 term.order,
-                self.few() + 1
+                self.few() * term.entries + 1
             );
             statement.push(&text, (term.values)(&term.value));
         }
@@ -272,8 +277,12 @@ impl Search {
     fn along(&self) -> Statement {
         let mut page = Statement::new();
         let steps = if self.terms.is_empty() { self.limit } else { STEPS };
+        // The key is reckoned within: only so does PostgreSQL know that what comes out is in order already.
         page.push(
-            &format!("SELECT id, {} AS key FROM (SELECT {ABOUT} FROM users", self.key),
+            &format!(
+                "SELECT u.id, u.key FROM (SELECT {ABOUT}, {} AS key FROM users",
+                self.key
+            ),
             Vec::new(),
         );
         self.keyset(&mut page, " WHERE");
@@ -284,7 +293,7 @@ impl Search {
         self.checks(&mut page, None, " WHERE");
         // SQLite takes the walk as it comes, in its order, but would not know that it need not sort it again.
         let order = if self.postgres {
-            format!(" ORDER BY {}", self.order("key", "id"))
+            format!(" ORDER BY {}", self.order("u.key", "u.id"))
         } else {
             String::new()
         };
@@ -298,7 +307,7 @@ impl Search {
         statement.push("SELECT count(*) AS found_0 FROM (SELECT id FROM users", Vec::new());
         self.keyset(&mut statement, " WHERE");
         statement.push(
-            &format!(" ORDER BY {} LIMIT {}) AS some", self.order(self.key, "id"), STEPS + 1),
+            &format!(" ORDER BY {} LIMIT {}) AS found", self.order(self.key, "id"), STEPS + 1),
             Vec::new(),
         );
         statement
@@ -348,8 +357,12 @@ impl Store {
             return self.user_rows(search.along(), told).await;
         }
         let counts = self.counted(search.counts(), search.terms.len(), told).await?;
-        let fewest = counts.iter().enumerate().min_by_key(|(_, count)| **count);
-        let (driver, found) = fewest.map_or((0, 0), |(driver, count)| (driver, *count));
+        let entries = search.terms.iter().map(|term| term.entries);
+        let found = counts
+            .iter()
+            .zip(entries)
+            .map(|(count, entries)| (count + entries - 1) / entries);
+        let (driver, found) = found.enumerate().min_by_key(|(_, found)| *found).unwrap_or_default();
         if found <= search.few() {
             return self.user_rows(search.from_few(driver), told).await;
         }

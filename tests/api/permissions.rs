@@ -217,6 +217,7 @@ fn request(path: &str, whom: &str, victim: &str, caller: &str) -> (String, Optio
         path if path.starts_with("/v1/users/{id}") => at(path.replace("{id}", whom), 200),
         "/v1/domains/{name}" | "/v1/domains/{name}/history" => at(path.replace("{name}", "registry.example"), 200),
         "/v1/domains/check" => at(format!("{path}?address=ann@farm.example"), 200),
+        "/v1/discover" => at(format!("{path}?latitude=1&longitude=2&radius_km=3"), 200),
         "/v1/sessions/{id}" => at(path.replace("{id}", NOBODY), 404),
         "/problems/{slug}" => at(path.replace("{slug}", "stale"), 200),
         "/verify-email" | "/reset-password" | "/confirm-email-change" => at(path.to_owned(), 410),

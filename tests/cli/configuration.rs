@@ -82,35 +82,6 @@ fn showing_hides_secrets_and_says_who_set_what() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_before_anything_is_made() {
-    let place = Place::sqlite();
-    for (arguments, setting, variable, value) in [
-        (
-            &["serve"][..],
-            "registration.strict",
-            "REGISTRY__REGISTRATION__STRICT",
-            "true",
-        ),
-        (
-            &[],
-            "http.cors_origins",
-            "REGISTRY__HTTP__CORS_ORIGINS",
-            "https://app.example",
-        ),
-    ] {
-        let ended = place.run_with(arguments, &[(variable, value)], "");
-        assert_eq!(ended.code, Some(2), "{setting}");
-        assert!(
-            ended
-                .stderr
-                .contains(&format!("`{setting}` is not supported by this version yet")),
-            "{ended:?}"
-        );
-    }
-    assert!(!place.data().exists());
-}
-
-#[test]
 fn what_carries_messages_is_checked_before_anything_is_made() {
     let place = Place::sqlite();
     let texts = place.data().parent().unwrap().join("texts");

@@ -9,3 +9,4 @@ mod configuration;
 mod engines;
 mod harness;
 mod keys;
+mod seed;

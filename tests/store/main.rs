@@ -10,6 +10,7 @@
 mod batches;
 mod claims;
 mod erasure;
+mod finding;
 mod followers;
 mod foreign;
 mod guards;
@@ -117,6 +118,11 @@ conformance! {
         rebuild::what_ends_during_a_swap_does_not_come_back,
         rebuild::an_event_taken_out_of_the_log_is_missed,
         rebuild::large_boundaries_are_rebuilt_in_parts,
+        finding::a_list_holds_whom_a_walk_over_everybody_finds,
+        finding::a_walk_that_meets_nobody_is_given_up,
+        finding::what_somebody_is_found_by_follows_every_change_and_goes_with_them,
+        finding::discovery_finds_whom_a_walk_over_everybody_finds,
+        finding::statistics_are_what_a_count_over_the_log_comes_to,
         migrations::every_column_has_a_comment,
     }
     postgres {

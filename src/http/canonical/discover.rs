@@ -1,5 +1,6 @@
 //! `GET /v1/discover`: who can be found near a place.
 
+use aggregates::values::{Country, GeoId, Username};
 use axum::Json;
 use axum::extract::State;
 use base64::Engine as _;
@@ -12,6 +13,7 @@ use super::problem;
 use super::reads::{MOST, USUAL};
 use super::wire::Page;
 use crate::http::App;
+use crate::http::document::shape;
 use crate::http::problem::Problem;
 use crate::http::query::Parameters;
 use crate::store::{Circle, Near};
@@ -24,6 +26,19 @@ pub(super) struct NearBody {
     geo_id: Option<String>,
     country: Option<String>,
     distance_km: f64,
+}
+
+shape! {
+    /// Somebody who may be found, as others see them.
+    NearBody as "Near" {
+        id: Uuid,
+        username: Option<Username>,
+        /// The person's own name for the place.
+        geo_id: Option<GeoId>,
+        country: Option<Country>,
+        /// From the middle of the circle, to the metre; 0 where their land holds it.
+        distance_km: f64,
+    }
 }
 
 impl From<Near> for NearBody {
@@ -78,7 +93,7 @@ fn read_cursor(circle: Option<&Circle>, text: &str) -> Result<(f64, Uuid), &'sta
         )
     });
     // Where the circle itself is wrong, that is what is said.
-    if of.is_some_and(|of| of != (latitude, longitude, edge)) || !(0.0..=4.0).contains(&apart) {
+    if of.is_some_and(|of| of != (latitude, longitude, edge)) || !(0.0..=5.0).contains(&apart) {
         return Err(wrong);
     }
     Ok((apart, id))

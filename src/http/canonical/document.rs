@@ -5,6 +5,7 @@
 
 mod accounts;
 mod administration;
+mod overview;
 mod reads;
 mod sessions;
 
@@ -23,6 +24,7 @@ pub(in crate::http) fn operations() -> Vec<Operation> {
         sessions::operations(),
         reads::operations(),
         administration::operations(),
+        overview::operations(),
     ]
     .into_iter()
     .flatten()

@@ -1,14 +1,17 @@
 //! What administrators see of the whole: statistics and followers.
 
+use aggregates::values::{Country, DomainName};
 use axum::Json;
 use axum::extract::State;
 use chrono::{Days, Months, NaiveDate};
+use projections::Status;
 use serde::Serialize;
 
 use super::problem;
 use super::wire::Page;
 use crate::follow::day;
 use crate::http::App;
+use crate::http::document::shape;
 use crate::http::problem::Problem;
 use crate::http::query::Parameters;
 use crate::registry::Statistics;
@@ -53,6 +56,50 @@ pub(super) struct StatisticsBody {
     statuses: Vec<StatusCount>,
     countries: Vec<CountryCount>,
     domains: Vec<DomainCount>,
+}
+
+shape! {
+    /// What happened in a day or month.
+    PeriodBody as "Period" {
+        /// The day, or the month without one.
+        period: String,
+        registrations: i64,
+        sign_ins: i64,
+    }
+
+    StatusCount as "StatusCount" {
+        status: Status,
+        users: i64,
+    }
+
+    CountryCount as "CountryCount" {
+        country: Option<Country>,
+        users: i64,
+    }
+
+    DomainCount as "DomainCount" {
+        domain: Option<DomainName>,
+        users: i64,
+    }
+
+    /// What there is, and what happened when.
+    StatisticsBody as "Statistics" {
+        /// The first day.
+        from: String,
+        /// The last day.
+        to: String,
+        by: String,
+        /// Up to where in the log it is counted.
+        position: i64,
+        /// Every period, also those in which nothing happened.
+        items: Vec<PeriodBody>,
+        /// Always null: there is one page.
+        next: Option<String>,
+        /// Accounts by status, as of now.
+        statuses: Vec<StatusCount>,
+        countries: Vec<CountryCount>,
+        domains: Vec<DomainCount>,
+    }
 }
 
 impl StatisticsBody {
@@ -162,6 +209,25 @@ pub(super) struct FollowerBody {
     owner: Option<String>,
     error: Option<String>,
     error_position: Option<i64>,
+}
+
+shape! {
+    /// Something that happens because of the log, and how far it has come.
+    FollowerBody as "Follower" {
+        name: String,
+        /// The last event it is done with.
+        position: i64,
+        /// The last event there is.
+        head: i64,
+        lag_events: i64,
+        /// For how long the first event it is not done with has been in the log.
+        lag_seconds: f64,
+        /// The process that runs it.
+        owner: Option<String>,
+        /// Why it stopped or waits.
+        error: Option<String>,
+        error_position: Option<i64>,
+    }
 }
 
 impl From<FollowerState> for FollowerBody {

@@ -1,4 +1,4 @@
-//! The OpenAPI document: put together from the table of routes, the operations that stand beside the handlers, the
+//! The `OpenAPI` document: put together from the table of routes, the operations that stand beside the handlers, the
 //! structs that are sent and the kinds of problem. Nothing of it is kept a second time.
 //!
 //! Each operation is declared where its API is (`operations()`); this module knows what all of them have in common.
@@ -288,10 +288,9 @@ fn answers(operation: &Operation, permission: Permission, config: &Config, named
         match answers.get_mut(&status.to_string()) {
             Some(entry) => {
                 for part in ["headers", "content"] {
-                    if let (Some(more), Some(there)) = (problem[part].as_object(), entry.get_mut(part)) {
-                        if let Some(there) = there.as_object_mut() {
-                            there.extend(more.clone());
-                        }
+                    let there = entry.get_mut(part).and_then(Value::as_object_mut);
+                    if let (Some(more), Some(there)) = (problem[part].as_object(), there) {
+                        there.extend(more.clone());
                     }
                 }
             }

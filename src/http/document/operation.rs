@@ -17,11 +17,14 @@ pub(super) enum Header {
     Location,
 }
 
+/// A media type and the schema of what has it.
+pub(super) type Media = (&'static str, fn(&mut Components) -> Value);
+
 /// One answer that is no problem.
 pub(super) struct Answer {
     pub status: u16,
     pub about: &'static str,
-    pub media: Option<(&'static str, fn(&mut Components) -> Value)>,
+    pub media: Option<Media>,
     pub headers: Vec<Header>,
 }
 
@@ -247,13 +250,7 @@ impl Operation {
         self.answer(200, about, Some((media, String::schema)), &[])
     }
 
-    fn answer(
-        mut self,
-        status: u16,
-        about: &'static str,
-        media: Option<(&'static str, fn(&mut Components) -> Value)>,
-        headers: &[Header],
-    ) -> Self {
+    fn answer(mut self, status: u16, about: &'static str, media: Option<Media>, headers: &[Header]) -> Self {
         self.answers.push(Answer {
             status,
             about,

@@ -37,20 +37,17 @@ fn in_either_form(headers: &HeaderMap, html: impl Fn() -> String, plain: impl Fn
 }
 
 fn index_plain() -> String {
-    Slug::ALL
-        .iter()
-        .map(|slug| format!("{} /problems/{slug} {}\n", slug.status().as_u16(), slug.title()))
-        .collect()
+    let line = |slug: &Slug| format!("{} /problems/{slug} {}", slug.status().as_u16(), slug.title());
+    let lines: Vec<String> = Slug::ALL.iter().map(line).collect();
+    lines.join("\n") + "\n"
 }
 
 fn index_html() -> String {
-    let lines: String = Slug::ALL
-        .iter()
-        .map(|slug| {
-            let (status, title) = (slug.status().as_u16(), escaped(slug.title()));
-            format!("<li>{status} <a href=\"/problems/{slug}\">{title}</a></li>\n")
-        })
-        .collect();
+    let line = |slug: &Slug| {
+        let (status, title) = (slug.status().as_u16(), escaped(slug.title()));
+        format!("<li>{status} <a href=\"/problems/{slug}\">{title}</a></li>\n")
+    };
+    let lines = Slug::ALL.iter().map(line).collect::<Vec<_>>().concat();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>Problems</title>\n\

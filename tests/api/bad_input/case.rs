@@ -136,7 +136,7 @@ impl Case {
     }
 
     /// The answer is a page for people.
-    pub fn is_page(mut self, status: u16) -> Self {
+    pub fn on_a_page(mut self, status: u16) -> Self {
         self.expected = Expected {
             status,
             page: true,

@@ -5,6 +5,7 @@ use crate::harness::encoded;
 
 pub fn cases(scene: &Scene) -> Vec<Case> {
     let mut cases = parameters();
+    cases.extend(overview());
     cases.extend(paths(scene));
     cases
 }
@@ -89,6 +90,80 @@ fn parameters() -> Vec<Case> {
         String::new(),
     ] {
         cases.push(get(&format!("/v1/domains?cursor={wrong}")).is(400, "invalid", &["/cursor"]));
+    }
+    cases
+}
+
+/// Discovery, statistics and followers.
+fn overview() -> Vec<Case> {
+    let get = |path: String| case(format!("GET {path}"), "GET", path).by(By::Admin);
+    let circle = "latitude=10&longitude=20&radius_km=5";
+    let here = (10f64.to_bits(), 20f64.to_bits());
+    let id = "0197a1b2-0000-7000-8000-000000000001";
+    let mut cases = vec![
+        get("/v1/discover".into()).is(400, "invalid", &["/latitude", "/longitude", "/radius_km"]),
+        get("/v1/discover?latitude=1&longitude=2".into()).is(400, "invalid", &["/radius_km"]),
+        get(format!("/v1/discover?{circle}&latitude=1")).is(400, "invalid", &["/latitude"]),
+        get(format!("/v1/discover?{circle}&unit=mi&offset=3")).is(400, "invalid", &["/unit", "/offset"]),
+        case("GET /v1/discover as nobody", "GET", format!("/v1/discover?{circle}")).is(401, "unauthenticated", &[]),
+        get("/v1/statistics?by=year&from=yesterday&to=x&limit=1".into()).is(
+            400,
+            "invalid",
+            &["/by", "/from", "/to", "/limit"],
+        ),
+        get("/v1/statistics?from=2026-03-02&to=2026-03-01".into()).is(400, "invalid", &["/to"]),
+        get("/v1/statistics?from=2020-01-01&to=2021-01-01".into()).is(400, "invalid", &["/from"]),
+        get("/v1/statistics?by=month&from=1970-01-01&to=9999-12-31".into()).is(400, "invalid", &["/from"]),
+        case("GET /v1/statistics as a user", "GET", "/v1/statistics")
+            .by(By::User)
+            .is(403, "forbidden", &[]),
+        get("/v1/followers?limit=1".into()).is(400, "invalid", &["/limit"]),
+        case("GET /v1/followers as a user", "GET", "/v1/followers")
+            .by(By::User)
+            .is(403, "forbidden", &[]),
+    ];
+    for (name, most) in [("latitude", "90.1"), ("longitude", "-180.1"), ("radius_km", "20017")] {
+        for wrong in [
+            "", "abc", "NaN", "inf", "-inf", "1e999", "0x1", "1,5", "%20", "1%00", most,
+        ] {
+            let query = circle
+                .split('&')
+                .map(|pair| match pair.split_once('=') {
+                    Some((key, _)) if key == name => format!("{name}={wrong}"),
+                    _ => pair.to_owned(),
+                })
+                .collect::<Vec<_>>()
+                .join("&");
+            cases.push(get(format!("/v1/discover?{query}")).is(400, "invalid", &[&format!("/{name}")]));
+        }
+    }
+    cases.push(get(format!("/v1/discover?{}", circle.replace("=5", "=-1"))).is(400, "invalid", &["/radius_km"]));
+    for limit in ["0", "201", "-1", "1.5", ""] {
+        cases.push(get(format!("/v1/discover?{circle}&limit={limit}")).is(400, "invalid", &["/limit"]));
+    }
+    let cursor = |text: String| encoded(text.as_bytes());
+    for wrong in [
+        "nonsense!".to_owned(),
+        String::new(),
+        cursor("[]".to_owned()),
+        cursor(format!(r#"[1,2,3,4,"{id}"]"#)),
+        cursor(format!(r#"[{},{},0,{},"{id}"]"#, here.0, here.1, f64::NAN.to_bits())),
+        cursor(format!(r#"[{},{},0,-1,"{id}"]"#, here.0, here.1)),
+    ] {
+        cases.push(get(format!("/v1/discover?{circle}&cursor={wrong}")).is(400, "invalid", &["/cursor"]));
+    }
+    for day in [
+        "",
+        "2026-02-29",
+        "2026-2-1",
+        "2026-13-01",
+        "20260101",
+        "2026-01-01T00:00:00Z",
+        "1969-12-31",
+        "-2026-01-01",
+    ] {
+        cases.push(get(format!("/v1/statistics?from={day}")).is(400, "invalid", &["/from"]));
+        cases.push(get(format!("/v1/statistics?to={day}")).is(400, "invalid", &["/to"]));
     }
     cases
 }

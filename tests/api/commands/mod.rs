@@ -8,6 +8,7 @@ mod conditions;
 mod contacts;
 mod domains;
 mod erasing;
+mod finding;
 mod lists;
 mod notices;
 mod operations;

@@ -74,7 +74,7 @@ async fn with_an_account(engine: Engine, path: &str, operation: &Value, body: &V
             "verify-email" | "request-email-verification" | "verify-phone" | "request-phone-verification"
         );
         if pending {
-            put(&mut body, "token", &mail.token());
+            put(&mut body, "token", mail.token());
             put(&mut body, "code", &code);
         } else {
             let verified = json!({ "token": mail.token() });
@@ -118,7 +118,7 @@ async fn prepare(app: &App, command: &str, body: &mut Value, user: &str, admin: 
             app.command("request-password-reset", &asked).expect(202).await;
             if by_mail {
                 let mail = app.mailbox().nth_to("joe.smith@example.com", 2).await;
-                put(body, "token", &mail.token());
+                put(body, "token", mail.token());
             } else {
                 let code = app.phones().nth_to("+6584932466", 2).await.code();
                 put(body, "code", &code);
@@ -129,7 +129,7 @@ async fn prepare(app: &App, command: &str, body: &mut Value, user: &str, admin: 
             let asked = app.command("request-email-change", &asked).bearer(user);
             asked.expect(200).await;
             let mail = app.mailbox().to("joe@farm.example").await;
-            put(body, "token", &mail.token());
+            put(body, "token", mail.token());
         }
         "revoke-api-key" => {
             let issued = app.command("issue-api-key", &json!({ "name": "old" })).bearer(user);

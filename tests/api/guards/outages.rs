@@ -19,7 +19,7 @@ fn a_database_that_hangs_is_told_within_three_seconds_and_heals() {
 
 async fn without_its_database(wire: Wire) {
     let mut place = Place::new(Engine::Postgres).await;
-    let (host, port) = place.database_server();
+    let (host, port) = Place::database_server();
     let line = Line::to(host, port).await;
     place.through(line.port);
     let server = Server::start(&place, &[]).await;

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use super::{WIDE, events};
 use crate::harness::{App, Client, Engine, PASSWORD, Place, Reply, Server, on_both_engines, until};
@@ -16,6 +18,8 @@ on_both_engines![
     a_reset_opens_a_locked_account,
     a_current_password_has_a_count_of_its_own,
     a_full_hashing_queue_says_so_without_hashing,
+    five_failures_between_locks_are_told_and_no_locked_try_is,
+    whoever_hangs_up_has_tried_all_the_same,
 ];
 
 const OTHER: &str = "nine grey geese by a pond";
@@ -214,6 +218,47 @@ async fn a_full_hashing_queue_says_so_without_hashing(engine: Engine) {
         assert_eq!(refusals().await - refused, busy.len());
         assert_eq!(hashes().await - hashed, done.len(), "who was sent away cost no hash");
     }
+}
+
+async fn five_failures_between_locks_are_told_and_no_locked_try_is(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    app.with_email("ada").await;
+    for count in 1..=5 {
+        assert_eq!(try_in(&app, "ada", OTHER).await.status, 401);
+        until("the failure to be written down", || async {
+            (events(&app, "session.failed").await == count).then_some(())
+        })
+        .await;
+        delay_failures(&app.place, HOUR).await;
+        assert_eq!(try_in(&app, "ada", OTHER).await.status, 401);
+        // And the lock is over.
+        delay_failures(&app.place, -2 * HOUR).await;
+    }
+    app.sign_in("ada", PASSWORD).await;
+    let mail = app.mailbox().nth_to("ada@farm.example", 2).await;
+    assert_eq!(mail.subject, "A sign-in after several that failed");
+    assert_eq!(events(&app, "session.failed").await, 5);
+}
+
+async fn whoever_hangs_up_has_tried_all_the_same(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    app.has_user("ada").await;
+    let body = json!({ "identifier": "ada", "password": OTHER }).to_string();
+    let request = format!(
+        "POST /v1/sessions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(app.server.address()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // As soon as the try has begun.
+    let states = async || app.log().await.texts("SELECT state FROM claims").await.concat();
+    until("a try", || async { (!states().await.is_empty()).then_some(()) }).await;
+    drop(stream);
+    until("the try to be counted", || async {
+        let states = states().await;
+        (states.contains("\"total\":1") && states.contains("\"open\":0")).then_some(())
+    })
+    .await;
 }
 
 /// A number of the metrics; 0 if it is not there yet.

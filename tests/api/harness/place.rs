@@ -113,7 +113,7 @@ impl Place {
     }
 
     /// Host and port of the server that the database is on.
-    pub fn database_server(&self) -> (String, u16) {
+    pub fn database_server() -> (String, u16) {
         (server().get_host().to_owned(), server().get_port())
     }
 
