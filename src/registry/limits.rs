@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aggregates::values::{Email, Phone};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::command::Caller;
@@ -99,14 +100,23 @@ impl Drop for Try {
 impl Registry {
     /// Counts a try that is about to compare. None: it may not; the caller does the same work for nothing.
     pub(super) async fn begin_try(&self, kind: &str, whose: &[u8]) -> Result<Option<Try>, Refusal> {
-        let mut attempt = Try {
-            registry: self.clone(),
-            guard: None,
-        };
         if !self.rules().messages.limited {
-            return Ok(Some(attempt));
+            let (registry, guard) = (self.clone(), None);
+            return Ok(Some(Try { registry, guard }));
         }
         let guard = self.store().keyring().fingerprint(kind, &[whose]);
+        let registry = self.clone();
+        // A task of its own: if whoever asked is gone before the store has answered, the try ends when it is dropped.
+        let begun = self
+            .inner
+            .tasks
+            .spawn(async move { registry.count_try(guard).await }.in_current_span());
+        begun
+            .await
+            .unwrap_or_else(|problem| Err(Refusal::Internal(problem.to_string())))
+    }
+
+    async fn count_try(&self, guard: GuardKey) -> Result<Option<Try>, Refusal> {
         let guards = [guard];
         let give_up = Instant::now() + PATIENCE;
         loop {
@@ -121,8 +131,10 @@ impl Registry {
             let claimed = claimed.await?.is_some();
             match start {
                 _ if claimed => {
-                    attempt.guard = Some(guard);
-                    return Ok(Some(attempt));
+                    return Ok(Some(Try {
+                        registry: self.clone(),
+                        guard: Some(guard),
+                    }));
                 }
                 Start::Wait(micros) if Instant::now() < give_up => {
                     let time = Duration::from_micros(u64::try_from(micros).unwrap_or_default());

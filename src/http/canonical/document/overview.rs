@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::http::canonical::discover::NearBody;
 use crate::http::canonical::overview::{FollowerBody, StatisticsBody};
 use crate::http::document::{Listed, Operation};
+use crate::http::problem::Slug;
 
 fn number(least: f64, most: f64) -> Value {
     json!({ "type": "number", "minimum": least, "maximum": most })
@@ -35,6 +36,7 @@ pub(super) fn operations() -> Vec<Operation> {
             )
             .answers::<StatisticsBody>(200, "The counts, as far as their follower has come."),
         Operation::get("/v1/followers", "Administration", "What follows the log, and how far behind it is")
-            .answers::<Listed<FollowerBody, String>>(200, "All of them."),
+            .answers::<Listed<FollowerBody, String>>(200, "All of them.")
+            .refused(&[Slug::Invalid]),
     ]
 }
