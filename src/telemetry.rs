@@ -3,6 +3,8 @@
 //! What is measured stands beside the code that measures it; the one thing all metrics share is
 //! that their names end in their unit.
 
+mod catalogue;
+
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 
@@ -66,7 +68,10 @@ impl Metrics {
         let recorder = builder()?.build_recorder();
         let fresh = Self(recorder.handle());
         match metrics::set_global_recorder(recorder) {
-            Ok(()) => Ok(METRICS.get_or_init(|| fresh).clone()),
+            Ok(()) => {
+                catalogue::describe();
+                Ok(METRICS.get_or_init(|| fresh).clone())
+            }
             // Somebody was quicker; what they installed is what records.
             Err(_) => Ok(METRICS.get().cloned().unwrap_or(fresh)),
         }
@@ -94,8 +99,7 @@ impl std::fmt::Debug for Metrics {
 fn builder() -> Result<PrometheusBuilder, BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
-        .set_buckets_for_metric(Matcher::Suffix("_events".into()), COUNTS)?
-        .set_buckets_for_metric(Matcher::Suffix("_size".into()), COUNTS)
+        .set_buckets_for_metric(Matcher::Suffix("_commands".into()), COUNTS)
 }
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ impl Store {
     }
 
     /// Makes this the master key that wraps: re-wraps every key of the table `keys` at once, which is what tells every
-    /// process. Data keys follow by [`Store::rewrap_data_keys`]. Changes nothing when it already is.
+    /// process. Data keys follow by [`Store::rewrap_pass`]. Changes nothing when it already is.
     pub async fn change_master(&self, new: &MasterKey) -> Result<(), StoreError> {
         let masters = self.keyring().masters();
         let mut given = vec![new.clone()];
