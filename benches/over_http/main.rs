@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench over_http                       both engines
-//! cargo bench --bench over_http -- sqlite reads       some of: sqlite postgres · reads passwords cycle storm size
+//! cargo bench --bench over_http -- sqlite reads       some of: sqlite postgres · reads passwords cycle storm size timing
 //! ```
 //!
 //! Every figure stands beside a peer that was measured in the same run, in turns with it: a bare axum handler that does
@@ -28,6 +28,7 @@ mod report;
 mod scenes;
 mod service;
 mod size;
+mod timing;
 
 use anyhow::Result;
 use report::Report;
@@ -64,7 +65,7 @@ fn main() -> Result<()> {
         if chosen.is_empty() { words.to_vec() } else { chosen }
     };
     let engines = chosen(&["sqlite", "postgres"]);
-    let scenes = chosen(&["reads", "passwords", "cycle", "storm", "size"]);
+    let scenes = chosen(&["reads", "passwords", "cycle", "storm", "size", "timing"]);
     let scale = Scale {
         rounds: variable("OVER_HTTP_ROUNDS", 3),
         seconds: variable("OVER_HTTP_SECONDS", 3.0),
@@ -76,6 +77,9 @@ fn main() -> Result<()> {
         run_time.block_on(scenes::run(name, &scenes, scale, &mut report))?;
         if scenes.contains(&"size") {
             run_time.block_on(size::run(name, scale, &mut report))?;
+        }
+        if scenes.contains(&"timing") {
+            run_time.block_on(timing::run(name, &mut report))?;
         }
     }
     println!("\n{report}");

@@ -240,7 +240,7 @@ async fn hashing(seconds: f64) -> Result<f64> {
 }
 
 pub async fn run(engine: &str, wants: &[&str], scale: Scale, report: &mut Report) -> Result<()> {
-    if !wants.iter().any(|scene| *scene != "size") {
+    if !wants.iter().any(|scene| !["size", "timing"].contains(scene)) {
         return Ok(());
     }
     let cast = Cast::new(engine).await?;

@@ -418,10 +418,10 @@ async fn nothing_secret_is_where_it_must_not_be(engine: Engine) {
         }
     }
     for (place, text) in &places {
-        for shape in ["$argon2", "urk_", "urr_", "ura_", "eyJ"] {
+        for shape in ["$argon2", "urk_", "urr_", "ura_", "eyJ0eXAi", "eyJhbGci"] {
             // The hash of a password stands in its own table only.
             let allowed = shape == "$argon2" && matches!(place, Place::Tables | Place::Files);
-            let at = text.find(shape).filter(|_| !allowed);
+            let at = begins(text, shape).filter(|_| !allowed);
             assert_eq!(at.map(|at| around(text, at)), None, "{shape} in {place:?}");
         }
     }
@@ -432,6 +432,13 @@ async fn nothing_secret_is_where_it_must_not_be(engine: Engine) {
         places.values().map(String::len).sum::<usize>(),
         places.len()
     );
+}
+
+/// Where a word begins with this. What is sealed is base64 by the megabyte, which has any four letters in its midst.
+fn begins(text: &str, with: &str) -> Option<usize> {
+    let joined = |c: char| c.is_ascii_alphanumeric() || "-_+/".contains(c);
+    let mut places = text.match_indices(with).map(|(at, _)| at);
+    places.find(|at| !text[..*at].ends_with(joined))
 }
 
 /// What stands around a place, to see where it comes from.
