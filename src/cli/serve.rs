@@ -67,10 +67,14 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
     let address = listener.local_addr()?;
     let health = Health::default();
     let tasks = TaskTracker::new();
-    tasks.spawn(upkeep(metrics.clone(), stop.clone()));
-    tasks.spawn(expire(registry.clone(), stop.clone()));
-    tasks.spawn(keys(registry.clone(), stop.clone()));
-    tasks.spawn(tidy(registry.clone(), stop.clone()));
+    let measured = metrics.clone();
+    tasks.spawn(every(UPKEEP, stop.clone(), async move || measured.upkeep()));
+    let of = registry.clone();
+    tasks.spawn(every(EXPIRE, stop.clone(), async move || expire(&of).await));
+    let of = registry.clone();
+    tasks.spawn(every(KEYS, stop.clone(), async move || keys(&of).await));
+    let of = registry.clone();
+    tasks.spawn(every(SWEEP, stop.clone(), async move || tidy(&of).await));
     if config.followers.enabled {
         let mail = outlets.mails(store, &config, reachable(address))?;
         let sms = outlets.messages(store, &config)?;
@@ -169,63 +173,40 @@ async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> (&'static str, 
     }
 }
 
-async fn upkeep(metrics: Metrics, stop: CancellationToken) {
-    let mut every = tokio::time::interval(UPKEEP);
+/// Does something at once and then again and again, until told to stop.
+async fn every(length: Duration, stop: CancellationToken, work: impl AsyncFn()) {
+    let mut every = tokio::time::interval(length);
     loop {
         tokio::select! {
-            _ = every.tick() => metrics.upkeep(),
+            _ = every.tick() => work().await,
             () = stop.cancelled() => return,
         }
     }
 }
 
-async fn expire(registry: Registry, stop: CancellationToken) {
-    let mut every = tokio::time::interval(EXPIRE);
-    loop {
-        tokio::select! {
-            _ = every.tick() => {
-                if let Err(problem) = registry.expire_registrations().await {
-                    warn!(%problem, "registrations that are due could not be ended");
-                }
-            }
-            () = stop.cancelled() => return,
-        }
+async fn expire(registry: &Registry) {
+    if let Err(problem) = registry.expire_registrations().await {
+        warn!(%problem, "registrations that are due could not be ended");
     }
 }
 
 /// Keeps up with rotated keys, and re-wraps what a rotation of the master left behind.
-async fn keys(registry: Registry, stop: CancellationToken) {
-    let mut every = tokio::time::interval(KEYS);
-    loop {
-        tokio::select! {
-            _ = every.tick() => {
-                let renewing = async {
-                    registry.renew_keys().await?;
-                    if registry.store().keyring().is_rewrapping() {
-                        registry.store().rewrap_pass(|_| ()).await?;
-                    }
-                    Ok::<_, Refusal>(())
-                };
-                if let Err(problem) = renewing.await {
-                    warn!(%problem, "the keys of the store could not be looked at again");
-                }
-            }
-            () = stop.cancelled() => return,
+async fn keys(registry: &Registry) {
+    let renewing = async {
+        registry.renew_keys().await?;
+        if registry.store().keyring().is_rewrapping() {
+            registry.store().rewrap_pass(|_| ()).await?;
         }
+        Ok::<_, Refusal>(())
+    };
+    if let Err(problem) = renewing.await {
+        warn!(%problem, "the keys of the store could not be looked at again");
     }
 }
 
-async fn tidy(registry: Registry, stop: CancellationToken) {
-    let mut every = tokio::time::interval(SWEEP);
-    loop {
-        tokio::select! {
-            _ = every.tick() => {
-                if let Err(problem) = registry.tidy().await {
-                    warn!(%problem, "what has lapsed could not be thrown away");
-                }
-            }
-            () = stop.cancelled() => return,
-        }
+async fn tidy(registry: &Registry) {
+    if let Err(problem) = registry.tidy().await {
+        warn!(%problem, "what has lapsed could not be thrown away");
     }
 }
 
