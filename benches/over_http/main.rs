@@ -13,7 +13,6 @@
 //! A figure below its limit is no failure of this program: only what cannot be measured is.
 
 mod client;
-mod fill;
 #[path = "../main_road/load.rs"]
 mod load;
 mod peer;

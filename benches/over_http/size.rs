@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use user_registry::registry::Seed;
 
 use crate::Scale;
 use crate::client::Connection;
-use crate::fill::fill;
 use crate::place::Place;
 use crate::report::{Limit, Report};
 use crate::service::Process;
@@ -20,10 +20,12 @@ pub async fn run(engine: &str, scale: Scale, report: &mut Report) -> Result<()> 
     } else {
         Place::sqlite().await?
     };
-    let mut there = 0;
     for users in [1_000.min(scale.users), scale.users] {
-        fill(&place.store, there, users).await?;
-        there = users;
+        let seed = Seed {
+            users: users.try_into()?,
+            domains: 1_000,
+        };
+        seed.run(&place.store, |_| ()).await?;
         let (mut ready, mut resident) = (vec![], vec![]);
         for _ in 0..scale.rounds {
             let service = tokio::task::block_in_place(|| Process::service(&place))?;
