@@ -7,7 +7,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 
 use super::document::Document;
-use super::{caller, canonical, cors, edge, operations, pages};
+use super::{caller, canonical, cors, dialects, edge, operations, pages};
 use crate::config::Config;
 use crate::follow::Health;
 use crate::guards::Guards;
@@ -84,6 +84,7 @@ impl App {
             .fallback(edge::not_found)
             // The route is known here, so that its permission can be looked up before its handler runs.
             .route_layer(from_fn_with_state(self.clone(), caller::guard))
+            .merge(dialects::router(&self))
             .layer(from_fn_with_state(self.clone(), cors::share))
             // Within the next one: the answer to a panic has an id and is counted too.
             .layer(from_fn(edge::catch_panic))

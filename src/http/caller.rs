@@ -167,16 +167,7 @@ async fn identify(
     needed: Permission,
     address: Option<IpAddr>,
 ) -> Result<Known, Problem> {
-    let mut caller = Caller {
-        who: Who::Anonymous,
-        dialect: Dialect::Canonical,
-        request_id: extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
-        ip: address.map(|ip| ip.to_string()),
-        user_agent: headers
-            .get(USER_AGENT)
-            .and_then(|value| value.to_str().ok())
-            .map(|text| text.chars().take(USER_AGENT_CHARACTERS).collect()),
-    };
+    let mut caller = stranger(Dialect::Canonical, headers, extensions, address);
     let mut credentials = headers.get_all(AUTHORIZATION).iter();
     let (Some(credential), second) = (credentials.next(), credentials.next()) else {
         return Ok(Known { caller, account: None });
@@ -205,6 +196,25 @@ async fn identify(
             }
         }
         Err(problem) => Err(problem),
+    }
+}
+
+/// A caller nobody knows yet: through which dialect, from where, with which program.
+pub(super) fn stranger(
+    dialect: Dialect,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    address: Option<IpAddr>,
+) -> Caller {
+    Caller {
+        who: Who::Anonymous,
+        dialect,
+        request_id: extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
+        ip: address.map(|ip| ip.to_string()),
+        user_agent: headers
+            .get(USER_AGENT)
+            .and_then(|value| value.to_str().ok())
+            .map(|text| text.chars().take(USER_AGENT_CHARACTERS).collect()),
     }
 }
 
@@ -246,7 +256,7 @@ async fn bearer(app: &App, text: &str) -> Result<(Who, UserRow), Problem> {
 }
 
 /// Where the client is: the peer, or what a configured proxy says of it.
-fn client_address(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+pub(super) fn client_address(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
     let peer = extensions.get::<Peer>()?.0.ip().to_canonical();
     let trusted = |ip: IpAddr| {
         app.config()

@@ -2,11 +2,14 @@
 //!
 //! A dialect only translates; what may happen is decided in `registry` and `aggregates`.
 
+mod agstack;
 mod app;
 pub mod body;
+mod cadasta;
 mod caller;
 mod canonical;
 mod cors;
+mod dialects;
 mod document;
 mod edge;
 mod limited;
@@ -19,6 +22,8 @@ mod query;
 mod routes;
 mod seats;
 mod serve;
+mod taxi;
+mod xhoppe;
 
 pub use app::App;
 pub use document::{declared as declared_operations, document as openapi};

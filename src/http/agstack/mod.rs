@@ -1,0 +1,10 @@
+//! The AgStack dialect: translates only.
+
+use axum::Router;
+
+use super::App;
+
+/// Its routes.
+pub(super) fn router() -> Router<App> {
+    Router::new()
+}
