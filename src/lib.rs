@@ -7,6 +7,7 @@ pub mod chance;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dns;
 pub mod follow;
 pub mod guards;
 pub mod http;

@@ -122,6 +122,8 @@ impl Default for Registration {
 pub struct Domains {
     /// What holds for a domain without a rule. Default `allow`.
     pub default: DomainDefault,
+    /// The DNS servers that are asked for the proof of a domain. Default none: those of the system.
+    pub resolvers: Vec<SocketAddr>,
 }
 
 /// What holds for a domain without a rule.

@@ -30,6 +30,7 @@ pub(super) enum Kind {
     Filter,
     Origins,
     Networks,
+    Servers,
     Prefixes,
 }
 
@@ -69,6 +70,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("registration.public_check", Kind::Bool),
     setting("registration.unverified_hours", Kind::Whole(1, 8760)),
     setting("domains.default", Kind::Choice(&["allow", "block"])),
+    setting("domains.resolvers", Kind::Servers),
     setting("tokens.issuer", Kind::Text),
     setting("tokens.access_seconds", Kind::Whole(1, 600)),
     setting("tokens.refresh_idle_days", Kind::Whole(1, 30)),
@@ -163,6 +165,7 @@ impl Kind {
             Self::Filter => "a log filter such as info or user_registry=debug,warn".into(),
             Self::Origins => "a list of origins such as https://app.example".into(),
             Self::Networks => "a list of networks such as 10.0.0.0/8".into(),
+            Self::Servers => "a list of addresses such as 192.0.2.53:53".into(),
             Self::Prefixes => "a list of beginnings of numbers such as +49".into(),
         }
     }
@@ -180,6 +183,9 @@ impl Kind {
             (Self::Networks, Value::Array(items)) => items
                 .iter()
                 .all(|item| item.as_str().is_some_and(|t| t.parse::<Network>().is_ok())),
+            (Self::Servers, Value::Array(items)) => items
+                .iter()
+                .all(|item| item.as_str().is_some_and(|t| t.parse::<SocketAddr>().is_ok())),
             (Self::Prefixes, Value::Array(items)) => items.iter().all(|item| item.as_str().is_some_and(is_prefix)),
             _ => false,
         }
@@ -191,7 +197,7 @@ impl Kind {
         match self {
             Self::Bool => text.parse().map_or_else(|_| as_text(), Value::Boolean),
             Self::Whole(..) | Self::Status => text.parse().map_or_else(|_| as_text(), Value::Integer),
-            Self::Origins | Self::Networks | Self::Prefixes => Value::Array(
+            Self::Origins | Self::Networks | Self::Servers | Self::Prefixes => Value::Array(
                 text.split(',')
                     .map(str::trim)
                     .filter(|item| !item.is_empty())

@@ -89,6 +89,8 @@ pub const ROUTES: &[Route] = &[
     post("/v1/commands/issue-authority-token", Permission::Admin),
     post("/v1/commands/rotate-authority-token", Permission::Admin),
     post("/v1/commands/revoke-authority-token", Permission::Admin),
+    post("/v1/commands/request-domain-proof", Permission::SignedIn),
+    post("/v1/commands/prove-domain", Permission::SignedIn),
     post("/v1/sessions", Permission::Public),
     post("/v1/sessions/refresh", Permission::Public),
     get("/v1/sessions", Permission::Person),

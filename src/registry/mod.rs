@@ -13,6 +13,7 @@ mod command;
 mod contacts;
 mod countries;
 mod current;
+mod domain_proofs;
 mod domains;
 mod erasure;
 mod farewell;
@@ -42,6 +43,7 @@ pub use authority::IssuedAuthority;
 pub use codes::CodePurpose;
 pub use command::{Asked, Caller, Who};
 pub use countries::country_at;
+pub use domain_proofs::ProofRecord;
 pub use domains::DomainView;
 pub use history::{HistoryEntry, HistoryPage};
 pub use links::{LinkToken, Purpose};
@@ -55,6 +57,7 @@ pub use seed::{Seed, SeedError, Seeded};
 pub use token_keys::{SigningKeyView, SigningState, signing_states};
 
 use crate::config::{Config, DomainDefault};
+use crate::dns::Dns;
 use crate::passwords::{Hasher, HasherError};
 use crate::store::Store;
 use crate::tokens::KeyError;
@@ -83,6 +86,7 @@ struct Inner {
     hasher: Hasher,
     token_keys: LiveTokenKeys,
     rules: Rules,
+    dns: Dns,
     tasks: TaskTracker,
     /// The minute in which each API key was last noted as used.
     key_uses: moka::sync::Cache<uuid::Uuid, i64>,
@@ -153,6 +157,7 @@ impl Registry {
                 token_keys: LiveTokenKeys::new(&config.tokens.issuer, &store)?,
                 store,
                 rules,
+                dns: Dns::new(config.domains.resolvers.clone()),
                 tasks,
                 key_uses: moka::sync::Cache::new(KEYS),
             }),
@@ -167,6 +172,10 @@ impl Registry {
 
     pub(crate) fn rules(&self) -> &Rules {
         &self.inner.rules
+    }
+
+    fn dns(&self) -> &Dns {
+        &self.inner.dns
     }
 
     pub(crate) fn hasher(&self) -> &Hasher {

@@ -54,6 +54,8 @@ const TABLE: &[(&str, &str, Who)] = &[
     ("POST", "/v1/commands/issue-authority-token", Admin),
     ("POST", "/v1/commands/rotate-authority-token", Admin),
     ("POST", "/v1/commands/revoke-authority-token", Admin),
+    ("POST", "/v1/commands/request-domain-proof", SignedIn),
+    ("POST", "/v1/commands/prove-domain", SignedIn),
     ("POST", "/v1/sessions", Public),
     ("POST", "/v1/sessions/refresh", Public),
     ("GET", "/v1/sessions", Person),
@@ -213,6 +215,9 @@ fn request(path: &str, whom: &str, victim: &str, caller: &str) -> (String, Optio
         "/v1/commands/rotate-authority-token" | "/v1/commands/revoke-authority-token" => {
             body(json!({ "domain": format!("{caller}.example") }), 200)
         }
+        // Nobody here but administrators has an address of it; nobody asked for a proof of the other.
+        "/v1/commands/request-domain-proof" => body(json!({ "domain": "registry.example" }), 200),
+        "/v1/commands/prove-domain" => body(json!({ "domain": "unasked.example" }), 409),
         "/v1/sessions/refresh" => body(json!({ "refresh_token": "nonsense" }), 401),
         path if path.starts_with("/v1/users/{id}") => at(path.replace("{id}", whom), 200),
         "/v1/domains/{name}" | "/v1/domains/{name}/history" => at(path.replace("{name}", "registry.example"), 200),
@@ -331,6 +336,9 @@ fn judge(method: &str, path: &str, reply: &Reply, kind: Kind, who: Who, usual: u
             ("POST", "/v1/commands/issue-api-key") if kind.key.is_some() && kind.may < Admin => {
                 (403, Some("forbidden"))
             }
+            // Who has an address of the domain, and administrators.
+            ("POST", "/v1/commands/request-domain-proof") if kind.name != Some("boss") => (403, Some("forbidden")),
+            ("POST", "/v1/commands/prove-domain") if kind.may < Admin => (403, Some("forbidden")),
             ("POST", "/v1/commands/erase-user") if kind.key.is_some() => (403, Some("forbidden")),
             ("POST", "/v1/commands/erase-user") => (403, Some("wrong-password")),
             _ => (usual, None),
