@@ -15,6 +15,7 @@ mod people;
 mod phones;
 mod place;
 mod server;
+mod stream;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub use people::{PASSWORD, Tokens};
 pub use phones::Phones;
 pub use place::Place;
 pub use server::Server;
+pub use stream::{Piece, Stream};
 
 /// Longer than anything here takes: what is waited for this long does not come.
 pub const LONG: Duration = Duration::from_mins(1);
