@@ -22,6 +22,7 @@ use std::time::Duration;
 pub use client::{Client, Reply};
 pub use forge::{Forge, encoded, unsigned};
 pub use gateway::Gateway;
+pub use inside::Inside;
 pub use log::Log;
 pub use mail_server::{Answer, Delivered, MailServer, Offers, Step};
 pub use mailbox::Mailbox;
