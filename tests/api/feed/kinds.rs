@@ -364,7 +364,7 @@ fn read_by_a_library(event: &Value) {
     whole["dataschema"] = format!("https://registry.example{}", event["dataschema"].as_str().unwrap()).into();
     let read: Event = serde_json::from_value(whole.clone()).unwrap();
     assert_eq!((read.id(), read.ty()), (event["id"].as_str().unwrap(), event["type"].as_str().unwrap()));
-    assert_eq!((read.source(), read.subject()), ("/registry", event["subject"].as_str()));
+    assert_eq!((read.source().as_str(), read.subject()), ("/registry", event["subject"].as_str()));
     assert_eq!(read.datacontenttype(), Some("application/json"));
     assert!(read.time().is_some());
     for name in ["position", "sequence"] {

@@ -140,7 +140,7 @@ async fn a_stream_ends_when_its_reader_may_no_longer_read(engine: Engine) {
             }
         }
         let asked = Instant::now();
-        assert_eq!(stream.rest().await, [], "{way}");
+        assert_eq!(stream.rest().await, Vec::<i64>::new(), "{way}");
         assert!(asked.elapsed() < Duration::from_secs(2), "{way}: {:?}", asked.elapsed());
     }
 }
@@ -150,7 +150,7 @@ async fn a_stream_ends_with_its_access_token(engine: Engine) {
     let sue = app.with_role("sue", Role::Subscriber).await;
     let stream = open(&app, &sue.access, "after=1000").await;
     let asked = Instant::now();
-    assert_eq!(stream.rest().await, []);
+    assert_eq!(stream.rest().await, Vec::<i64>::new());
     // The leeway for clocks is 30 s at most; the look is every ten.
     assert!(asked.elapsed() < Duration::from_secs(45), "{:?}", asked.elapsed());
 }
@@ -168,7 +168,7 @@ async fn streams_end_at_once_when_the_service_ends(engine: Engine) {
     let asked = Instant::now();
     app.server.terminate();
     for stream in streams {
-        assert_eq!(stream.rest().await, []);
+        assert_eq!(stream.rest().await, Vec::<i64>::new());
     }
     let App { server, .. } = app;
     assert_eq!(server.end().await, Some(0));
