@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use user_registry::public::Public;
 use user_registry::registry::Seed;
 
@@ -41,7 +42,11 @@ pub async fn run(engine: &str, scale: Scale, report: &mut Report) -> Result<()> 
     let admin = service::administrator(&place, &service).await?;
     let mut connection = Connection::open(&service.address).await?;
     let body = json!({ "name": "reader", "roles": ["subscriber"] });
-    let issued = connection.command("issue-api-key", Some(&admin), &body).await?.expect(200)?.json()?;
+    let issued = connection
+        .command("issue-api-key", Some(&admin), &body)
+        .await?
+        .expect(200)?
+        .json()?;
     let key = issued["api_key"].as_str().context("no key")?.to_owned();
 
     let (mut pulled, mut parts, mut queries, mut making) = (vec![], vec![], vec![], vec![]);
@@ -53,8 +58,20 @@ pub async fn run(engine: &str, scale: Scale, report: &mut Report) -> Result<()> 
         making.push(make);
     }
     let of = |what: &str| format!("{what}, {engine}");
-    report.pairs(&of("replay by pull"), "events/s", &pulled, ("its pages and documents alone", &parts), Limit::None);
-    report.pairs(&of("the pages alone"), "events/s", &queries, ("the documents alone", &making), Limit::None);
+    report.pairs(
+        &of("replay by pull"),
+        "events/s",
+        &pulled,
+        ("its pages and documents alone", &parts),
+        Limit::None,
+    );
+    report.pairs(
+        &of("the pages alone"),
+        "events/s",
+        &queries,
+        ("the documents alone", &making),
+        Limit::None,
+    );
 
     waiting(&service, &mut connection, &key, &of, report).await?;
     drop(service);
@@ -113,32 +130,18 @@ async fn waiting(
     of: &impl Fn(&str) -> String,
     report: &mut Report,
 ) -> Result<()> {
-    let page = connection.get("/v1/events?after=0&limit=1", Some(key)).await?.expect(200)?.json()?;
+    let page = connection
+        .get("/v1/events?after=0&limit=1", Some(key))
+        .await?
+        .expect(200)?
+        .json()?;
     let head = page["head"].as_i64().context("no head")?;
     let before = service.resident_mb()?;
-    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let (told, mut heard) = unbounded_channel();
     let mut streams = tokio::task::JoinSet::new();
     for _ in 0..STREAMS {
-        let mut stream = open(&service.address, key, head).await?;
-        let told = told.clone();
-        streams.spawn(async move {
-            let (mut unread, mut buffer) = (Vec::new(), [0; 4_096]);
-            loop {
-                let count = stream.read(&mut buffer).await?;
-                if count == 0 {
-                    bail!("a stream ended");
-                }
-                unread.extend_from_slice(buffer.get(..count).unwrap_or_default());
-                while let Some(end) = unread.windows(2).position(|two| two == b"\n\n") {
-                    let block: Vec<u8> = unread.drain(..end + 2).collect();
-                    if block.windows(7).any(|some| some == b"event: ") {
-                        told.send(Instant::now())?;
-                    }
-                }
-            }
-            #[allow(unreachable_code, reason = "it says what the task gives")]
-            Ok(())
-        });
+        let stream = open(&service.address, key, head).await?;
+        streams.spawn(listen(stream, told.clone()));
     }
     let (used, watched) = (service.cpu_seconds()?, Instant::now());
     tokio::time::sleep(WATCHED).await;
@@ -150,7 +153,9 @@ async fn waiting(
         let answered = Instant::now();
         let mut latest = answered;
         for _ in 0..STREAMS {
-            let at = tokio::time::timeout(Duration::from_secs(10), heard.recv()).await?.context("no stream is left")?;
+            let at = tokio::time::timeout(Duration::from_secs(10), heard.recv())
+                .await?
+                .context("no stream is left")?;
             latest = latest.max(at);
             all.push(at.saturating_duration_since(answered).as_secs_f64() * 1e3);
         }
@@ -163,6 +168,22 @@ async fn waiting(
     report.alone(&of("all 500 hear, after the answer"), "ms", &last, Limit::Most(1_000.0));
     report.alone(&of("the slowest of 500 x 20"), "ms", &[slowest], Limit::Most(1_000.0));
     Ok(())
+}
+
+/// Tells of every event that comes, until the stream is cut.
+async fn listen(mut stream: TcpStream, told: UnboundedSender<Instant>) -> Result<()> {
+    let (mut unread, mut buffer) = (Vec::new(), [0; 4_096]);
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        ensure!(count > 0, "a stream ended");
+        unread.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        while let Some(end) = unread.windows(2).position(|two| two == b"\n\n") {
+            let block: Vec<u8> = unread.drain(..end + 2).collect();
+            if block.windows(7).any(|some| some == b"event: ") {
+                told.send(Instant::now())?;
+            }
+        }
+    }
 }
 
 /// A stream, past its first comment.

@@ -203,6 +203,7 @@ impl Reader {
                     continue;
                 }
             }
+            let stuck = page.reached == self.position;
             self.position = page.reached;
             if !page.events.is_empty() {
                 counter!("registry_feed_events_total", "way" => "stream").increment(page.events.len() as u64);
@@ -210,6 +211,9 @@ impl Reader {
             }
             if self.position >= head {
                 self.wait().await;
+            } else if stuck {
+                // The database is behind what was heard of it.
+                self.pause(AWAY).await;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
-use user_registry::config::Config;
+use user_registry::config::{Config, Overrides};
 use user_registry::public::{KINDS, asyncapi};
 
 use crate::harness::{App, Engine, on_both_engines};
@@ -77,9 +77,12 @@ fn walk(value: &Value, visit: &mut impl FnMut(&Value)) {
 #[test]
 fn it_is_of_the_configuration() {
     let flags = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into_iter();
-    let load = |name: &str, value: &str| Config::load(None, flags(name, value), &Default::default()).unwrap();
+    let load = |name: &str, value: &str| Config::load(None, flags(name, value), &Overrides::default()).unwrap();
     let document = asyncapi(&load("REGISTRY__AMQP__EXCHANGE", "elsewhere"));
-    assert_eq!(document["channels"]["exchange"]["bindings"]["amqp"]["exchange"]["name"], "elsewhere");
+    assert_eq!(
+        document["channels"]["exchange"]["bindings"]["amqp"]["exchange"]["name"],
+        "elsewhere"
+    );
     let document = asyncapi(&load("REGISTRY__PUBLIC_URL", "https://registry.example"));
     assert_eq!(document["servers"]["service"]["host"], "registry.example");
     assert_eq!(document["servers"]["service"]["protocol"], "https");

@@ -240,7 +240,8 @@ impl Teller<'_> {
             created_at: None,
             password: true,
         };
-        self.user(&self.id().to_string(), UserCommand::Import(Box::new(import))).await;
+        self.user(&self.id().to_string(), UserCommand::Import(Box::new(import)))
+            .await;
         let late = self.id().to_string();
         let person = Register {
             username: None,
@@ -363,12 +364,21 @@ fn read_by_a_library(event: &Value) {
     let mut whole = event.clone();
     whole["dataschema"] = format!("https://registry.example{}", event["dataschema"].as_str().unwrap()).into();
     let read: Event = serde_json::from_value(whole.clone()).unwrap();
-    assert_eq!((read.id(), read.ty()), (event["id"].as_str().unwrap(), event["type"].as_str().unwrap()));
-    assert_eq!((read.source().as_str(), read.subject()), ("/registry", event["subject"].as_str()));
+    assert_eq!(
+        (read.id(), read.ty()),
+        (event["id"].as_str().unwrap(), event["type"].as_str().unwrap())
+    );
+    assert_eq!(
+        (read.source().as_str(), read.subject()),
+        ("/registry", event["subject"].as_str())
+    );
     assert_eq!(read.datacontenttype(), Some("application/json"));
     assert!(read.time().is_some());
     for name in ["position", "sequence"] {
-        assert_eq!(read.extension(name), Some(&ExtensionValue::Integer(number(&event[name]))));
+        assert_eq!(
+            read.extension(name),
+            Some(&ExtensionValue::Integer(number(&event[name])))
+        );
     }
     let data: Value = read.data().cloned().unwrap().try_into().unwrap();
     assert_eq!(data, event["data"]);
@@ -381,8 +391,13 @@ fn read_by_a_library(event: &Value) {
 /// Where the account stands after each event, by the rules of the contract.
 fn statuses(heard: &[Value]) {
     let mut told: Vec<(&str, &str)> = Vec::new();
-    for event in heard.iter().filter(|event| event["type"].as_str().unwrap().starts_with("user.")) {
-        let status = event["data"]["status"].as_str().unwrap_or_else(|| panic!("no status in {event}"));
+    for event in heard
+        .iter()
+        .filter(|event| event["type"].as_str().unwrap().starts_with("user."))
+    {
+        let status = event["data"]["status"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no status in {event}"));
         let name = event["type"].as_str().unwrap();
         if told.last().is_none_or(|(_, before)| *before != status) {
             told.push((name, status));

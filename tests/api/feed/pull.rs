@@ -20,10 +20,13 @@ async fn every_position_is_shown_once_whatever_the_page(engine: Engine) {
     let admin = app.admin().await;
     let key = subscriber(&app, &admin).await;
     let ada = app.user("ada").await;
-    app.command("block-domain", &json!({ "domain": "hotmail.com", "reason": "Spam from Joe" }))
-        .bearer(&admin.access)
-        .expect(201)
-        .await;
+    app.command(
+        "block-domain",
+        &json!({ "domain": "hotmail.com", "reason": "Spam from Joe" }),
+    )
+    .bearer(&admin.access)
+    .expect(201)
+    .await;
     app.get(&format!("/v1/users/{}/history", ada.user))
         .bearer(&admin.access)
         .expect(200)
@@ -33,7 +36,10 @@ async fn every_position_is_shown_once_whatever_the_page(engine: Engine) {
     let expected: Vec<i64> = (1..=head).collect();
     for limit in [1, 2, 3, head, 1_000] {
         let all = everything(&app, &key, limit).await;
-        assert_eq!(all.iter().map(|event| number(&event["position"])).collect::<Vec<_>>(), expected);
+        assert_eq!(
+            all.iter().map(|event| number(&event["position"])).collect::<Vec<_>>(),
+            expected
+        );
         assert_eq!(all, whole, "by {limit}");
     }
     for event in &whole {
@@ -48,7 +54,10 @@ async fn every_position_is_shown_once_whatever_the_page(engine: Engine) {
     assert_eq!(types, app.log().await.types_after(0).await);
     assert_eq!(types.last(), Some(&"audit.history_read"));
     // The envelope is that of the contract, and nothing else is in it.
-    let registered = whole.iter().find(|event| event["subject"] == ada.user.as_str()).unwrap();
+    let registered = whole
+        .iter()
+        .find(|event| event["subject"] == ada.user.as_str())
+        .unwrap();
     let mut members: Vec<&str> = registered.as_object().unwrap().keys().map(String::as_str).collect();
     members.sort_unstable();
     assert_eq!(
@@ -104,7 +113,12 @@ async fn a_choice_of_types_passes_what_was_not_chosen(engine: Engine) {
     // A full page ends at its last event, however much was looked through.
     let two = page(&app, &key, "types=domain.blocked&limit=2").await;
     assert_eq!(two["next"], two["events"][1]["position"]);
-    let rest = page(&app, &key, &format!("types=domain.blocked&limit=2&after={}", two["next"])).await;
+    let rest = page(
+        &app,
+        &key,
+        &format!("types=domain.blocked&limit=2&after={}", two["next"]),
+    )
+    .await;
     assert_eq!(rest["events"].as_array().unwrap().len(), 1);
     assert_eq!(rest["next"], json!(head));
     let none = page(&app, &key, "types=domain.proved,session.refreshed").await;
@@ -161,8 +175,7 @@ async fn a_cursor_beyond_the_end_waits_for_the_log_to_come_there(engine: Engine)
     let far = page(&app, &key, &format!("after={}&wait=0", i64::MAX)).await;
     assert_eq!(far["next"], json!(i64::MAX));
     let (client, waiting) = (app.client.clone(), key.clone());
-    let hearing =
-        tokio::spawn(async move { page(&client, &waiting, &format!("after={}&wait=30", head + 1)).await });
+    let hearing = tokio::spawn(async move { page(&client, &waiting, &format!("after={}&wait=30", head + 1)).await });
     app.has_user("ada").await;
     app.has_user("bob").await;
     assert_eq!(positions(&hearing.await.unwrap()), [head + 2]);

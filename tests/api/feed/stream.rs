@@ -51,7 +51,7 @@ async fn a_stream_brings_what_the_pages_bring_and_goes_on(engine: Engine) {
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     let mut later = open(&app, &key, &format!("after={}", pages.len())).await;
     assert_eq!(later.must().await, Piece::Comment(format!("position {}", pages.len())));
-    assert_eq!(number(&later.event().await.1["position"]), pages.len() as i64 + 1);
+    assert_eq!(usize::try_from(later.event().await.0).unwrap(), pages.len() + 1);
 }
 
 async fn a_reader_that_comes_back_goes_on_after_its_last_event(engine: Engine) {
@@ -106,10 +106,17 @@ async fn a_stream_ends_when_its_reader_may_no_longer_read(engine: Engine) {
     let app = App::start(engine).await;
     let admin = app.admin().await;
     // A revoked key, a lock, an erasure, a role that is taken, a session that ends: each is seen in the log.
-    for (number, way) in ["key", "lock", "erase", "role", "session", "password"].into_iter().enumerate() {
+    for (number, way) in ["key", "lock", "erase", "role", "session", "password"]
+        .into_iter()
+        .enumerate()
+    {
         let name = format!("sue{number}");
         let sue = app.with_role(&name, Role::Subscriber).await;
-        let key = if way == "key" { Some(key(&app, &sue).await) } else { None };
+        let key = if way == "key" {
+            Some(key(&app, &sue).await)
+        } else {
+            None
+        };
         let credential = key.as_ref().map_or(&sue.access, |(key, _)| key);
         let head = app.log().await.head().await;
         let mut stream = open(&app, credential, &format!("after={head}&types=session.failed")).await;
@@ -122,13 +129,19 @@ async fn a_stream_ends_when_its_reader_may_no_longer_read(engine: Engine) {
                 admins("revoke-api-key", json!({ "key_id": id })).expect(200).await;
             }
             "lock" => {
-                admins("lock-user", json!({ "user_id": sue.user, "reason": "x" })).expect(200).await;
+                admins("lock-user", json!({ "user_id": sue.user, "reason": "x" }))
+                    .expect(200)
+                    .await;
             }
             "erase" => {
-                admins("erase-user", json!({ "user_id": sue.user, "reason": "x" })).expect(200).await;
+                admins("erase-user", json!({ "user_id": sue.user, "reason": "x" }))
+                    .expect(200)
+                    .await;
             }
             "role" => {
-                admins("revoke-role", json!({ "user_id": sue.user, "role": "subscriber" })).expect(200).await;
+                admins("revoke-role", json!({ "user_id": sue.user, "role": "subscriber" }))
+                    .expect(200)
+                    .await;
             }
             "session" => {
                 app.delete("/v1/sessions/current").bearer(&sue.access).expect(204).await;
@@ -136,7 +149,10 @@ async fn a_stream_ends_when_its_reader_may_no_longer_read(engine: Engine) {
             _ => {
                 let again = app.sign_in(&name, PASSWORD).await;
                 let body = json!({ "current_password": PASSWORD, "new_password": "nine grey geese by a pond" });
-                app.command("change-password", &body).bearer(&again.access).expect(200).await;
+                app.command("change-password", &body)
+                    .bearer(&again.access)
+                    .expect(200)
+                    .await;
             }
         }
         let asked = Instant::now();
