@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{number, page, positions, subscriber};
-use crate::harness::{App, Client, Engine, LONG, Piece, Place, Server, on_both_engines, run};
+use super::{number, page, positions, subscriber, two_processes};
+use crate::harness::{App, Client, Engine, LONG, Piece, Server, on_both_engines, run};
 
 on_both_engines![readers_that_reconnect_under_load_miss_nothing];
 
@@ -156,19 +156,7 @@ async fn readers_that_reconnect_under_load_miss_nothing(engine: Engine) {
 }
 
 async fn readers_of_two_processes_over_one_database_miss_nothing() {
-    let place = Place::new(Engine::Postgres).await;
-    let other = tempfile::tempdir().unwrap();
-    let settings = [(
-        "REGISTRY__KEYS__MASTER",
-        "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a",
-    )];
-    let server = Server::start(&place, &settings).await;
-    let second = Server::start_in(&place, other.path(), &settings).await;
-    let app = App {
-        client: server.client(),
-        server,
-        place,
-    };
+    let (app, second, _folder) = two_processes().await;
     let two = [&app.server, &second];
     load_and_readers("two processes over one PostgreSQL", &app, &two).await;
 }

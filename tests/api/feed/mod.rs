@@ -8,7 +8,7 @@ mod stream;
 
 use serde_json::{Value, json};
 
-use crate::harness::{App, Client, Tokens};
+use crate::harness::{App, Client, Engine, Place, Server, Tokens};
 
 /// An API key that may read the feed and nothing else, made by an administrator for themselves.
 pub async fn subscriber(app: &App, admin: &Tokens) -> String {
@@ -54,4 +54,17 @@ pub async fn everything(client: &Client, key: &str, limit: i64) -> Vec<Value> {
         all.extend(events.iter().cloned());
         after = number(&page["next"]);
     }
+}
+
+/// Two processes over one `PostgreSQL`; the second one's folder goes with it.
+pub async fn two_processes() -> (App, Server, tempfile::TempDir) {
+    let place = Place::new(Engine::Postgres).await;
+    let other = tempfile::tempdir().unwrap();
+    let server = Server::start(&place, &[]).await;
+    std::fs::create_dir(other.path().join("keys")).unwrap();
+    let key = "keys/master.key";
+    std::fs::copy(place.folder().join(key), other.path().join(key)).unwrap();
+    let second = Server::start_in(&place, other.path(), &[]).await;
+    let client = server.client();
+    (App { server, client, place }, second, other)
 }
