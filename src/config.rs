@@ -27,8 +27,8 @@ use self::layers::Layers;
 pub use self::network::{InvalidNetwork, Network};
 pub use self::secret::{REDACTED, Secret};
 pub use self::sections::{
-    Amqp, DomainDefault, Domains, Followers, Http, Keys, Limits, Log, LogFormat, Mail, Passwords, Registration, Sms,
-    Store, Tokens,
+    Amqp, DomainDefault, Domains, Feed, Followers, Http, Keys, Limits, Log, LogFormat, Mail, Passwords, Registration,
+    Sms, Store, Tokens,
 };
 
 /// Everything an operator may set.
@@ -68,6 +68,8 @@ pub struct Config {
     pub store: Store,
     /// Followers.
     pub followers: Followers,
+    /// The feed.
+    pub feed: Feed,
     /// Logging.
     pub log: Log,
     /// The `AgStack` dialect.
@@ -101,6 +103,7 @@ impl Default for Config {
             amqp: Amqp::default(),
             store: Store::default(),
             followers: Followers::default(),
+            feed: Feed::default(),
             log: Log::default(),
             agstack: Agstack::default(),
             cadasta: Cadasta::default(),

@@ -10,6 +10,7 @@ mod canary;
 mod commands;
 mod crash;
 mod document;
+mod feed;
 mod gateway;
 mod guards;
 mod harness;

@@ -16,12 +16,14 @@ mod people;
 mod phones;
 mod place;
 mod server;
+mod stream;
 
 use std::time::Duration;
 
 pub use client::{Client, Reply};
 pub use forge::{Forge, encoded, unsigned};
 pub use gateway::Gateway;
+pub use inside::Inside;
 pub use log::Log;
 pub use mail_server::{Answer, Delivered, MailServer, Offers, Step};
 pub use mailbox::Mailbox;
@@ -30,6 +32,7 @@ pub use people::{PASSWORD, Tokens};
 pub use phones::Phones;
 pub use place::Place;
 pub use server::Server;
+pub use stream::{Piece, Stream};
 
 /// Longer than anything here takes: what is waited for this long does not come.
 pub const LONG: Duration = Duration::from_mins(1);
