@@ -175,6 +175,7 @@ fn the_table_and_the_structs_agree() {
             Kind::Url | Kind::Origins => "https://h",
             Kind::Networks => "10.0.0.0/8",
             Kind::Prefixes => "+49",
+            Kind::Queues => "billing user.*",
             Kind::Filter => "info",
             Kind::Text | Kind::Secret => "x",
         };

@@ -14,7 +14,9 @@ mod mailbox;
 mod people;
 mod phones;
 mod place;
+mod rabbit;
 mod server;
+mod wire;
 
 use std::time::Duration;
 
@@ -27,7 +29,9 @@ pub use mailbox::Mailbox;
 pub use people::{PASSWORD, Tokens};
 pub use phones::Phones;
 pub use place::Place;
+pub use rabbit::{Heard, Listener, Rabbit};
 pub use server::Server;
+pub use wire::{Line, Wire};
 
 /// Longer than anything here takes: what is waited for this long does not come.
 pub const LONG: Duration = Duration::from_mins(1);
