@@ -29,7 +29,7 @@ pub use self::network::{InvalidNetwork, Network};
 pub use self::queue::{InvalidQueue, Queue, QueueKind};
 pub use self::secret::{REDACTED, Secret};
 pub use self::sections::{
-    Amqp, AmqpMode, DomainDefault, Domains, Followers, Http, Keys, Limits, Log, LogFormat, Mail, Passwords,
+    Amqp, AmqpMode, DomainDefault, Domains, Feed, Followers, Http, Keys, Limits, Log, LogFormat, Mail, Passwords,
     Registration, Sms, Store, Tokens,
 };
 
@@ -70,6 +70,8 @@ pub struct Config {
     pub store: Store,
     /// Followers.
     pub followers: Followers,
+    /// The feed.
+    pub feed: Feed,
     /// Logging.
     pub log: Log,
     /// The `AgStack` dialect.
@@ -103,6 +105,7 @@ impl Default for Config {
             amqp: Amqp::default(),
             store: Store::default(),
             followers: Followers::default(),
+            feed: Feed::default(),
             log: Log::default(),
             agstack: Agstack::default(),
             cadasta: Cadasta::default(),

@@ -390,6 +390,21 @@ impl Default for Followers {
     }
 }
 
+/// Section `feed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Feed {
+    /// Most streams of one caller at a time in this process: of a person, or of one API key. Holds while
+    /// `limits.enabled` does. Default 32.
+    pub streams_per_caller: usize,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { streams_per_caller: 32 }
+    }
+}
+
 /// Section `log`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

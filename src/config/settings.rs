@@ -117,6 +117,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("followers.enabled", Kind::Bool),
     setting("followers.lease_seconds", Kind::Whole(1, 3600)),
     setting("followers.poll_ms", Kind::Whole(10, MINUTE)),
+    setting("feed.streams_per_caller", Kind::Whole(1, 1_000_000)),
     setting("log.format", Kind::Choice(&["text", "json"])),
     setting("log.level", Kind::Filter),
     setting("agstack.enabled", Kind::Bool),

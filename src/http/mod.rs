@@ -22,6 +22,7 @@ mod query;
 mod routes;
 mod seats;
 mod serve;
+mod streams;
 mod taxi;
 mod xhoppe;
 

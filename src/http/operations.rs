@@ -12,7 +12,8 @@ use serde::Serialize;
 use super::App;
 use super::document::{self, Absent, shape};
 use super::problem::{Problem, Slug};
-use super::query::Segment;
+use super::query::{Segment, Segments};
+use crate::public;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -21,6 +22,8 @@ pub(super) fn router() -> Router<App> {
         .route("/metrics", get(metrics))
         .route("/.well-known/jwks.json", get(jwks))
         .route("/openapi.json", get(openapi))
+        .route("/asyncapi.json", get(asyncapi))
+        .route("/schemas/{type}/{version}", get(schema))
         .route("/docs", get(docs))
         .route("/docs/tokens", get(token_facts))
         .route("/problems", get(problem_index))
@@ -125,6 +128,21 @@ async fn jwks(State(app): State<App>) -> Response {
 /// The document for programs.
 async fn openapi(State(app): State<App>) -> Response {
     ([(CONTENT_TYPE, "application/json")], app.document().json.clone()).into_response()
+}
+
+/// What there is to hear, for programs.
+async fn asyncapi(State(app): State<App>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], app.document().channels.clone()).into_response()
+}
+
+/// The schema of the facts of a kind of public event. What was published never changes, so it may be kept.
+async fn schema(Segments(kind, version): Segments) -> Result<Response, Problem> {
+    let schema = public::schema(&kind, &version).ok_or_else(|| Problem::new(Slug::NotFound))?;
+    let headers = [
+        (CONTENT_TYPE, "application/schema+json"),
+        (CACHE_CONTROL, "public, max-age=3600"),
+    ];
+    Ok((headers, schema.to_string()).into_response())
 }
 
 /// The same to read.

@@ -14,6 +14,8 @@ pub enum Permission {
     /// Anybody signed in. An API key may not: it has no session, and what its owner proves themselves with is not for
     /// programs.
     Person,
+    /// Subscribers, auditors and administrators.
+    Subscriber,
     /// Administrators and auditors.
     Reader,
     /// Administrators.
@@ -108,6 +110,9 @@ pub const ROUTES: &[Route] = &[
     get("/v1/domains/{name}", Permission::Reader),
     get("/v1/domains/{name}/history", Permission::Reader),
     get("/v1/discover", Permission::SignedIn),
+    get("/v1/events", Permission::Subscriber),
+    get("/v1/events/stream", Permission::Subscriber),
+    get("/v1/events/{position}", Permission::Subscriber),
     get("/v1/statistics", Permission::Admin),
     get("/v1/followers", Permission::Admin),
     get("/.well-known/jwks.json", Permission::Public),
@@ -115,6 +120,8 @@ pub const ROUTES: &[Route] = &[
     get("/readyz", Permission::Public),
     get("/metrics", Permission::Public),
     get("/openapi.json", Permission::Public),
+    get("/asyncapi.json", Permission::Public),
+    get("/schemas/{type}/{version}", Permission::Public),
     get("/docs", Permission::Public),
     get("/docs/tokens", Permission::Public),
     get("/problems", Permission::Public),

@@ -29,12 +29,25 @@ pub enum AnyEvent {
 impl AnyEvent {
     /// Reads the opened payload of an event of this kind of stream.
     pub fn parse(aggregate_type: &str, payload: Value) -> Result<Self, serde_json::Error> {
+        Self::read(aggregate_type, payload)
+    }
+
+    /// Reads the payload of an event as it is stored: what is sealed in it stays unknown.
+    pub fn parse_closed(aggregate_type: &str, payload: &str) -> Result<Self, serde_json::Error> {
+        Self::read(aggregate_type, &mut serde_json::Deserializer::from_str(payload))
+    }
+
+    fn read<'de, D>(aggregate_type: &str, payload: D) -> Result<Self, serde_json::Error>
+    where
+        D: serde::Deserializer<'de, Error = serde_json::Error>,
+    {
+        use serde::Deserialize as _;
         use serde::de::Error as _;
         match aggregate_type {
-            "user" => serde_json::from_value(payload).map(Self::User),
-            "session" => serde_json::from_value(payload).map(Self::Session),
-            "domain" => serde_json::from_value(payload).map(Self::Domain),
-            "audit" => serde_json::from_value(payload).map(Self::Audit),
+            "user" => user::UserEvent::deserialize(payload).map(Self::User),
+            "session" => session::SessionEvent::deserialize(payload).map(Self::Session),
+            "domain" => domain::DomainEvent::deserialize(payload).map(Self::Domain),
+            "audit" => audit::AuditEvent::deserialize(payload).map(Self::Audit),
             _ => Err(serde_json::Error::custom("no such kind of stream")),
         }
     }

@@ -13,6 +13,7 @@ mod due;
 mod engine;
 mod error;
 mod event;
+mod feed;
 mod follow;
 mod lag;
 pub mod leaf;

@@ -209,7 +209,7 @@ const DATA_KEY: &str = "SELECT wrapped FROM subject_keys WHERE subject = $1 AND 
 /// Who has been erased gets no new key either: their person key is destroyed.
 const DESTROYED: &str =
     "SELECT scope FROM subject_keys WHERE subject = $1 AND scope IN ($2, 'person') AND wrapped IS NULL";
-const EVENT_COLUMNS: &str = "
+pub(super) const EVENT_COLUMNS: &str = "
     SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, position, event_id,
            subject, recorded_at
     FROM events ";

@@ -109,6 +109,17 @@ const METRICS: &[(&str, Kind, &str)] = &[
         Gauge,
         "1 while a follower stands at an event that it could not handle.",
     ),
+    ("registry_feed_streams", Gauge, "Streams of the feed that are open."),
+    (
+        "registry_feed_streams_ended_total",
+        Counter,
+        "Streams that were ended from this side, by why.",
+    ),
+    (
+        "registry_feed_events_total",
+        Counter,
+        "Events that readers of the feed were given, by pull or stream.",
+    ),
     (
         "registry_mails_sent_total",
         Counter,

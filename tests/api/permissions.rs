@@ -16,11 +16,12 @@ enum Who {
     SignedIn,
     /// With a session only.
     Person,
+    SubscriberAuditorOrAdmin,
     AuditorOrAdmin,
     Admin,
 }
 
-use Who::{Admin, AuditorOrAdmin, Person, Public, SignedIn};
+use Who::{Admin, AuditorOrAdmin, Person, Public, SignedIn, SubscriberAuditorOrAdmin};
 
 /// Typed from the contract, not from the code.
 const TABLE: &[(&str, &str, Who)] = &[
@@ -73,6 +74,9 @@ const TABLE: &[(&str, &str, Who)] = &[
     ("GET", "/v1/domains/{name}", AuditorOrAdmin),
     ("GET", "/v1/domains/{name}/history", AuditorOrAdmin),
     ("GET", "/v1/discover", SignedIn),
+    ("GET", "/v1/events", SubscriberAuditorOrAdmin),
+    ("GET", "/v1/events/stream", SubscriberAuditorOrAdmin),
+    ("GET", "/v1/events/{position}", SubscriberAuditorOrAdmin),
     ("GET", "/v1/statistics", Admin),
     ("GET", "/v1/followers", Admin),
     ("GET", "/.well-known/jwks.json", Public),
@@ -80,6 +84,8 @@ const TABLE: &[(&str, &str, Who)] = &[
     ("GET", "/readyz", Public),
     ("GET", "/metrics", Public),
     ("GET", "/openapi.json", Public),
+    ("GET", "/asyncapi.json", Public),
+    ("GET", "/schemas/{type}/{version}", Public),
     ("GET", "/docs", Public),
     ("GET", "/docs/tokens", Public),
     ("GET", "/problems", Public),
@@ -139,11 +145,11 @@ const CALLERS: [Kind; 10] = [
     nobody(),
     person("ada", Person, false),
     person("alan", AuditorOrAdmin, true),
-    person("sue", Person, false),
+    person("sue", SubscriberAuditorOrAdmin, false),
     person("boss", Admin, true),
     key("key-of-ada", "ada", Role::User, SignedIn, false),
     key("key-of-alan", "alan", Role::Auditor, AuditorOrAdmin, true),
-    key("key-of-sue", "sue", Role::Subscriber, SignedIn, false),
+    key("key-of-sue", "sue", Role::Subscriber, SubscriberAuditorOrAdmin, false),
     key("key-of-boss", "boss", Role::Admin, Admin, true),
     key("plain-key-of-boss", "boss", Role::User, SignedIn, false),
 ];
@@ -218,6 +224,8 @@ fn request(path: &str, whom: &str, victim: &str, caller: &str) -> (String, Optio
         "/v1/domains/{name}" | "/v1/domains/{name}/history" => at(path.replace("{name}", "registry.example"), 200),
         "/v1/domains/check" => at(format!("{path}?address=ann@farm.example"), 200),
         "/v1/discover" => at(format!("{path}?latitude=1&longitude=2&radius_km=3"), 200),
+        "/v1/events/{position}" => at(path.replace("{position}", "1"), 200),
+        "/schemas/{type}/{version}" => at("/schemas/user.registered/1".to_owned(), 200),
         "/v1/sessions/{id}" => at(path.replace("{id}", NOBODY), 404),
         "/problems/{slug}" => at(path.replace("{slug}", "stale"), 200),
         "/verify-email" | "/reset-password" | "/confirm-email-change" => at(path.to_owned(), 410),

@@ -4,6 +4,7 @@ mod administration;
 mod commands;
 mod discover;
 mod document;
+mod feed;
 mod keys;
 mod overview;
 mod people;
@@ -54,6 +55,7 @@ pub(super) fn router() -> Router<App> {
         .route("/v1/domains/check", get(reads::check_address))
         .route("/v1/domains/{name}", get(reads::domain))
         .route("/v1/domains/{name}/history", get(reads::domain_history))
+        .merge(feed::router())
         .route("/v1/discover", get(discover::discover))
         .route("/v1/statistics", get(overview::statistics))
         .route("/v1/followers", get(overview::followers))

@@ -16,6 +16,7 @@ mod phones;
 mod place;
 mod rabbit;
 mod server;
+mod stream;
 mod wire;
 
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub use phones::Phones;
 pub use place::Place;
 pub use rabbit::{Heard, Listener, Rabbit};
 pub use server::Server;
+pub use stream::{Piece, Stream};
 pub use wire::{Line, Wire};
 
 /// Longer than anything here takes: what is waited for this long does not come.
