@@ -56,7 +56,16 @@ pub fn cases(_: &Scene) -> Vec<Case> {
     for limit in ["0", "1001", "-1", "abc", "", "1e2"] {
         cases.push(get(&format!("/v1/events?limit={limit}")).is(400, "invalid", &["/limit"]));
     }
-    for position in ["0", "-1", "abc", "1.0", "999999999", "9223372036854775808", "%00", "%ff"] {
+    for position in [
+        "0",
+        "-1",
+        "abc",
+        "1.0",
+        "999999999",
+        "9223372036854775808",
+        "%00",
+        "%ff",
+    ] {
         cases.push(get(&format!("/v1/events/{position}")).is(404, "not-found", &[]));
     }
     for id in ["", "abc", "-1", "1.5", "1, 2", "9223372036854775808", "\u{ff}", "null"] {

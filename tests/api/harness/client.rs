@@ -116,7 +116,10 @@ impl Call {
         let request = self.request.try_clone();
         let mut response = self.http.execute(self.request).await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = if headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream") {
+        let body = if headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|kind| kind == "text/event-stream")
+        {
             // It would never end.
             let first = response.chunk().await?.unwrap_or_default();
             String::from_utf8_lossy(&first).into_owned()

@@ -117,6 +117,27 @@ impl Rabbit {
         .await;
     }
 
+    /// Runs `rabbitmqctl` on a broker of its own.
+    pub async fn control(&self, words: &[&str]) {
+        let own = self.own.as_ref().expect("the shared one is not ours to control");
+        let mut command = Command::new(program().with_file_name("rabbitmqctl"));
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", own.folder.path())
+            .env("LANG", "C.UTF-8")
+            .env("RABBITMQ_CONF_ENV_FILE", own.folder.path().join("environment"))
+            .args(["-n", &node(self.port)])
+            .args(words);
+        let ended = tokio::task::spawn_blocking(move || command.output());
+        let ended = soon("rabbitmqctl", ended).await.unwrap().unwrap();
+        assert!(
+            ended.status.success(),
+            "{words:?}: {}",
+            String::from_utf8_lossy(&ended.stderr)
+        );
+    }
+
     /// A connection past the service, and a channel on it.
     pub async fn channel(&self) -> (Connection, Channel) {
         let connection = connect(&self.url()).await.unwrap();
@@ -212,6 +233,10 @@ fn program() -> PathBuf {
         .unwrap_or_else(|| panic!("this test stops a broker of its own, and rabbitmq-server is not installed"))
 }
 
+fn node(port: u16) -> String {
+    format!("registry-test-{port}@localhost")
+}
+
 fn launch(folder: &Path, port: u16) -> Child {
     let file = |name: &str, text: &str| {
         let path = folder.join(name);
@@ -240,7 +265,7 @@ fn launch(folder: &Path, port: u16) -> Child {
         )
         .env("RABBITMQ_ENABLED_PLUGINS_FILE", file("plugins", "[]."))
         .env("RABBITMQ_ADVANCED_CONFIG_FILE", folder.join("advanced.config"))
-        .env("RABBITMQ_NODENAME", format!("registry-test-{port}@localhost"))
+        .env("RABBITMQ_NODENAME", node(port))
         .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
         .env("RABBITMQ_NODE_PORT", port.to_string())
         .env("RABBITMQ_DIST_PORT", free_port().to_string())

@@ -50,12 +50,17 @@ impl Line {
         self.state.send_replace(wire);
     }
 
+    /// How many connections there are.
+    pub fn carried(&self) -> usize {
+        self.carried.load(Ordering::SeqCst)
+    }
+
     /// Breaks every connection there is, and lets new ones through. How many there were.
     pub async fn cut(&self) -> usize {
-        let broken = self.carried.load(Ordering::SeqCst);
+        let broken = self.carried();
         self.is(Wire::Cut);
         super::until("the end of every connection", || async {
-            (self.carried.load(Ordering::SeqCst) == 0).then_some(())
+            (self.carried() == 0).then_some(())
         })
         .await;
         self.is(Wire::Whole);
