@@ -87,7 +87,6 @@ impl Session {
         let line = Line::default();
         let cut = Cut(line.clone());
         let connection = within(broker.answer, connect(broker, line.clone())).await?;
-        let events = Box::pin(connection.events_listener());
         let mut setup = Setup {
             channel: channel(&connection, broker.answer).await?,
             connection: &connection,
@@ -97,6 +96,8 @@ impl Session {
         setup.declare(exchange).await?;
         let channel = setup.channel;
         within(broker.answer, channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        // Only from here on: what was refused above is dealt with.
+        let events = Box::pin(connection.events_listener());
         Ok(Self {
             connection,
             channel: Arc::new(channel),
