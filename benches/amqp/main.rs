@@ -43,6 +43,7 @@ use user_registry::config::AmqpMode;
 use user_registry::follow::amqp::{Broker, BrokerAddress, Content, Exchange, Outcome, Publisher, publish};
 use user_registry::follow::{FollowOptions, Health};
 use user_registry::public::Public;
+use user_registry::registry::Seed;
 
 /// Messages that may be unconfirmed: the default of the service.
 const WINDOW: usize = 1_000;
@@ -51,7 +52,10 @@ const LIMIT: f64 = 0.7;
 type Confirming = Pin<Box<dyn Future<Output = lapin::Result<Confirmation>> + Send>>;
 
 fn variable(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 fn url() -> String {
@@ -60,7 +64,10 @@ fn url() -> String {
 
 fn main() -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with("--"))
+        .collect();
     let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|word| word == name);
     let (users, rounds) = (variable("AMQP_USERS", 20_000), variable("AMQP_ROUNDS", 3));
     println!("{}\n{users} users, {rounds} rounds\n", place::machine());
@@ -78,7 +85,11 @@ async fn measure(engine: &str, users: usize, rounds: usize, report: &mut Report)
         "sqlite" => Place::sqlite().await?,
         _ => Place::postgres().await?,
     };
-    fill(&place, users)?;
+    let seed = Seed {
+        users: users.try_into()?,
+        domains: 1_000,
+    };
+    seed.run(&place.store, |_| ()).await?;
     let head = place.store.head().await?.position;
     let topology = Topology::declare(&format!("registry.bench.{}.{engine}", std::process::id())).await?;
     let bodies = bodies(&place).await?;
@@ -88,7 +99,12 @@ async fn measure(engine: &str, users: usize, rounds: usize, report: &mut Report)
         ours.push(topology.rate(head, backlog(&place, &topology, head, round)).await?);
         handed.push(topology.rate(head, bare(&topology, &bodies, head, true)).await?);
     }
-    report.alone(&format!("{engine}: bare lapin, each publish awaited"), "1/s", &awaited, Limit::None);
+    report.alone(
+        &format!("{engine}: bare lapin, each publish awaited"),
+        "1/s",
+        &awaited,
+        Limit::None,
+    );
     let (name, peer) = if report::median(&awaited) > report::median(&handed) {
         ("bare lapin, each publish awaited", &awaited)
     } else {
@@ -98,22 +114,6 @@ async fn measure(engine: &str, users: usize, rounds: usize, report: &mut Report)
     report.pairs(&what, "1/s", &ours, (name, peer), Limit::Times(LIMIT));
     topology.remove().await?;
     place.remove().await
-}
-
-/// People who never were, by the program's own way of making them.
-fn fill(place: &Place, users: usize) -> Result<()> {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_user-registry"));
-    command
-        .env_clear()
-        .env("REGISTRY__LOG__LEVEL", "warn")
-        .args(["dev", "seed", "--users", &users.to_string(), "--data-dir"])
-        .arg(place.folder.path())
-        .stdout(std::process::Stdio::null());
-    if let Some(url) = place.url()? {
-        command.env("DATABASE_URL", url);
-    }
-    ensure!(command.status()?.success(), "the store could not be filled");
-    Ok(())
 }
 
 /// What the first events say, to have messages of their size.
@@ -142,9 +142,19 @@ impl Topology {
             ..ExchangeDeclareOptions::default()
         };
         let none = FieldTable::default;
-        channel.exchange_declare(name.into(), ExchangeKind::Topic, options, none()).await?;
-        channel.queue_declare(name.into(), QueueDeclareOptions::durable(), none()).await?;
-        let bound = channel.queue_bind(name.into(), name.into(), "#".into(), QueueBindOptions::default(), none());
+        channel
+            .exchange_declare(name.into(), ExchangeKind::Topic, options, none())
+            .await?;
+        channel
+            .queue_declare(name.into(), QueueDeclareOptions::durable(), none())
+            .await?;
+        let bound = channel.queue_bind(
+            name.into(),
+            name.into(),
+            "#".into(),
+            QueueBindOptions::default(),
+            none(),
+        );
         bound.await?;
         Ok(Self {
             name: name.to_owned(),
@@ -158,8 +168,14 @@ impl Topology {
         let began = Instant::now();
         work.await?;
         let took = began.elapsed();
-        let purged = self.channel.queue_purge(self.name.as_str().into(), QueuePurgeOptions::default()).await?;
-        ensure!(i64::from(purged) == count, "{purged} of {count} messages are in the queue");
+        let purged = self
+            .channel
+            .queue_purge(self.name.as_str().into(), QueuePurgeOptions::default())
+            .await?;
+        ensure!(
+            i64::from(purged) == count,
+            "{purged} of {count} messages are in the queue"
+        );
         #[expect(clippy::cast_precision_loss, reason = "a rate is shown to a few digits")]
         let rate = count as f64 / took.as_secs_f64();
         Ok(rate)
@@ -167,8 +183,12 @@ impl Topology {
 
     async fn remove(self) -> Result<()> {
         let name: ShortString = self.name.as_str().into();
-        self.channel.queue_delete(name.clone(), QueueDeleteOptions::default()).await?;
-        self.channel.exchange_delete(name, ExchangeDeleteOptions::default()).await?;
+        self.channel
+            .queue_delete(name.clone(), QueueDeleteOptions::default())
+            .await?;
+        self.channel
+            .exchange_delete(name, ExchangeDeleteOptions::default())
+            .await?;
         self.connection.close(200, "OK".into()).await?;
         Ok(())
     }
@@ -200,7 +220,10 @@ async fn bare(topology: &Topology, bodies: &[Vec<u8>], count: i64, hand_over: bo
                 handed.await?.await
             });
             ensure!(
-                confirming.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(),
+                confirming
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()))
+                    .is_pending(),
                 "it was not handed over"
             );
             waiting.push_back(confirming);

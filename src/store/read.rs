@@ -749,8 +749,8 @@ fn origin(
         Err(SealError::Key) => return Ok((None, None)),
         Err(problem) => return Err(problem.into()),
     };
-    let origin: HashMap<String, Option<String>> =
-        serde_json::from_slice(&plain).map_err(|problem| StoreError::corrupt("events", row.event_id, super::event::unreadable(&problem)))?;
+    let origin: HashMap<String, Option<String>> = serde_json::from_slice(&plain)
+        .map_err(|problem| StoreError::corrupt("events", row.event_id, super::event::unreadable(&problem)))?;
     let part = |name: &str| origin.get(name).cloned().flatten();
     Ok((part("ip"), part("user_agent")))
 }
