@@ -70,9 +70,55 @@ enum Typed {
     /// Keys: those that sign, and the master that wraps all others
     #[command(subcommand)]
     Keys(KeysVerb),
+    /// What follows the log: how far it is, and what to do about one that stopped
+    #[command(subcommand)]
+    Followers(FollowersVerb),
+    /// Publish a range of the log once more, to an exchange of its own
+    Publish(PublishFlags),
     /// For trying things out and for measuring
     #[command(subcommand)]
     Dev(DevVerb),
+}
+
+/// What to do with followers, also while the service runs.
+#[derive(Debug, Subcommand)]
+pub(super) enum FollowersVerb {
+    /// Print how far each is, why it stands, and what was ever skipped
+    List,
+    /// Have one that stopped try again at once; ends with 1 when it stops again
+    Retry {
+        /// The follower
+        name: String,
+    },
+    /// Let one that stopped pass over the event it stands at; that is kept for ever
+    Skip(SkipFlags),
+}
+
+/// What to skip.
+#[derive(Debug, Args)]
+pub(super) struct SkipFlags {
+    /// The follower
+    pub name: String,
+    /// Position of the event it stands at
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub position: i64,
+    /// Why; kept and shown. No personal data belongs here
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+/// What to publish again.
+#[derive(Debug, Args)]
+pub(super) struct PublishFlags {
+    /// The first position
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub from: i64,
+    /// The last position
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(i64).range(1..))]
+    pub to: i64,
+    /// amqp://… of the broker; in the environment fewer people can read it
+    #[arg(long, value_name = "URL")]
+    amqp_url: Option<Secret>,
 }
 
 /// What to do with keys.
@@ -217,6 +263,8 @@ pub(super) enum Verb {
     Rebuild(Rebuild),
     Config(ConfigVerb),
     Keys(KeysVerb),
+    Followers(FollowersVerb),
+    Publish(PublishFlags),
     Dev(DevVerb),
 }
 
@@ -246,8 +294,13 @@ impl Command {
                     amqp_url: flags.amqp_url.or(cli.serve.amqp_url),
                 },
             ),
+            Some(Typed::Publish(mut publish)) if cli.serve.listen.is_none() => {
+                let amqp_url = publish.amqp_url.take().or(cli.serve.amqp_url);
+                let flags = ServeFlags { listen: None, amqp_url };
+                (Verb::Publish(publish), flags)
+            }
             Some(_) if cli.serve.given() => {
-                let why = "--listen and --amqp-url belong to `serve`";
+                let why = "--listen belongs to `serve`, --amqp-url to `serve` and `publish`";
                 return Err(Cli::command().error(ErrorKind::ArgumentConflict, why));
             }
             Some(Typed::Migrate) => (Verb::Migrate, cli.serve),
@@ -256,6 +309,8 @@ impl Command {
             Some(Typed::Rebuild(_)) => (Verb::Rebuild(Rebuild::Check), cli.serve),
             Some(Typed::Config(verb)) => (Verb::Config(verb), cli.serve),
             Some(Typed::Keys(verb)) => (Verb::Keys(verb), cli.serve),
+            Some(Typed::Followers(verb)) => (Verb::Followers(verb), cli.serve),
+            Some(Typed::Publish(flags)) => (Verb::Publish(flags), cli.serve),
             Some(Typed::Dev(verb)) => (Verb::Dev(verb), cli.serve),
         };
         Ok(Self {
@@ -315,6 +370,10 @@ mod tests {
             "keys list",
             "keys rotate signing --after 0",
             "keys rotate master --prepare",
+            "followers list",
+            "followers retry mail",
+            "followers skip mail --position 7 --reason because",
+            "publish --from 1 --to 7",
         ] {
             let flags = "--config f.toml --data-dir d --database-url postgres://h/d";
             for line in [format!("{verb} {flags}"), format!("{flags} {verb}")] {
@@ -390,6 +449,33 @@ mod tests {
         assert!(matches!(verb("rebuild --swap").unwrap(), Verb::Rebuild(Rebuild::Swap)));
         assert_eq!(verb("rebuild").unwrap_err(), ErrorKind::MissingRequiredArgument);
         assert_eq!(verb("rebuild --check --swap").unwrap_err(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn a_broker_may_be_named_before_or_behind_publish() {
+        for line in [
+            "publish --from 1 --to 7 --amqp-url amqp://h",
+            "--amqp-url amqp://h publish --from 1 --to 7",
+        ] {
+            let command = parse(line).unwrap();
+            assert_eq!(command.overrides.amqp_url.unwrap().expose(), "amqp://h", "{line}");
+        }
+        let wrong = parse("--listen 127.0.0.1:0 publish --from 1 --to 7");
+        assert_eq!(wrong.unwrap_err(), ErrorKind::ArgumentConflict);
+        assert_eq!(
+            parse("publish --from 0 --to 7").unwrap_err(),
+            ErrorKind::ValueValidation
+        );
+    }
+
+    #[test]
+    fn a_skip_needs_a_position_and_a_reason() {
+        for line in [
+            "followers skip mail --position 7",
+            "followers skip mail --reason because",
+        ] {
+            assert_eq!(parse(line).unwrap_err(), ErrorKind::MissingRequiredArgument, "{line}");
+        }
     }
 
     #[test]

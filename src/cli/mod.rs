@@ -5,10 +5,12 @@
 mod admin;
 mod config;
 mod flags;
+mod followers;
 mod keys;
 mod migrate;
 mod open;
 mod outlets;
+mod publish;
 mod rebuild;
 mod seed;
 mod serve;
@@ -66,6 +68,8 @@ fn run(command: Command) -> Result<ExitCode> {
             finish(admin::reset_password(config, &reset, reset.password()?))
         }),
         Verb::Keys(verb) => one_off(loaded?, |config| finish(keys::run(config, verb))),
+        Verb::Followers(verb) => one_off(loaded?, |config| finish(followers::run(config, verb))),
+        Verb::Publish(flags) => one_off(loaded?, |config| finish(publish::run(config, flags))),
         Verb::Dev(DevVerb::Seed(flags)) => one_off(loaded?, |config| finish(seed::run(config, flags))),
         Verb::Rebuild(rebuild) => one_off(loaded?, |config| finish(rebuild::run(config, rebuild))),
     }

@@ -295,6 +295,38 @@ pub struct Amqp {
     pub exchange: String,
     /// Exchange of the events with personal data; empty means none. Default empty.
     pub pii_exchange: String,
+    /// Exchange of what `publish` publishes again. Default `registry.replay`.
+    pub replay_exchange: String,
+    /// Exchange that messages go to which no queue takes; empty means none. Default empty: an exchange that has one must
+    /// be declared with it by everybody who declares it.
+    pub alternate_exchange: String,
+    /// Whether a message is a `CloudEvent` in its headers or in its body. Default `binary`.
+    pub mode: AmqpMode,
+    /// Queues to declare and bind to the public exchange, each as `name[:quorum|:classic|:stream] pattern…`. Default none.
+    pub queues: Vec<String>,
+    /// The same for the exchange with personal data. Default none.
+    pub pii_queues: Vec<String>,
+    /// How many messages may be unconfirmed at a time. Default 1,000.
+    pub window: usize,
+    /// How long the broker may take for one answer. Default 10,000.
+    pub timeout_ms: u64,
+    /// The pause after the first failure; each later one is twice as long, up to the longest. Default 500.
+    pub retry_ms: u64,
+    /// The longest pause. Default 10,000.
+    pub longest_retry_ms: u64,
+    /// Certificates (PEM) to trust beside those of the system. Default none.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Where in a message its `CloudEvent` is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AmqpMode {
+    /// The attributes in headers, the data as the body.
+    #[default]
+    Binary,
+    /// The whole as the body.
+    Structured,
 }
 
 impl Default for Amqp {
@@ -302,6 +334,16 @@ impl Default for Amqp {
         Self {
             exchange: "registry.events".into(),
             pii_exchange: String::new(),
+            replay_exchange: "registry.replay".into(),
+            alternate_exchange: String::new(),
+            mode: AmqpMode::default(),
+            queues: Vec::new(),
+            pii_queues: Vec::new(),
+            window: 1_000,
+            timeout_ms: 10_000,
+            retry_ms: 500,
+            longest_retry_ms: 10_000,
+            ca_file: None,
         }
     }
 }
@@ -334,7 +376,7 @@ impl Default for Store {
 pub struct Followers {
     /// Whether this process takes leases. Default true.
     pub enabled: bool,
-    /// How long a lease holds without renewal. Default 10.
+    /// How long a lease holds without renewal. Default 6: another process goes on within ten seconds.
     pub lease_seconds: u32,
     /// How often to look for events of another process. Default 200.
     pub poll_ms: u64,
@@ -344,7 +386,7 @@ impl Default for Followers {
     fn default() -> Self {
         Self {
             enabled: true,
-            lease_seconds: 10,
+            lease_seconds: 6,
             poll_ms: 200,
         }
     }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use toml::Value;
 
 use super::network::Network;
+use super::queue::Queue;
 
 /// One setting by its dotted name.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub(super) enum Kind {
     Networks,
     Servers,
     Prefixes,
+    Queues,
 }
 
 const fn setting(path: &'static str, kind: Kind) -> Setting {
@@ -101,6 +103,16 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("sms.daily_budget", Kind::Whole(0, 100_000_000)),
     setting("amqp.exchange", Kind::Text),
     setting("amqp.pii_exchange", Kind::Text),
+    setting("amqp.replay_exchange", Kind::Text),
+    setting("amqp.alternate_exchange", Kind::Text),
+    setting("amqp.mode", Kind::Choice(&["binary", "structured"])),
+    setting("amqp.queues", Kind::Queues),
+    setting("amqp.pii_queues", Kind::Queues),
+    setting("amqp.window", Kind::Whole(1, 65_535)),
+    setting("amqp.timeout_ms", Kind::Whole(100, 5 * MINUTE)),
+    setting("amqp.retry_ms", Kind::Whole(10, 10 * MINUTE)),
+    setting("amqp.longest_retry_ms", Kind::Whole(10, 60 * MINUTE)),
+    setting("amqp.ca_file", Kind::Text),
     setting("store.connections", Kind::Whole(2, 1000)),
     setting("store.readers", Kind::Whole(1, 1000)),
     setting("store.cache_entries", Kind::Whole(0, 100_000_000)),
@@ -168,6 +180,9 @@ impl Kind {
             Self::Networks => "a list of networks such as 10.0.0.0/8".into(),
             Self::Servers => "a list of addresses such as 192.0.2.53:53".into(),
             Self::Prefixes => "a list of beginnings of numbers such as +49".into(),
+            Self::Queues => {
+                "a list of queues with their patterns such as `billing user.* domain.blocked` or `log:stream #`".into()
+            }
         }
     }
 
@@ -188,6 +203,7 @@ impl Kind {
                 .iter()
                 .all(|item| item.as_str().is_some_and(|t| t.parse::<SocketAddr>().is_ok())),
             (Self::Prefixes, Value::Array(items)) => items.iter().all(|item| item.as_str().is_some_and(is_prefix)),
+            (Self::Queues, Value::Array(items)) => items.iter().all(|item| item.as_str().is_some_and(is_queue)),
             _ => false,
         }
     }
@@ -198,7 +214,7 @@ impl Kind {
         match self {
             Self::Bool => text.parse().map_or_else(|_| as_text(), Value::Boolean),
             Self::Whole(..) | Self::Status => text.parse().map_or_else(|_| as_text(), Value::Integer),
-            Self::Origins | Self::Networks | Self::Servers | Self::Prefixes => Value::Array(
+            Self::Origins | Self::Networks | Self::Servers | Self::Prefixes | Self::Queues => Value::Array(
                 text.split(',')
                     .map(str::trim)
                     .filter(|item| !item.is_empty())
@@ -213,6 +229,10 @@ impl Kind {
 fn is_prefix(text: &str) -> bool {
     let digits = text.strip_prefix('+').unwrap_or_default();
     (1..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_queue(text: &str) -> bool {
+    text.parse::<Queue>().is_ok()
 }
 
 fn is_filter(text: &str) -> bool {

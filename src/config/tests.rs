@@ -176,6 +176,7 @@ fn the_table_and_the_structs_agree() {
             Kind::Networks => "10.0.0.0/8",
             Kind::Servers => "192.0.2.53:53",
             Kind::Prefixes => "+49",
+            Kind::Queues => "billing user.*",
             Kind::Filter => "info",
             Kind::Text | Kind::Secret => "x",
         };

@@ -142,7 +142,12 @@ impl Engine {
                 )
         };
         let quick = pool(2, &[("synchronous_commit", "off")]);
-        let (pool, side) = (pool(options.readers, &[]), pool(2, &[]));
+        // A process that hangs in the middle of a transaction must not keep others from its followers.
+        let side = pool(
+            2,
+            &[("lock_timeout", "4s"), ("idle_in_transaction_session_timeout", "4s")],
+        );
+        let pool = pool(options.readers, &[]);
         Ok(Self::Postgres {
             repository: Arc::new(PostgresEventRepository::new(pool.clone())),
             pool,

@@ -24,6 +24,7 @@ mod postgres;
 mod prepared;
 mod read;
 mod rebuild;
+mod repair;
 mod rotation;
 mod rows;
 mod search;
@@ -54,7 +55,7 @@ pub(crate) use engine::private_folder;
 pub use error::StoreError;
 pub use event::{AnyEvent, Row};
 pub use follow::{Checkpoint, Lease, RowWrite};
-pub use lag::FollowerState;
+pub use lag::{AGAIN, FollowerState};
 pub use masters::MasterSource;
 pub use plan::Head;
 pub(crate) use plan::NameKey;
@@ -66,6 +67,7 @@ pub use read::{
     AuthenticatedRow, CredentialRow, DomainFilter, EventRecord, OpenedEvent, SecretRow, UserFilter, UserSort,
 };
 pub use rebuild::{Difference, RebuildReport};
+pub use repair::{Skip, Skipped};
 pub use rotation::{Former, Pass, Rewrapping, SIGNED_LIFE};
 pub use rows::{Cell, Read, Table, Written};
 pub use statistics::{Period, Tally};

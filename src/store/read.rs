@@ -709,7 +709,7 @@ pub(super) fn open_one(
     })?;
     let (ip, user_agent) = origin(&row, &metadata, keys)?;
     let event = AnyEvent::parse(&record.aggregate_type, payload.clone())
-        .map_err(|problem| StoreError::corrupt("events", record.position, problem))?;
+        .map_err(|problem| StoreError::corrupt("events", record.position, super::event::unreadable(&problem)))?;
     let mut data = match payload {
         Value::Object(data) => data,
         _ => Map::new(),
@@ -749,8 +749,8 @@ fn origin(
         Err(SealError::Key) => return Ok((None, None)),
         Err(problem) => return Err(problem.into()),
     };
-    let origin: HashMap<String, Option<String>> =
-        serde_json::from_slice(&plain).map_err(|problem| StoreError::corrupt("events", row.event_id, problem))?;
+    let origin: HashMap<String, Option<String>> = serde_json::from_slice(&plain)
+        .map_err(|problem| StoreError::corrupt("events", row.event_id, super::event::unreadable(&problem)))?;
     let part = |name: &str| origin.get(name).cloned().flatten();
     Ok((part("ip"), part("user_agent")))
 }

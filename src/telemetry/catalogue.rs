@@ -156,6 +156,32 @@ const METRICS: &[(&str, Kind, &str)] = &[
         Counter,
         "Short messages not sent because their code had ended.",
     ),
+    (
+        "registry_amqp_published_total",
+        Counter,
+        "Messages that the broker confirmed, by exchange.",
+    ),
+    (
+        "registry_amqp_returned_total",
+        Counter,
+        "Messages among them that reached no queue.",
+    ),
+    (
+        "registry_amqp_refused_total",
+        Counter,
+        "Messages that the broker refused to keep; each is sent again.",
+    ),
+    (
+        "registry_amqp_connections_lost_total",
+        Counter,
+        "Attempts to publish that the broker ended, or that never reached it.",
+    ),
+    (
+        "registry_amqp_connected",
+        Gauge,
+        "1 while this process publishes to the exchange.",
+    ),
+    ("registry_amqp_blocked", Gauge, "1 while the broker takes no messages."),
 ];
 
 /// Tells the recorder of this process what each metric means.

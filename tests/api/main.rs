@@ -5,12 +5,14 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod amqp;
 mod bad_input;
 mod canary;
 mod commands;
 mod crash;
 mod document;
 mod feed;
+mod followers;
 mod gateway;
 mod guards;
 mod harness;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::values::{
-    AccountStatus, Boundary, Channel, Coordinates, Country, DeviceKey, Dialect, Email, FullName, GeoId, Locale, Phone, Role,
-    Timestamp, Username,
+    AccountStatus, Boundary, Channel, Coordinates, Country, DeviceKey, Dialect, Email, FullName, GeoId, Locale, Phone,
+    Role, Timestamp, Username,
 };
 
 /// Where an account stands.

@@ -15,8 +15,10 @@ mod name_server;
 mod people;
 mod phones;
 mod place;
+mod rabbit;
 mod server;
 mod stream;
+mod wire;
 
 use std::time::Duration;
 
@@ -31,8 +33,10 @@ pub use name_server::NameServer;
 pub use people::{PASSWORD, Tokens};
 pub use phones::Phones;
 pub use place::Place;
+pub use rabbit::{Heard, Listener, Rabbit};
 pub use server::Server;
 pub use stream::{Piece, Stream};
+pub use wire::{Line, Wire};
 
 /// Longer than anything here takes: what is waited for this long does not come.
 pub const LONG: Duration = Duration::from_mins(1);
