@@ -27,7 +27,7 @@ use self::layers::Layers;
 pub use self::network::{InvalidNetwork, Network};
 pub use self::secret::{REDACTED, Secret};
 pub use self::sections::{
-    Amqp, DomainDefault, Domains, Followers, Http, Keys, Limits, Log, LogFormat, Mail, Passwords, Registration, Sms,
+    Amqp, DomainDefault, Domains, Followers, Http, Keys, Limits, Log, LogFormat, Mail, Notary, Passwords, Registration, Sms,
     Store, Tokens,
 };
 
@@ -68,6 +68,8 @@ pub struct Config {
     pub store: Store,
     /// Followers.
     pub followers: Followers,
+    /// The signed heads of the log.
+    pub notary: Notary,
     /// Logging.
     pub log: Log,
     /// The `AgStack` dialect.
@@ -101,6 +103,7 @@ impl Default for Config {
             amqp: Amqp::default(),
             store: Store::default(),
             followers: Followers::default(),
+            notary: Notary::default(),
             log: Log::default(),
             agstack: Agstack::default(),
             cadasta: Cadasta::default(),

@@ -1,8 +1,9 @@
 //! The user and domain registry: accounts of people and the standing of their e-mail domains, kept as events.
 //!
 //! A request comes in through [`http`], becomes one use case of [`registry`], which lets an aggregate decide and
-//! hands the events to the [`store`]; what happens because of them is in [`follow`].
+//! hands the events to the [`store`]; what happens because of them is in [`follow`], what proves them in [`audit`].
 
+pub mod audit;
 pub mod chance;
 pub mod cli;
 pub mod clock;

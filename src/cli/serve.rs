@@ -21,7 +21,7 @@ use super::open::{self, Opened};
 use super::outlets::Outlets;
 use super::say;
 use crate::config::{Config, LogFormat};
-use crate::follow::{self, FollowOptions, Health, StatisticsFollower};
+use crate::follow::{self, FollowOptions, Health, Notary, StatisticsFollower};
 use crate::http::{self, App};
 use crate::registry::{Refusal, Registry};
 use crate::store::Store;
@@ -83,6 +83,8 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
         let lease = Duration::from_secs(config.followers.lease_seconds.into());
         let options = FollowOptions { lease, retry: RETRY };
         let owner = owner(store);
+        let notary = Notary::new(store.clone(), open::notary(&config));
+        tasks.spawn(notary.run(owner.clone(), options, health.clone(), stop.clone()));
         tasks.spawn(follow::run(
             StatisticsFollower::new(store.clone()),
             store.clone(),
@@ -211,7 +213,7 @@ async fn tidy(registry: &Registry) {
 }
 
 /// Names this process among its replicas, also after its number was given to another process.
-fn owner(store: &Store) -> String {
+pub(super) fn owner(store: &Store) -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{host}/{}/{}", std::process::id(), store.chance().uuid_v7(store.now()))
 }

@@ -110,6 +110,11 @@ const METRICS: &[(&str, Kind, &str)] = &[
         "1 while a follower stands at an event that it could not handle.",
     ),
     (
+        "registry_notary_uncovered_events",
+        Gauge,
+        "Events that no signed head outside the database covers yet, as the process that signs last saw it.",
+    ),
+    (
         "registry_mails_sent_total",
         Counter,
         "Mails that a server or the outbox took.",

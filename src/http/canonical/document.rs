@@ -5,6 +5,7 @@
 
 mod accounts;
 mod administration;
+mod log;
 mod overview;
 mod reads;
 mod sessions;
@@ -25,6 +26,7 @@ pub(in crate::http) fn operations() -> Vec<Operation> {
         reads::operations(),
         administration::operations(),
         overview::operations(),
+        log::operations(),
     ]
     .into_iter()
     .flatten()
