@@ -29,7 +29,7 @@ pub use self::network::{InvalidNetwork, Network};
 pub use self::queue::{InvalidQueue, Queue, QueueKind};
 pub use self::secret::{REDACTED, Secret};
 pub use self::sections::{
-    Amqp, AmqpMode, DomainDefault, Domains, Feed, Followers, Http, Keys, Limits, Log, LogFormat, Mail, Passwords,
+    Amqp, AmqpMode, DomainDefault, Domains, Feed, Followers, Http, Keys, Limits, Log, LogFormat, Mail, Notary, Passwords,
     Registration, Sms, Store, Tokens,
 };
 
@@ -72,6 +72,8 @@ pub struct Config {
     pub followers: Followers,
     /// The feed.
     pub feed: Feed,
+    /// The signed heads of the log.
+    pub notary: Notary,
     /// Logging.
     pub log: Log,
     /// The `AgStack` dialect.
@@ -106,6 +108,7 @@ impl Default for Config {
             store: Store::default(),
             followers: Followers::default(),
             feed: Feed::default(),
+            notary: Notary::default(),
             log: Log::default(),
             agstack: Agstack::default(),
             cadasta: Cadasta::default(),

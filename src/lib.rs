@@ -1,8 +1,10 @@
 //! The user and domain registry: accounts of people and the standing of their e-mail domains, kept as events.
 //!
 //! A request comes in through [`http`], becomes one use case of [`registry`], which lets an aggregate decide and
-//! hands the events to the [`store`]; what happens because of them is in [`follow`], and what others hear of them in [`public`].
+//! hands the events to the [`store`]; what happens because of them is in [`follow`], what others hear of them in [`public`],
+//! what proves them in [`audit`].
 
+pub mod audit;
 pub mod chance;
 pub mod cli;
 pub mod clock;

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use aggregates::values::{Email, Username};
+use aggregates::values::{Email, Timestamp, Username};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::audit::note::PublicKey;
 use crate::config::{Overrides, Secret};
+use crate::store::Until;
 
 /// Accounts of people and the standing of their e-mail domains, kept as events.
 ///
@@ -75,6 +77,13 @@ enum Typed {
     Followers(FollowersVerb),
     /// Publish a range of the log once more, to an exchange of its own
     Publish(PublishFlags),
+    /// Take an account's history away with its proofs, and check such a file or the whole store
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// Print what happened to an account
+    History(HistoryFlags),
+    /// Erase people once more after the store was restored from a backup
+    Erase(EraseFlags),
     /// For trying things out and for measuring
     #[command(subcommand)]
     Dev(DevVerb),
@@ -121,6 +130,82 @@ pub(super) struct PublishFlags {
     amqp_url: Option<Secret>,
 }
 
+/// What auditors do.
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditVerb {
+    /// Write one account's events with their proofs to a file
+    Export(ExportFlags),
+    /// Check such a file, without a store, or a whole store; names the first bad position and ends with 1
+    Verify(VerifyFlags),
+    /// Print the notary's public keys
+    Key,
+}
+
+/// What to take away.
+#[derive(Debug, Args)]
+pub(super) struct ExportFlags {
+    /// Whose: an id, an address or a username
+    #[arg(long, value_name = "USER")]
+    pub user: String,
+    /// From this log position or time on
+    #[arg(long, value_name = "POSITION|TIME", value_parser = moment)]
+    pub from: Option<Until>,
+    /// Up to this log position or time
+    #[arg(long, value_name = "POSITION|TIME", value_parser = moment)]
+    pub to: Option<Until>,
+    /// The file to write; it must not be there yet
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// What to check.
+#[derive(Debug, Args)]
+pub(super) struct VerifyFlags {
+    /// The file of an export
+    #[arg(required_unless_present = "store", conflicts_with = "store")]
+    pub file: Option<PathBuf>,
+    /// Check the whole store instead: events, tree, heads and read models
+    #[arg(long)]
+    pub store: bool,
+    /// A public key you trust, as `audit key` or /v1/log/key told it; more than one may be given
+    #[arg(long, value_name = "KEY", value_parser = PublicKey::parse)]
+    pub key: Vec<PublicKey>,
+    /// Another folder with copies of the signed heads, with --store; more than one may be given
+    #[arg(long, value_name = "DIR", requires = "store")]
+    pub heads: Vec<PathBuf>,
+}
+
+/// Whose history to print.
+#[derive(Debug, Args)]
+pub(super) struct HistoryFlags {
+    /// An id, an address or a username
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// Print the account as it was at this log position or time instead
+    #[arg(long, value_name = "POSITION|TIME", value_parser = moment)]
+    pub at: Option<Until>,
+    /// JSON, one event a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whom to erase.
+#[derive(Debug, Args)]
+pub(super) struct EraseFlags {
+    /// The file `erased` beside the signed heads, or any list of ids, one a line
+    #[arg(long, value_name = "FILE")]
+    pub from_list: PathBuf,
+}
+
+fn moment(text: &str) -> Result<Until, String> {
+    if let Ok(position) = text.parse() {
+        return Ok(Until::Position(position));
+    }
+    Timestamp::parse(text).map(Until::Time).map_err(|_| {
+        "a log position such as 42, or a time such as 2026-11-21T09:30:00Z, is expected".to_owned()
+    })
+}
+
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysVerb {
@@ -136,6 +221,8 @@ pub(super) enum KeysVerb {
 pub(super) enum Rotate {
     /// The key that signs access tokens
     Signing(SigningFlags),
+    /// The key that signs heads of the log; what the former one signed stays verifiable
+    Notary,
     /// The master key; goes on where an earlier run was ended
     Master(MasterFlags),
 }
@@ -265,6 +352,9 @@ pub(super) enum Verb {
     Keys(KeysVerb),
     Followers(FollowersVerb),
     Publish(PublishFlags),
+    Audit(AuditVerb),
+    History(HistoryFlags),
+    Erase(EraseFlags),
     Dev(DevVerb),
 }
 
@@ -311,6 +401,9 @@ impl Command {
             Some(Typed::Keys(verb)) => (Verb::Keys(verb), cli.serve),
             Some(Typed::Followers(verb)) => (Verb::Followers(verb), cli.serve),
             Some(Typed::Publish(flags)) => (Verb::Publish(flags), cli.serve),
+            Some(Typed::Audit(verb)) => (Verb::Audit(verb), cli.serve),
+            Some(Typed::History(flags)) => (Verb::History(flags), cli.serve),
+            Some(Typed::Erase(flags)) => (Verb::Erase(flags), cli.serve),
             Some(Typed::Dev(verb)) => (Verb::Dev(verb), cli.serve),
         };
         Ok(Self {
@@ -374,6 +467,11 @@ mod tests {
             "followers retry mail",
             "followers skip mail --position 7 --reason because",
             "publish --from 1 --to 7",
+            "audit export --user ada --out f",
+            "audit verify --store",
+            "audit verify f",
+            "history ada --at 4 --json",
+            "erase --from-list f",
         ] {
             let flags = "--config f.toml --data-dir d --database-url postgres://h/d";
             for line in [format!("{verb} {flags}"), format!("{flags} {verb}")] {

@@ -22,7 +22,7 @@ use super::open::{self, Opened};
 use super::outlets::Outlets;
 use super::say;
 use crate::config::{Config, LogFormat};
-use crate::follow::{self, FollowOptions, Health, StatisticsFollower, amqp};
+use crate::follow::{self, FollowOptions, Health, Notary, StatisticsFollower, amqp};
 use crate::http::{self, App};
 use crate::registry::{Refusal, Registry};
 use crate::store::Store;
@@ -84,6 +84,8 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
         let lease = Duration::from_secs(config.followers.lease_seconds.into());
         let options = FollowOptions { lease, retry: RETRY };
         let owner = owner(store);
+        let notary = Notary::new(store.clone(), open::notary(&config));
+        tasks.spawn(notary.run(owner.clone(), options, health.clone(), stop.clone()));
         tasks.spawn(follow::run(
             StatisticsFollower::new(store.clone()),
             store.clone(),

@@ -436,3 +436,28 @@ pub enum LogFormat {
     /// For machines.
     Json,
 }
+
+/// Section `notary`: the signed heads of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Notary {
+    /// The folder of the copies outside the database. Default `notary` under `data_dir`.
+    pub folder: Option<PathBuf>,
+    /// A second such folder, best on another machine. Default none.
+    pub second_folder: Option<PathBuf>,
+    /// Longest time until a new event is covered by a signed head. Default 2,000.
+    pub every_ms: u64,
+    /// After so many events a head is signed at once. Default 1,000.
+    pub events: u32,
+}
+
+impl Default for Notary {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            second_folder: None,
+            every_ms: 2_000,
+            events: 1_000,
+        }
+    }
+}

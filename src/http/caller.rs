@@ -75,7 +75,10 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
             None => Problem::new(Slug::NotFound).into_response(),
         };
     };
-    if path.starts_with("/v1/") && !accepts_json(request.headers(), path == STREAM) {
+    if path.starts_with("/v1/")
+        && !accepts_json(request.headers(), path == STREAM)
+        && !accepts_its_own(&path, request.headers())
+    {
         return Problem::new(Slug::NotAcceptable).into_response();
     }
     let address = client_address(&app, request.headers(), request.extensions());
@@ -145,6 +148,18 @@ fn accepts_json(headers: &HeaderMap, stream: bool) -> bool {
         best = best.max(Some((exactness, taken)));
     }
     !said || best.is_some_and(|(_, taken)| taken)
+}
+
+/// Whether the client takes what a route sends that is no JSON.
+fn accepts_its_own(path: &str, headers: &HeaderMap) -> bool {
+    let own: &[&str] = match path {
+        "/v1/log/head" => &["text/plain", "text/*"],
+        "/v1/users/{id}/history/bundle" => &["application/jsonl"],
+        _ => return false,
+    };
+    let texts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut ranges = texts.flat_map(|text| text.split(',')).filter_map(|range| range.split(';').next());
+    ranges.any(|range| own.iter().any(|own| range.trim().eq_ignore_ascii_case(own)))
 }
 
 fn may(app: &App, needed: Permission, known: &Known) -> Result<(), Problem> {

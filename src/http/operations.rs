@@ -26,6 +26,7 @@ pub(super) fn router() -> Router<App> {
         .route("/schemas/{type}/{version}", get(schema))
         .route("/docs", get(docs))
         .route("/docs/tokens", get(token_facts))
+        .route("/docs/events", get(event_facts))
         .route("/problems", get(problem_index))
         .route("/problems/{slug}", get(problem_page))
 }
@@ -153,6 +154,11 @@ async fn docs(State(app): State<App>) -> Response {
 /// What those who verify access tokens must know.
 async fn token_facts(State(app): State<App>) -> Response {
     document::page(app.document().tokens.clone())
+}
+
+/// What those who read histories must know.
+async fn event_facts(State(app): State<App>) -> Response {
+    document::page(app.document().events.clone())
 }
 
 async fn problem_index(headers: HeaderMap) -> Response {

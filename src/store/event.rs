@@ -1,6 +1,6 @@
 //! Events of any aggregate, and how one is written and opened.
 
-use aggregates::event::{Level, Recordable};
+use aggregates::event::{Kind, Level, Recordable};
 use aggregates::{audit, domain, session, user};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -62,6 +62,32 @@ impl AnyEvent {
             Self::Audit(event) => event.kind().name,
         }
     }
+}
+
+/// Every kind of event there is.
+pub fn event_kinds() -> impl Iterator<Item = &'static Kind> {
+    [
+        user::UserEvent::KINDS,
+        session::SessionEvent::KINDS,
+        domain::DomainEvent::KINDS,
+        audit::AuditEvent::KINDS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// What every kind of event and each of its fields means, by type.
+#[must_use]
+pub fn event_meanings() -> Value {
+    let kinds = event_kinds().map(|kind| {
+        let fields = kind.fields.iter().zip(kind.meanings);
+        let fields: Members = fields
+            .map(|((name, _), meaning)| ((*name).to_owned(), meaning.trim().into()))
+            .collect();
+        let meaning = serde_json::json!({ "means": kind.about.trim(), "fields": fields });
+        (kind.name.to_owned(), meaning)
+    });
+    Value::Object(kinds.collect())
 }
 
 macro_rules! any_event {

@@ -8,6 +8,7 @@ mod append;
 mod claims;
 mod codes;
 mod context;
+mod disclose;
 mod discover;
 mod due;
 mod engine;
@@ -19,6 +20,7 @@ mod lag;
 pub mod leaf;
 mod masters;
 mod memory;
+mod past;
 mod plan;
 mod postgres;
 mod prepared;
@@ -32,6 +34,7 @@ mod sqlite;
 mod statistics;
 mod stream;
 mod sweep;
+mod tree;
 mod undelivered;
 mod unit;
 
@@ -48,15 +51,17 @@ pub use api_keys::{ApiKeyRecord, AuthenticatedKeyRow};
 pub use claims::GuardKey;
 pub use codes::{Guess, MOST_TRIES};
 pub use context::{Actor, Context};
+pub use disclose::{Disclosed, Part};
 pub use discover::{Circle, Near};
 pub use due::Due;
 pub use engine::EngineOptions;
 pub(crate) use engine::private_folder;
 pub use error::StoreError;
-pub use event::{AnyEvent, Row};
+pub use event::{AnyEvent, Row, event_kinds, event_meanings};
 pub use follow::{Checkpoint, Lease, RowWrite};
 pub use lag::{AGAIN, FollowerState};
 pub use masters::MasterSource;
+pub use past::Until;
 pub use plan::Head;
 pub(crate) use plan::NameKey;
 pub use prepared::{
@@ -64,7 +69,7 @@ pub use prepared::{
     StagedStream,
 };
 pub use read::{
-    AuthenticatedRow, CredentialRow, DomainFilter, EventRecord, OpenedEvent, SecretRow, UserFilter, UserSort,
+    AuthenticatedRow, CredentialRow, DomainFilter, EventFilter, EventRecord, OpenedEvent, SecretRow, UserFilter, UserSort,
 };
 pub use rebuild::{Difference, RebuildReport};
 pub use repair::{Skip, Skipped};
@@ -72,6 +77,7 @@ pub use rotation::{Former, Pass, Rewrapping, SIGNED_LIFE};
 pub use rows::{Cell, Read, Table, Written};
 pub use statistics::{Period, Tally};
 pub use stream::{AnyState, Stream};
+pub use tree::{HashedEvent, StoredHead};
 pub use undelivered::{Ended, Undelivered};
 pub use unit::{ExecuteError, Executed, Unit};
 

@@ -15,7 +15,7 @@ use super::event::{open, sealed_fields};
 use super::plan::Head;
 use super::prepared::{Idempotency, Receipt, SecretKind};
 use super::rows::{DOMAINS, Read, SESSIONS, USERS};
-use super::{AnyEvent, Row, Store, StoreError, Stream};
+use super::{AnyEvent, Row, Store, StoreError, Stream, Until};
 use crate::keys::{DataKey, Seal, SealError};
 
 /// Binds a list's values to a query of either engine.
@@ -180,6 +180,17 @@ pub struct UserFilter {
     pub role: Option<aggregates::values::Role>,
     /// Country of the position.
     pub country: Option<String>,
+}
+
+/// Which events of a stream to list.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Of these types; none: of any.
+    pub types: Vec<&'static str>,
+    /// From then on.
+    pub from: Option<Until>,
+    /// Up to then.
+    pub to: Option<Until>,
 }
 
 /// Which domains to list.
@@ -592,6 +603,54 @@ impl Store {
         })
     }
 
+    /// The same as far as they are of these types (none: of any) and within these moments.
+    pub async fn filtered_events_of(
+        &self,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        after: i64,
+        limit: i64,
+        filter: &EventFilter,
+    ) -> Result<Vec<EventRecord>, StoreError> {
+        let mut list = List::new(EVENT_COLUMNS.to_owned());
+        list.clause("aggregate_type = ?", [aggregate_type.into()]);
+        list.clause("aggregate_id = ?", [aggregate_id.into()]);
+        list.clause("position > ?", [Bound::Number(after)]);
+        for (until, position, time) in [
+            (filter.from, "position >= ?", "recorded_at >= ?"),
+            (filter.to, "position <= ?", "recorded_at <= ?"),
+        ] {
+            match until {
+                Some(Until::Position(number)) => list.clause(position, [Bound::Number(number)]),
+                Some(Until::Time(at)) => list.clause(time, [Bound::Number(at.as_micros())]),
+                None => {}
+            }
+        }
+        if !filter.types.is_empty() {
+            list.one_of("event_type", filter.types.iter().copied());
+        }
+        let sql = list.end("sequence", limit);
+        on_pool!(&self.inner.engine, pool => {
+            let rows = bind_all!(sqlx::query(&sql), list.values).fetch_all(pool).await?;
+            Ok(rows.into_iter().map(|row| record!(row)).collect::<Result<_, sqlx::Error>>()?)
+        })
+    }
+
+    /// The last event of a stream, if there is one.
+    pub async fn last_event_of(
+        &self,
+        aggregate_type: &str,
+        aggregate_id: &str,
+    ) -> Result<Option<EventRecord>, StoreError> {
+        let sql = format!(
+            "{EVENT_COLUMNS} WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY sequence DESC LIMIT 1"
+        );
+        on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query(&sql).bind(aggregate_type).bind(aggregate_id).fetch_optional(pool).await?;
+            Ok(row.map(|row| record!(row)).transpose()?)
+        })
+    }
+
     /// The sign-ins of a user before a log position, those that failed too, the latest first.
     pub async fn sign_ins_before(&self, user: Uuid, position: i64, limit: i64) -> Result<Vec<EventRecord>, StoreError> {
         let sql = format!(
@@ -632,7 +691,7 @@ impl Store {
             .collect()
     }
 
-    async fn data_keys_of(
+    pub(super) async fn data_keys_of(
         &self,
         wanted: &HashSet<(String, String)>,
     ) -> Result<HashMap<(String, String), DataKey>, StoreError> {
@@ -819,6 +878,14 @@ impl List {
         }
         self.conditions.push(text);
         self.values.extend(values);
+    }
+
+    /// `column` is one of these.
+    fn one_of(&mut self, column: &str, values: impl Iterator<Item = &'static str>) {
+        let first = self.values.len() + 1;
+        self.values.extend(values.map(Bound::from));
+        let places: Vec<String> = (first..=self.values.len()).map(|place| format!("${place}")).collect();
+        self.conditions.push(format!("{column} IN ({})", places.join(", ")));
     }
 
     /// `column` begins with `start`: as a range, which an index answers whatever the pattern.

@@ -121,6 +121,11 @@ const METRICS: &[(&str, Kind, &str)] = &[
         "Events that readers of the feed were given, by pull or stream.",
     ),
     (
+        "registry_notary_uncovered_events",
+        Gauge,
+        "Events that no signed head outside the database covers yet, as the process that signs last saw it.",
+    ),
+    (
         "registry_mails_sent_total",
         Counter,
         "Mails that a server or the outbox took.",

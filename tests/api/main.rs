@@ -17,6 +17,7 @@ mod gateway;
 mod guards;
 mod harness;
 mod mail;
+mod past;
 mod permissions;
 mod replicas;
 mod scenario;

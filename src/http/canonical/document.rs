@@ -6,6 +6,7 @@
 mod accounts;
 mod administration;
 mod feed;
+mod log;
 mod overview;
 mod reads;
 mod sessions;
@@ -27,6 +28,7 @@ pub(in crate::http) fn operations() -> Vec<Operation> {
         administration::operations(),
         overview::operations(),
         feed::operations(),
+        log::operations(),
     ]
     .into_iter()
     .flatten()

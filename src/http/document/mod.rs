@@ -3,6 +3,7 @@
 //!
 //! Each operation is declared where its API is (`operations()`); this module knows what all of them have in common.
 
+mod events;
 mod operation;
 mod page;
 mod problems;
@@ -47,6 +48,8 @@ pub(in crate::http) struct Document {
     pub html: Bytes,
     /// Of access tokens.
     pub tokens: Bytes,
+    /// Of events.
+    pub events: Bytes,
 }
 
 impl Document {
@@ -57,6 +60,7 @@ impl Document {
             channels: public::asyncapi(config).to_string().into(),
             html: page::html(&document).into(),
             tokens: tokens::html(config).into(),
+            events: events::html().into(),
             json: document.to_string().into(),
         }
     }

@@ -70,6 +70,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .refused(&[Slug::NotFound]),
         Operation::get("/docs", TAG, "This document to read").page(200, "The page."),
         Operation::get("/docs/tokens", TAG, "How to verify an access token").page(200, "The page."),
+        Operation::get("/docs/events", TAG, "What every type of event means").page(200, "The page."),
         Operation::get("/problems", TAG, "Every kind of problem")
             .page(200, "A list; plain text for those who do not ask for HTML.")
             .plain("text/plain", "The list."),
