@@ -63,6 +63,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("limits.account_requests_per_minute", Kind::Whole(1, 1_000_000)),
     setting("limits.sign_ins_per_minute", Kind::Whole(1, 1_000_000)),
     setting("limits.registrations_per_hour", Kind::Whole(1, 1_000_000)),
+    setting("limits.customers_per_hour", Kind::Whole(1, 1_000_000)),
     setting("limits.messages_per_hour", Kind::Whole(1, 1_000_000)),
     setting("limits.secrets_per_minute", Kind::Whole(1, 1_000_000)),
     setting("registration.strict", Kind::Bool),

@@ -41,7 +41,7 @@ pub fn network_of(address: IpAddr) -> IpAddr {
 /// The rates of one process, and who has used how much of them.
 pub struct Guards {
     buckets: Buckets,
-    rates: [Rate; 5],
+    rates: [Rate; 6],
     account: Rate,
 }
 
@@ -59,6 +59,7 @@ impl Guards {
                 Rate::new("message", limits.messages_per_hour, HOUR),
                 Rate::new("secret", limits.secrets_per_minute, MINUTE),
                 Rate::new("ip", limits.requests_per_minute, MINUTE),
+                Rate::new("customer", limits.customers_per_hour, HOUR),
             ],
             account: Rate::new("account", limits.account_requests_per_minute, MINUTE),
         }
@@ -74,6 +75,7 @@ impl Guards {
             Class::Message => 2,
             Class::Secret => 3,
             Class::General => 4,
+            Class::Customer => 5,
         }];
         let mut key = [0_u8; 17];
         match network_of(address) {
