@@ -4,6 +4,7 @@
 //! more. Tries at a password, codes and messages are counted in the store, where replicas share them. Nothing here
 //! knows HTTP, and nothing here keeps an address, an account or a number: only keyed hashes of them.
 
+pub mod bare;
 mod buckets;
 mod classes;
 mod rate;
