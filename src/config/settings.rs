@@ -124,6 +124,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("xhoppe.bare_code", Kind::Bool),
     setting("xhoppe.default_country_code", Kind::Text),
     setting("xhoppe.reject_common_passwords", Kind::Bool),
+    setting("xhoppe.change_password_by_sms", Kind::Bool),
     setting("taxi.enabled", Kind::Bool),
     setting("taxi.send_verification", Kind::Bool),
 ];
