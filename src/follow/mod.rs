@@ -11,6 +11,7 @@ mod gateway;
 pub mod letters;
 mod mail;
 mod outbox;
+mod platform;
 mod sms;
 mod smtp;
 mod statistics;

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod cadasta;
 mod canary;
 mod commands;
 mod crash;
@@ -19,3 +20,6 @@ mod replicas;
 mod scenario;
 mod smtp;
 mod stop;
+mod taxi;
+mod trio;
+mod xhoppe;

@@ -23,7 +23,7 @@ pub use forge::{Forge, encoded, unsigned};
 pub use gateway::Gateway;
 pub use log::Log;
 pub use mail_server::{Answer, Delivered, MailServer, Offers, Step};
-pub use mailbox::Mailbox;
+pub use mailbox::{Mail, Mailbox};
 pub use people::{PASSWORD, Tokens};
 pub use phones::Phones;
 pub use place::Place;
