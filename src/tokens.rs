@@ -3,6 +3,7 @@
 //! A signed token is only the first half of an answer: whether its session still lives is asked of
 //! the store on every request.
 
+mod by_dialect;
 mod claims;
 mod keys;
 pub mod opaque;
@@ -10,6 +11,7 @@ mod provider;
 mod signer;
 mod verifier;
 
+pub use self::by_dialect::DialectToken;
 pub use self::claims::{AUDIENCE, CLIENT_ID, Claims};
 pub use self::keys::{Jwk, Jwks, KeyError, PublicKey};
 pub use self::opaque::{OpaqueKind, OpaqueToken};

@@ -149,6 +149,12 @@ impl Outlets {
         let options = MailOptions {
             from: self.from.clone(),
             templates: self.templates.clone(),
+            platform_url: config
+                .cadasta
+                .link_url
+                .clone()
+                .or_else(|| config.public_url.clone())
+                .unwrap_or_else(|| shown.clone()),
             step,
             pause: Duration::from_millis(config.mail.retry_ms),
             most: config.mail.attempts,

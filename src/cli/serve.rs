@@ -134,7 +134,8 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
         // Standard error may be closed; that is no reason to end.
         let _ = writeln!(std::io::stderr(), "{}", hints(&config, address));
     }
-    let app = App::new(registry, config, Some(metrics), health);
+    let listening = format!("http://{}", reachable(address));
+    let app = App::new(registry, config, Some(metrics), health, listening);
     let served = http::serve(listener, app, stop.clone()).await;
     // The accept loop may also have ended by itself.
     stop.cancel();

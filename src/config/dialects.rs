@@ -51,6 +51,10 @@ pub struct Cadasta {
     pub account_update_status: u16,
     /// Whether a reset for an unknown address is told so. Default true, as its document says.
     pub password_reset_show_email_not_found: bool,
+    /// How long a link to set a new password works, in hours, 1 to 24. Default 1.
+    pub password_reset_hours: u32,
+    /// What the links of its mails begin with; without it `public_url`, whose pages are our own. Default none.
+    pub link_url: Option<String>,
 }
 
 impl Default for Cadasta {
@@ -60,6 +64,8 @@ impl Default for Cadasta {
             account_read_status: 201,
             account_update_status: 201,
             password_reset_show_email_not_found: true,
+            password_reset_hours: 1,
+            link_url: None,
         }
     }
 }
@@ -76,6 +82,8 @@ pub struct Xhoppe {
     pub default_country_code: String,
     /// Whether common passwords are refused here too. Default false.
     pub reject_common_passwords: bool,
+    /// Whether `POST /api/v1/users/change_password_by_sms` recovers a password too. Default false.
+    pub change_password_by_sms: bool,
 }
 
 impl Default for Xhoppe {
@@ -85,6 +93,7 @@ impl Default for Xhoppe {
             bare_code: true,
             default_country_code: String::new(),
             reject_common_passwords: false,
+            change_password_by_sms: false,
         }
     }
 }

@@ -27,6 +27,7 @@ pub struct App {
 struct Inner {
     registry: Registry,
     config: Arc<Config>,
+    base_url: String,
     metrics: Option<Metrics>,
     health: Health,
     guards: Option<Guards>,
@@ -37,9 +38,15 @@ struct Inner {
 }
 
 impl App {
-    /// The service over these use cases.
+    /// The service over these use cases. `listening` is what addresses of its own begin with if no `public_url` is set.
     #[must_use]
-    pub fn new(registry: Registry, config: Arc<Config>, metrics: Option<Metrics>, health: Health) -> Self {
+    pub fn new(
+        registry: Registry,
+        config: Arc<Config>,
+        metrics: Option<Metrics>,
+        health: Health,
+        listening: String,
+    ) -> Self {
         let guards = config
             .limits
             .enabled
@@ -49,6 +56,7 @@ impl App {
         Self {
             inner: Arc::new(Inner {
                 registry,
+                base_url: config.public_url.clone().unwrap_or(listening),
                 config,
                 metrics,
                 health,
@@ -67,6 +75,11 @@ impl App {
 
     pub(super) fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// What whole addresses of its own begin with.
+    pub(super) fn base_url(&self) -> &str {
+        &self.inner.base_url
     }
 
     pub(super) fn metrics(&self) -> Option<&Metrics> {
@@ -107,7 +120,7 @@ impl App {
             .merge(canonical::router())
             .merge(operations::router())
             .merge(pages::router())
-            .fallback(edge::not_found)
+            .fallback(dialects::not_found)
             // The route is known here, so that its permission can be looked up before its handler runs.
             .route_layer(from_fn_with_state(self.clone(), caller::guard))
             .merge(dialects::router(&self))

@@ -8,11 +8,13 @@ mod administration;
 mod alike;
 mod api_keys;
 mod authority;
+mod by_code;
 mod codes;
 mod command;
 mod contacts;
 mod countries;
 mod current;
+mod customs;
 mod domain_proofs;
 mod domains;
 mod erasure;
@@ -21,6 +23,8 @@ mod history;
 mod limits;
 mod links;
 mod login;
+mod older;
+mod opaque;
 mod overview;
 mod past;
 mod proofs;
@@ -42,6 +46,7 @@ pub use accounts::NewPassword;
 pub use administration::Administration;
 pub use api_keys::{IssuedKey, KeyHolder, NewApiKey};
 pub use authority::IssuedAuthority;
+pub use by_code::{ByCode, CodeOf, CodeRefusal};
 pub use codes::CodePurpose;
 pub use command::{Asked, Caller, Who};
 pub use countries::country_at;
@@ -49,7 +54,9 @@ pub use domain_proofs::ProofRecord;
 pub use domains::DomainView;
 pub use history::{HistoryEntry, HistoryPage};
 pub use links::{LinkToken, Purpose};
-pub use login::{Identifier, SignedIn, Tokens};
+pub use login::{Denial, Identifier, SignedIn, Tokens};
+pub use older::AccountChange;
+pub use opaque::{Bearer, Keyed};
 pub use overview::{Statistics, StatisticsPeriod};
 pub use past::PastUser;
 pub use proofs::{Inclusion, NotaryKeyView};
@@ -101,18 +108,14 @@ struct Inner {
 pub(crate) struct Rules {
     /// What holds for a domain without a rule.
     pub domains: DefaultRule,
-    /// How long a registration may stay unverified, microseconds.
-    pub unverified_life: i64,
-    /// How long a verification link works, microseconds.
-    pub verification_life: i64,
     /// How long an access token works, microseconds.
     pub access_life: i64,
     /// How long a refresh token works unused, microseconds.
     pub idle: i64,
     /// How long a session lives, microseconds.
     pub session_life: i64,
-    /// Least length of a password, code points.
-    pub min_password: usize,
+    /// What each API's contract asks.
+    pub customs: customs::AllCustoms,
     /// Messages and tries.
     pub messages: limits::MessageRules,
 }
@@ -138,17 +141,16 @@ impl Registry {
     /// The use cases over a store. `tasks` holds what goes on after an answer, so that a stop waits for it.
     pub fn new(store: Store, config: &Config, tasks: TaskTracker) -> Result<Self, SetupError> {
         let unverified_life = i64::from(config.registration.unverified_hours) * HOUR;
+        let session_life = i64::from(config.tokens.refresh_days) * DAY;
         let rules = Rules {
             domains: match config.domains.default {
                 DomainDefault::Allow => DefaultRule::Allow,
                 DomainDefault::Block => DefaultRule::Block,
             },
-            unverified_life,
-            verification_life: unverified_life.min(DAY),
             access_life: i64::from(config.tokens.access_seconds) * SECOND,
             idle: i64::from(config.tokens.refresh_idle_days) * DAY,
-            session_life: i64::from(config.tokens.refresh_days) * DAY,
-            min_password: config.passwords.min_length,
+            session_life,
+            customs: customs::AllCustoms::new(config, unverified_life, session_life),
             messages: limits::MessageRules {
                 limited: config.limits.enabled,
                 countries: config.sms.countries.clone(),

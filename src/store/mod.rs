@@ -22,6 +22,7 @@ mod masters;
 mod memory;
 mod past;
 mod plan;
+mod platform;
 mod postgres;
 mod prepared;
 mod read;
@@ -64,6 +65,7 @@ pub use masters::MasterSource;
 pub use past::Until;
 pub use plan::Head;
 pub(crate) use plan::NameKey;
+pub use platform::{PlatformFilter, PlatformOrder};
 pub use prepared::{
     Appended, Code, Credential, Farewell, Guard, Idempotency, Prepared, Receipt, Secret, SecretKind, StagedEvent,
     StagedStream,

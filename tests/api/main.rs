@@ -7,6 +7,7 @@
 
 mod amqp;
 mod bad_input;
+mod cadasta;
 mod canary;
 mod commands;
 mod crash;
@@ -23,3 +24,6 @@ mod replicas;
 mod scenario;
 mod smtp;
 mod stop;
+mod taxi;
+mod trio;
+mod xhoppe;

@@ -28,7 +28,7 @@ pub use gateway::Gateway;
 pub use inside::Inside;
 pub use log::Log;
 pub use mail_server::{Answer, Delivered, MailServer, Offers, Step};
-pub use mailbox::Mailbox;
+pub use mailbox::{Mail, Mailbox};
 pub use name_server::NameServer;
 pub use people::{PASSWORD, Tokens};
 pub use phones::Phones;
