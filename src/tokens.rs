@@ -4,6 +4,7 @@
 //! the store on every request.
 
 pub mod alias;
+mod by_dialect;
 mod claims;
 mod keys;
 pub mod opaque;
@@ -12,6 +13,7 @@ pub mod shared;
 mod signer;
 mod verifier;
 
+pub use self::by_dialect::DialectToken;
 pub use self::claims::{AUDIENCE, CLIENT_ID, Claims};
 pub use self::keys::{Jwk, Jwks, KeyError, PublicKey};
 pub use self::opaque::{OpaqueKind, OpaqueToken};

@@ -51,6 +51,10 @@ pub struct Cadasta {
     pub account_update_status: u16,
     /// Whether a reset for an unknown address is told so. Default true, as its document says.
     pub password_reset_show_email_not_found: bool,
+    /// How long a link to set a new password works, in hours, 1 to 24. Default 1.
+    pub password_reset_hours: u32,
+    /// What the links of its mails begin with; without it `public_url`, whose pages are our own. Default none.
+    pub link_url: Option<String>,
 }
 
 impl Default for Cadasta {
@@ -60,6 +64,8 @@ impl Default for Cadasta {
             account_read_status: 201,
             account_update_status: 201,
             password_reset_show_email_not_found: true,
+            password_reset_hours: 1,
+            link_url: None,
         }
     }
 }

@@ -117,6 +117,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("cadasta.account_read_status", Kind::Status),
     setting("cadasta.account_update_status", Kind::Status),
     setting("cadasta.password_reset_show_email_not_found", Kind::Bool),
+    setting("cadasta.password_reset_hours", Kind::Whole(1, 24)),
+    setting("cadasta.link_url", Kind::Url),
     setting("xhoppe.enabled", Kind::Bool),
     setting("xhoppe.bare_code", Kind::Bool),
     setting("xhoppe.default_country_code", Kind::Text),

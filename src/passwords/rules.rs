@@ -4,8 +4,10 @@
 //! passwords is the one zxcvbn ships (MIT licence, 30,000 entries), sorted and embedded, so that a
 //! look-up is a binary search in the program's own text and needs neither start-up nor memory.
 
+mod by_contract;
 mod own;
 
+pub use self::by_contract::PasswordRule;
 pub use self::own::OwnData;
 use super::Password;
 
@@ -42,6 +44,12 @@ pub enum Weakness {
     /// Little more than the name of this service.
     #[error("is too like the name of this service")]
     Product,
+    /// Nothing but digits.
+    #[error("is only digits")]
+    Numeric,
+    /// Too few kinds of characters. Only contracts of old ask for that.
+    #[error("has too few kinds of characters")]
+    Composition,
 }
 
 impl Weakness {
@@ -56,6 +64,8 @@ impl Weakness {
             Self::Domain => "contains-domain",
             Self::Phone => "contains-phone",
             Self::Product => "contains-product",
+            Self::Numeric => "numeric",
+            Self::Composition => "composition",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a person does with their account: verify, change the password, change the profile.
 
 use aggregates::user::{ProfileChange, RequestLink, User, UserCommand};
-use aggregates::values::Email;
+use aggregates::values::{Dialect, Email};
 use projections::{NameKind, UserRow};
 use uuid::Uuid;
 
@@ -9,7 +9,7 @@ use super::codes::Budget;
 use super::command::Asked;
 use super::{LinkToken, Purpose, Refusal, Registry};
 use crate::passwords::Password;
-use crate::passwords::rules::{OwnData, weaknesses};
+use crate::passwords::rules::OwnData;
 use crate::store::{Credential, Receipt, UserFilter, UserSort};
 
 /// A password someone wants from now on, with what they have now.
@@ -19,6 +19,15 @@ pub struct NewPassword {
     pub current: Password,
     /// What they want.
     pub new: Password,
+}
+
+/// What everyone may know about the owner of an account.
+pub(super) fn own(owner: &UserRow) -> OwnData<'_> {
+    OwnData {
+        username: owner.username.as_deref(),
+        email: owner.email.as_deref(),
+        phone: owner.phone.as_deref(),
+    }
 }
 
 impl Registry {
@@ -117,7 +126,7 @@ impl Registry {
             let link = RequestLink {
                 request: self.store().chance().uuid_v7(at),
                 dialect: asked.caller.dialect,
-                life: self.rules().verification_life,
+                life: self.customs(asked.caller.dialect).verification_life,
                 at,
             };
             self.decide_user(&unit, asked, user, UserCommand::RequestEmailVerification(link))
@@ -141,7 +150,7 @@ impl Registry {
             return Ok(receipt);
         }
         let row = self.store().user(user).await?.ok_or(Refusal::NotFound)?;
-        let weak = self.weaknesses(&passwords.new, &row);
+        let weak = self.weaknesses_by(asked.caller.dialect, &passwords.new, &own(&row));
         if !weak.is_empty() {
             return Err(Refusal::Weak(weak));
         }
@@ -170,18 +179,13 @@ impl Registry {
     /// The canonical rule for new passwords, with what is known of their owner.
     #[must_use]
     pub fn weaknesses(&self, password: &Password, owner: &UserRow) -> Vec<crate::passwords::rules::Weakness> {
-        let own = OwnData {
-            username: owner.username.as_deref(),
-            email: owner.email.as_deref(),
-            phone: owner.phone.as_deref(),
-        };
-        weaknesses(password, self.rules().min_password, &own)
+        self.weaknesses_for(password, &own(owner))
     }
 
     /// The same for somebody who is only registering.
     #[must_use]
     pub fn weaknesses_for(&self, password: &Password, own: &OwnData<'_>) -> Vec<crate::passwords::rules::Weakness> {
-        weaknesses(password, self.rules().min_password, own)
+        self.weaknesses_by(Dialect::Canonical, password, own)
     }
 
     /// Changes the profile.

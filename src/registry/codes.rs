@@ -1,6 +1,6 @@
 //! One-time codes by SMS: drawing, keeping and comparing them.
 //!
-//! A code has six digits from the system's generator. It is kept as a keyed hash, beside its text sealed for the
+//! A code has six digits from the system's generator, or as many as a contract asks for. It is kept as a keyed hash, beside its text sealed for the
 //! follower that sends it. The newest voids older ones. How many may go to a number and how many guesses a code bears
 //! are no rate limits: they hold whatever the configuration says (SECURITY-REQUIREMENTS, section 4).
 
@@ -20,6 +20,8 @@ use crate::store::{Code, StoreError, Unit};
 
 /// How long a code works, microseconds: ten minutes.
 pub(super) const CODE_LIFE: i64 = 600 * SECOND;
+/// How many digits a code that verifies a number has.
+pub(super) const VERIFY_DIGITS: usize = 6;
 
 /// What a code is for. A code for one purpose opens nothing of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +54,10 @@ impl Registry {
         purpose: CodePurpose,
         user: Uuid,
         request: Uuid,
-        expires_at: Timestamp,
+        (expires_at, digits): (Timestamp, usize),
     ) -> Result<(), Refusal> {
         let store = self.store();
-        let code = draw(store.chance());
+        let code = draw(store.chance(), digits);
         let sealed = store
             .keyring()
             .enclose(Enclosed::Code, request, &code, store.chance())
@@ -98,7 +100,13 @@ impl Registry {
         let command = UserCommand::RequestPhoneVerification(link);
         let executed = unit.execute::<User>(&user.to_string(), command).await?;
         if executed.version > executed.loaded {
-            self.stage_code(unit, CodePurpose::VerifyPhone, user, request, expires_at)?;
+            self.stage_code(
+                unit,
+                CodePurpose::VerifyPhone,
+                user,
+                request,
+                (expires_at, VERIFY_DIGITS),
+            )?;
         }
         Ok(true)
     }
@@ -123,15 +131,15 @@ impl Registry {
     }
 }
 
-/// Six digits, each code as likely as every other.
-fn draw(chance: &Chance) -> Zeroizing<String> {
-    const CODES: u32 = 1_000_000;
-    // What is above the last whole million would make the lower codes likelier.
-    const FAIR: u32 = u32::MAX - u32::MAX % CODES;
+/// So many digits, six to nine, each code as likely as every other.
+fn draw(chance: &Chance, digits: usize) -> Zeroizing<String> {
+    let codes = 10_u32.pow(u32::try_from(digits).unwrap_or(6));
+    // What is above the last whole round would make the lower codes likelier.
+    let fair = u32::MAX - u32::MAX % codes;
     loop {
         let number = u32::from_be_bytes(chance.bytes());
-        if number < FAIR {
-            return Zeroizing::new(format!("{:06}", number % CODES));
+        if number < fair {
+            return Zeroizing::new(format!("{:0digits$}", number % codes));
         }
     }
 }
@@ -145,8 +153,9 @@ mod tests {
         let chance = Chance::seeded(5);
         let mut seen = [[0_u32; 10]; 6];
         for _ in 0..20_000 {
-            let code = draw(&chance);
+            let code = draw(&chance, 6);
             assert_eq!(code.len(), 6);
+            assert_eq!(draw(&chance, 8).len(), 8);
             for (place, digit) in code.bytes().enumerate() {
                 seen[place][usize::from(digit - b'0')] += 1;
             }

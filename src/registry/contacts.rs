@@ -11,12 +11,9 @@ use super::alike::refused_alike;
 use super::codes::{Budget, CodePurpose};
 use super::command::Asked;
 use super::refusal::Trouble;
-use super::{DAY, LinkToken, Purpose, Refusal, Registry};
+use super::{LinkToken, Purpose, Refusal, Registry};
 use crate::passwords::Password;
 use crate::store::{Receipt, Unit};
-
-/// How long the link of a new address works, and how long that address is reserved for it, microseconds.
-const CHANGE_LIFE: i64 = DAY;
 
 impl Registry {
     /// Sends a new code to a number, if it belongs to an account that is waiting for one. Tells nobody which do.
@@ -157,7 +154,7 @@ impl Registry {
                 link: RequestLink {
                     request: self.store().chance().uuid_v7(at),
                     dialect: asked.caller.dialect,
-                    life: CHANGE_LIFE,
+                    life: self.customs(asked.caller.dialect).change_life,
                     at,
                 },
             };

@@ -26,10 +26,16 @@ pub(super) const CURRENT: &str = "tries-at-current";
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Codes to one number.
-const NUMBER: Allowance = Allowance {
+pub(super) const NUMBER: Allowance = Allowance {
     per_minute: Some(1),
     per_hour: Some(5),
     per_day: Some(10),
+};
+/// The same through Xhoppe.
+pub(super) const XHOPPE_NUMBER: Allowance = Allowance {
+    per_minute: Some(1),
+    per_hour: Some(5),
+    per_day: Some(5),
 };
 /// The same when rate limits are lifted: this much is no rate.
 const NUMBER_AT_LEAST: Allowance = Allowance {
@@ -175,7 +181,7 @@ impl Registry {
                 withheld("country");
                 return Ok(false);
             }
-            shares[0].2 = NUMBER;
+            shares[0].2 = self.customs(caller.dialect).codes;
             let block = number
                 .get(..number.len().saturating_sub(BLOCK_DIGITS))
                 .unwrap_or_default();

@@ -4,12 +4,13 @@ use aggregates::session::{Session, SessionCommand};
 use aggregates::user::{Phase, User};
 use aggregates::values::{Dialect, Email, Phone, Role, SessionMethod, Timestamp, Username};
 use cqrs_es::Aggregate as _;
-use projections::NameKind;
+use projections::{NameKind, Status};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::command::{Asked, Caller, Who};
 use super::limits::{SIGN_IN, SIGN_IN_AS_NOBODY};
+use super::opaque::NewKeyed;
 use super::refusal::Trouble;
 use super::{Refusal, Registry, SECOND};
 use crate::guards::End;
@@ -84,6 +85,46 @@ pub struct SignedIn {
     pub tokens: Tokens,
 }
 
+/// What exactly keeps somebody from signing in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// Nobody has this name.
+    NoSuchUser,
+    /// The password is another one, or there is none.
+    WrongPassword,
+    /// The password is right, but the account is not verified, or not in use.
+    NotActive {
+        /// Whose it is.
+        user: Uuid,
+        /// Where it stands.
+        status: Status,
+    },
+    /// There were too many tries; whether this one was right was not looked at.
+    TooManyTries {
+        /// Seconds to wait.
+        retry_after: u32,
+    },
+}
+
+/// What a sign-in hands out.
+#[derive(Clone, Copy)]
+pub(super) enum Handed<'a> {
+    /// A refresh token for this session.
+    Refresh(Uuid, &'a OpaqueToken),
+    /// One opaque token.
+    Key(&'a NewKeyed),
+}
+
+/// Somebody who was let in.
+pub(super) struct Entered {
+    pub user: Uuid,
+    roles: Vec<Role>,
+    version: i64,
+}
+
+/// How long whoever has tried too often is told to wait: the longest pause between tries.
+const TRY_AGAIN: u32 = 10;
+
 impl Registry {
     /// Signs in with a password.
     pub async fn sign_in(
@@ -92,6 +133,22 @@ impl Registry {
         identifier: &Identifier,
         password: Password,
     ) -> Result<SignedIn, Refusal> {
+        let session = self.store().chance().uuid_v7(self.store().now());
+        let refresh = self.new_refresh();
+        let handed = Handed::Refresh(session, &refresh);
+        let Entered { user, roles, version } = self.enter(caller, identifier, password, handed).await?;
+        let tokens = self.tokens(user, session, roles, version, &refresh)?;
+        Ok(SignedIn { user, session, tokens })
+    }
+
+    /// Verifies a password and begins a session.
+    pub(super) async fn enter(
+        &self,
+        caller: &Caller,
+        identifier: &Identifier,
+        password: Password,
+        handed: Handed<'_>,
+    ) -> Result<Entered, Refusal> {
         // Whoever else the caller may be signed in as has no part in it.
         let caller = &Caller {
             who: Who::Anonymous,
@@ -110,13 +167,13 @@ impl Registry {
         let credential = self.store().credential(user.unwrap_or_default()).await?;
         let Some(attempt) = attempt else {
             self.hasher().verify(password, None).await?;
-            return Err(Refusal::InvalidCredentials);
+            let retry_after = TRY_AGAIN;
+            return Err(Refusal::Denied(Denial::TooManyTries { retry_after }));
         };
         // What keeps an account from signing in is read along, so that finding it out takes no time of its own.
-        let version = credential
+        let known = credential
             .as_ref()
-            .filter(|credential| credential.active)
-            .map(|credential| credential.version);
+            .map(|credential| (credential.version, credential.status));
         let rehash = password.clone();
         // Without an account or a password the same work is done for nothing.
         let hash = credential.map(|credential| credential.hash);
@@ -127,10 +184,15 @@ impl Registry {
                 return Err(busy.into());
             }
         };
-        let (Some(user), Some(version), true) = (user, version, verdict.ok) else {
-            attempt.end(End::Wrong).await?;
-            self.remember_failure(caller, user);
-            return Err(Refusal::InvalidCredentials);
+        let (user, version) = match self.denial(caller.dialect, user, known, verdict.ok) {
+            Ok(admitted) => admitted,
+            Err(denial) => {
+                // An API that says the password was right counts no failure; one that does not must count it.
+                let told = matches!(denial, Denial::NotActive { .. }) && caller.dialect != Dialect::Canonical;
+                attempt.end(if told { End::Void } else { End::Wrong }).await?;
+                self.remember_failure(caller, user.filter(|_| !told));
+                return Err(Refusal::Denied(denial));
+            }
         };
         // A better hash can wait for the next sign-in; this one is answered whatever the queue.
         let upgraded = if verdict.rehash_needed {
@@ -138,16 +200,17 @@ impl Registry {
         } else {
             None
         };
-        let session = self.store().chance().uuid_v7(self.store().now());
-        let refresh = self.new_refresh();
         let asked = Asked::plainly(caller.clone());
         let roles = std::sync::Mutex::new(Vec::new());
-        let (held, token, upgraded) = (&roles, &refresh, &upgraded);
+        let (held, upgraded) = (&roles, &upgraded);
         let started = self
             .command(&asked, Some(user), |unit| async move {
-                let state = self.may_sign_in(&unit, user, version).await?;
+                let state = self.may_sign_in(&unit, caller.dialect, user, version).await?;
                 *held.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = state.roles().collect();
-                self.start(&unit, user, session, caller.dialect, token).await?;
+                match handed {
+                    Handed::Refresh(session, token) => self.start(&unit, user, session, caller.dialect, token).await?,
+                    Handed::Key(new) => self.stage_keyed(&unit, user, new).await?,
+                }
                 if let Some(hash) = upgraded {
                     unit.credential(Credential {
                         user_id: user,
@@ -171,8 +234,26 @@ impl Registry {
             }
         }
         let roles = roles.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let tokens = self.tokens(user, session, roles, version, &refresh)?;
-        Ok(SignedIn { user, session, tokens })
+        Ok(Entered { user, roles, version })
+    }
+
+    /// Who is let in, with the version of their credential; or what keeps them out.
+    fn denial(
+        &self,
+        dialect: Dialect,
+        user: Option<Uuid>,
+        known: Option<(i64, Status)>,
+        right: bool,
+    ) -> Result<(Uuid, i64), Denial> {
+        match (user, known, right) {
+            (None, _, _) => Err(Denial::NoSuchUser),
+            (Some(user), Some((version, status)), true) => match status {
+                Status::Active => Ok((user, version)),
+                Status::Pending if self.customs(dialect).pending_signs_in => Ok((user, version)),
+                status => Err(Denial::NotActive { user, status }),
+            },
+            (Some(_), _, _) => Err(Denial::WrongPassword),
+        }
     }
 
     /// The account of an identifier.
@@ -186,9 +267,11 @@ impl Registry {
     }
 
     /// Whether the account may be signed in to with the credential that was verified. The unit relies on it.
-    async fn may_sign_in(&self, unit: &Unit, user: Uuid, version: i64) -> Result<User, Trouble> {
+    async fn may_sign_in(&self, unit: &Unit, dialect: Dialect, user: Uuid, version: i64) -> Result<User, Trouble> {
         let id = user.to_string();
-        let fits = |state: &User| i64::from(state.credential_version()) == version && state.phase() == Phase::Active;
+        let pending = self.customs(dialect).pending_signs_in;
+        let admits = |phase: Phase| phase == Phase::Active || (pending && phase == Phase::Pending);
+        let fits = |state: &User| i64::from(state.credential_version()) == version && admits(state.phase());
         let (mut state, mut stream_version) = unit.load::<User>(&id).await?;
         if !fits(&state) {
             // What is cached may be older than the credential that was read.

@@ -13,6 +13,7 @@ mod command;
 mod contacts;
 mod countries;
 mod current;
+mod customs;
 mod domains;
 mod erasure;
 mod farewell;
@@ -20,6 +21,7 @@ mod history;
 mod limits;
 mod links;
 mod login;
+mod opaque;
 mod overview;
 mod recovery;
 mod refusal;
@@ -45,7 +47,8 @@ pub use countries::country_at;
 pub use domains::DomainView;
 pub use history::{HistoryEntry, HistoryPage};
 pub use links::{LinkToken, Purpose};
-pub use login::{Identifier, SignedIn, Tokens};
+pub use login::{Denial, Identifier, SignedIn, Tokens};
+pub use opaque::{Bearer, Keyed};
 pub use overview::{Statistics, StatisticsPeriod};
 pub use recovery::RecoveryError;
 pub use refusal::Refusal;
@@ -93,18 +96,14 @@ struct Inner {
 pub(crate) struct Rules {
     /// What holds for a domain without a rule.
     pub domains: DefaultRule,
-    /// How long a registration may stay unverified, microseconds.
-    pub unverified_life: i64,
-    /// How long a verification link works, microseconds.
-    pub verification_life: i64,
     /// How long an access token works, microseconds.
     pub access_life: i64,
     /// How long a refresh token works unused, microseconds.
     pub idle: i64,
     /// How long a session lives, microseconds.
     pub session_life: i64,
-    /// Least length of a password, code points.
-    pub min_password: usize,
+    /// What each API's contract asks.
+    pub customs: customs::AllCustoms,
     /// Messages and tries.
     pub messages: limits::MessageRules,
 }
@@ -130,17 +129,16 @@ impl Registry {
     /// The use cases over a store. `tasks` holds what goes on after an answer, so that a stop waits for it.
     pub fn new(store: Store, config: &Config, tasks: TaskTracker) -> Result<Self, SetupError> {
         let unverified_life = i64::from(config.registration.unverified_hours) * HOUR;
+        let session_life = i64::from(config.tokens.refresh_days) * DAY;
         let rules = Rules {
             domains: match config.domains.default {
                 DomainDefault::Allow => DefaultRule::Allow,
                 DomainDefault::Block => DefaultRule::Block,
             },
-            unverified_life,
-            verification_life: unverified_life.min(DAY),
             access_life: i64::from(config.tokens.access_seconds) * SECOND,
             idle: i64::from(config.tokens.refresh_idle_days) * DAY,
-            session_life: i64::from(config.tokens.refresh_days) * DAY,
-            min_password: config.passwords.min_length,
+            session_life,
+            customs: customs::AllCustoms::new(config, unverified_life, session_life),
             messages: limits::MessageRules {
                 limited: config.limits.enabled,
                 countries: config.sms.countries.clone(),

@@ -8,6 +8,8 @@ use aggregates::values::Rule;
 use projections::NameKind;
 use thiserror::Error;
 
+use super::login::Denial;
+
 use crate::passwords::Busy;
 use crate::passwords::rules::Weakness;
 use crate::store::{ExecuteError, StoreError};
@@ -30,6 +32,10 @@ pub enum Refusal {
     /// Unknown, wrong password, unverified, locked or deactivated: one answer.
     #[error("the credentials are not valid")]
     InvalidCredentials,
+    /// The same, with what exactly is wrong: for an API whose contract tells. The others give the same answer, and
+    /// finding it out takes the same time.
+    #[error("the credentials are not valid")]
+    Denied(Denial),
     /// The current password is wrong.
     #[error("the current password is wrong")]
     WrongPassword,

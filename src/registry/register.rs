@@ -2,11 +2,13 @@
 
 use aggregates::domain::{Domain, DomainCommand};
 use aggregates::user::{Register, RequestLink, User, UserCommand};
-use aggregates::values::{Boundary, Coordinates, Email, FullName, GeoId, Locale, Phone, Username};
+use aggregates::values::{Boundary, Coordinates, Email, FullName, GeoId, Locale, Phone, SessionMethod, Username};
 use projections::NameKind;
+use uuid::Uuid;
 
-use super::codes::{CODE_LIFE, CodePurpose};
+use super::codes::{CODE_LIFE, CodePurpose, VERIFY_DIGITS};
 use super::command::Asked;
+use super::opaque::{Keyed, NewKeyed};
 use super::refusal::Trouble;
 use super::{Refusal, Registry, country_at};
 use crate::passwords::{Password, PasswordHash};
@@ -58,7 +60,35 @@ impl Registry {
         // Whoever cannot register anyway costs no hash. The append decides: this is only a look.
         self.look_before_hashing(registration).await?;
         let hash = self.hasher().hash(password).await?;
-        self.open_with(asked, registration, &hash).await
+        self.open_with(asked, registration, &hash, None).await
+    }
+
+    /// The same, and signs in with it: the token is shown once.
+    pub async fn register_keyed(
+        &self,
+        asked: &Asked,
+        registration: &Registration,
+        password: Password,
+    ) -> Result<Keyed, Refusal> {
+        self.look_before_hashing(registration).await?;
+        let hash = self.hasher().hash(password).await?;
+        let first = self.new_keyed(asked.caller.dialect, SessionMethod::Password);
+        let receipt = self.open_with(asked, registration, &hash, Some(&first)).await?;
+        let user = Uuid::parse_str(&receipt.id).map_err(|problem| Refusal::Internal(problem.to_string()))?;
+        Ok(first.handed_to(user))
+    }
+
+    /// Which of the names somebody asks for are held by others, so that all of them can be told of.
+    pub async fn taken_names(&self, registration: &Registration) -> Result<Vec<NameKind>, Refusal> {
+        let mut taken = Vec::new();
+        for kind in [NameKind::Username, NameKind::Email, NameKind::Phone] {
+            match self.look_at_names(registration, &[kind]).await {
+                Ok(()) => {}
+                Err(Refusal::Taken(kind)) => taken.push(kind),
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(taken)
     }
 
     /// Opens an account whose password is hashed.
@@ -67,13 +97,15 @@ impl Registry {
         asked: &Asked,
         registration: &Registration,
         hash: &PasswordHash,
+        first: Option<&NewKeyed>,
     ) -> Result<Receipt, Refusal> {
+        let texts = self.customs(asked.caller.dialect).texts && !registration.verified;
         let code = match &registration.phone {
-            Some(phone) if !registration.verified => self.may_send_code(&asked.caller, phone).await?,
+            Some(phone) if texts => self.may_send_code(&asked.caller, phone).await?,
             _ => false,
         };
         self.command(asked, None, |unit| async move {
-            self.open_account(&unit, registration, hash, code).await
+            self.open_account(&unit, asked, registration, hash, (code, first)).await
         })
         .await
     }
@@ -116,20 +148,24 @@ impl Registry {
         Ok(())
     }
 
-    /// `code`: whether a code goes to the number. One that may be sent none just now asks for its own later.
+    /// `code`: whether a code goes to the number. One that may be sent none just now asks for its own later. `first`:
+    /// the token the account is opened with.
     async fn open_account(
         &self,
         unit: &Unit,
+        asked: &Asked,
         registration: &Registration,
         hash: &PasswordHash,
-        code: bool,
+        (code, first): (bool, Option<&NewKeyed>),
     ) -> Result<(), Trouble> {
         let store = self.store();
         let at = store.now();
         let id = store.chance().uuid_v7(at);
+        let dialect = asked.caller.dialect;
+        let customs = self.customs(dialect);
         let request = |life| RequestLink {
             request: store.chance().uuid_v7(at),
-            dialect: aggregates::values::Dialect::Canonical,
+            dialect,
             life,
             at,
         };
@@ -140,13 +176,18 @@ impl Registry {
             }
             None => (aggregates::values::Standing::Allowed, None),
         };
-        let life = self.rules().verification_life;
         let phone_request = code.then(|| request(CODE_LIFE));
         if let Some(link) = &phone_request {
-            self.stage_code(unit, CodePurpose::VerifyPhone, id, link.request, at.plus(link.life))?;
+            self.stage_code(
+                unit,
+                CodePurpose::VerifyPhone,
+                id,
+                link.request,
+                (at.plus(link.life), VERIFY_DIGITS),
+            )?;
         }
         let command = Register {
-            dialect: aggregates::values::Dialect::Canonical,
+            dialect,
             username: registration.username.clone(),
             email: registration.email.clone(),
             phone: registration.phone.clone(),
@@ -161,8 +202,8 @@ impl Registry {
             password: true,
             standing,
             verified: registration.verified,
-            unverified_life: (!registration.verified).then_some(self.rules().unverified_life),
-            email_request: registration.email.is_some().then(|| request(life)),
+            unverified_life: customs.unverified_life.filter(|_| !registration.verified),
+            email_request: (customs.mails && registration.email.is_some()).then(|| request(customs.verification_life)),
             phone_request,
             at,
         };
@@ -183,6 +224,9 @@ impl Registry {
             version: 1,
             hash: hash.as_str().to_owned(),
         });
+        if let Some(first) = first {
+            self.stage_keyed(unit, id, first).await?;
+        }
         Ok(())
     }
 }

@@ -8,12 +8,9 @@ use uuid::Uuid;
 use super::alike::refused_alike;
 use super::codes::{Budget, CODE_LIFE, CodePurpose};
 use super::command::Asked;
-use super::{LinkToken, Purpose, Refusal, Registry, SECOND};
+use super::{LinkToken, Purpose, Refusal, Registry};
 use crate::passwords::Password;
 use crate::store::{Credential, Receipt};
-
-/// How long the link of a reset works, microseconds: half an hour.
-pub(super) const RESET_LIFE: i64 = 1_800 * SECOND;
 
 /// Where a reset is to go.
 #[derive(Debug, Clone)]
@@ -95,7 +92,7 @@ impl Registry {
             }
             let at = self.store().now();
             let life = match contact {
-                Contact::Email(_) => RESET_LIFE,
+                Contact::Email(_) => self.customs(asked.caller.dialect).reset_life,
                 Contact::Phone(_) => CODE_LIFE,
             };
             let link = RequestLink {
@@ -130,7 +127,8 @@ impl Registry {
                     {
                         return Err(Refusal::Conflict("the number may be sent no code just now".into()).into());
                     }
-                    self.stage_code(&unit, CodePurpose::ResetPassword, user, request, expires_at)?;
+                    let digits = self.customs(asked.caller.dialect).reset_digits;
+                    self.stage_code(&unit, CodePurpose::ResetPassword, user, request, (expires_at, digits))?;
                 }
             }
             Ok(())
@@ -148,7 +146,7 @@ impl Registry {
         let (user, original) = refused_alike(Box::pin(self.open_reset(asked, proof))).await?;
         let row = self.store().user(user).await?.ok_or(Refusal::InvalidToken)?;
         // Only whoever may set it learns that it is like the owner's own data.
-        let weak = self.weaknesses(&new, &row);
+        let weak = self.weaknesses_by(asked.caller.dialect, &new, &super::accounts::own(&row));
         if !weak.is_empty() {
             return Err(Refusal::Weak(weak));
         }

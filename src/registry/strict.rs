@@ -14,7 +14,6 @@ use uuid::Uuid;
 use super::alike::PUBLIC_ANSWER;
 use super::command::Asked;
 use super::register::Registration;
-use super::reset::RESET_LIFE;
 use super::{Refusal, Registry};
 use crate::passwords::Password;
 use crate::store::Receipt;
@@ -52,7 +51,7 @@ impl Registry {
         let held = self.store().holder(NameKind::Email, email.canonical()).await?;
         let opened = match held {
             Some(_) => Err(Refusal::Taken(NameKind::Email)),
-            None => self.open_with(asked, registration, &hash).await,
+            None => self.open_with(asked, registration, &hash, None).await,
         };
         match opened {
             Ok(_) => {}
@@ -116,9 +115,9 @@ impl Registry {
                 request: self.store().chance().uuid_v7(at),
                 dialect: asked.caller.dialect,
                 life: if pending {
-                    self.rules().verification_life
+                    self.customs(asked.caller.dialect).verification_life
                 } else {
-                    RESET_LIFE
+                    self.customs(asked.caller.dialect).reset_life
                 },
                 at,
             };

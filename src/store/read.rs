@@ -85,8 +85,8 @@ pub struct CredentialRow {
     pub version: i64,
     /// The PHC string.
     pub hash: String,
-    /// Whether its account may be signed in to.
-    pub active: bool,
+    /// Where its account stands.
+    pub status: Status,
 }
 
 /// What a secret opens.
@@ -390,7 +390,8 @@ impl Store {
                 Ok(CredentialRow {
                     version: row.try_get("version")?,
                     hash: row.try_get("hash")?,
-                    active: row.try_get::<&str, _>("status")? == Status::Active.as_str(),
+                    status: Status::parse(row.try_get("status")?)
+                        .ok_or_else(|| StoreError::corrupt("users", user, "no such status"))?,
                 })
             })
             .transpose()

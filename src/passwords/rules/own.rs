@@ -17,6 +17,12 @@ pub struct OwnData<'a> {
 }
 
 impl OwnData<'_> {
+    /// What stands before the `@` of the address.
+    pub(super) fn local_part(&self) -> Option<&str> {
+        let (local, _) = self.email?.rsplit_once('@')?;
+        Some(local).filter(|local| !local.is_empty())
+    }
+
     pub(super) fn find(&self, folded: &str, found: &mut Vec<Weakness>) {
         let (local, domain) = match self.email.and_then(|email| email.rsplit_once('@')) {
             Some((local, domain)) => (Some(local), Some(domain)),
