@@ -12,6 +12,7 @@ mod outlets;
 mod rebuild;
 mod seed;
 mod serve;
+mod shared_secret;
 
 use std::io::Write as _;
 use std::process::ExitCode;

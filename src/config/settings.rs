@@ -31,6 +31,8 @@ pub(super) enum Kind {
     Origins,
     Networks,
     Prefixes,
+    Path,
+    Host,
 }
 
 const fn setting(path: &'static str, kind: Kind) -> Setting {
@@ -113,6 +115,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("agstack.trusted_clients", Kind::Networks),
     setting("agstack.trusted_clients_may_authorize", Kind::Bool),
     setting("agstack.uniform_login_errors", Kind::Bool),
+    setting("agstack.prefix", Kind::Path),
+    setting("agstack.host", Kind::Host),
+    setting("agstack.asset_registry_url", Kind::Url),
     setting("cadasta.enabled", Kind::Bool),
     setting("cadasta.account_read_status", Kind::Status),
     setting("cadasta.account_update_status", Kind::Status),
@@ -166,6 +171,8 @@ impl Kind {
             Self::Origins => "a list of origins such as https://app.example".into(),
             Self::Networks => "a list of networks such as 10.0.0.0/8".into(),
             Self::Prefixes => "a list of beginnings of numbers such as +49".into(),
+            Self::Path => "a path such as /agstack, without / at its end".into(),
+            Self::Host => "a host name such as ur.example, or ur.*".into(),
         }
     }
 
@@ -182,6 +189,8 @@ impl Kind {
             (Self::Networks, Value::Array(items)) => items
                 .iter()
                 .all(|item| item.as_str().is_some_and(|t| t.parse::<Network>().is_ok())),
+            (Self::Path, Value::String(text)) => text.is_empty() || is_path(text),
+            (Self::Host, Value::String(text)) => text.is_empty() || is_host(text),
             (Self::Prefixes, Value::Array(items)) => items.iter().all(|item| item.as_str().is_some_and(is_prefix)),
             _ => false,
         }
@@ -208,6 +217,19 @@ impl Kind {
 fn is_prefix(text: &str) -> bool {
     let digits = text.strip_prefix('+').unwrap_or_default();
     (1..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_path(text: &str) -> bool {
+    let named = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte))
+    };
+    // `/v1` is the canonical API's.
+    text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(named)) && text != "/v1" && !text.starts_with("/v1/")
+}
+
+fn is_host(text: &str) -> bool {
+    let name = text.strip_suffix(".*").unwrap_or(text);
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte))
 }
 
 fn is_filter(text: &str) -> bool {
@@ -241,6 +263,18 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), SETTINGS.len());
+    }
+
+    #[test]
+    fn a_mount_is_a_path_or_a_name() {
+        for path in ["/agstack", "/a/b-c"] {
+            assert!(is_path(path), "{path}");
+        }
+        for path in ["agstack", "/agstack/", "//a", "/a b", "/{a}", "/v1", "/v1/x", "/"] {
+            assert!(!is_path(path), "{path}");
+        }
+        assert!(is_host("ur.example") && is_host("ur.*") && is_host("localhost:8080"));
+        assert!(!is_host("*") && !is_host("a/b") && !is_host(".*"));
     }
 
     #[test]

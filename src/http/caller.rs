@@ -218,7 +218,8 @@ pub(super) fn stranger(
     }
 }
 
-async fn bearer(app: &App, text: &str) -> Result<(Who, UserRow), Problem> {
+/// Whom a canonical credential stands for.
+pub(super) async fn bearer(app: &App, text: &str) -> Result<(Who, UserRow), Problem> {
     let Some((scheme, token)) = text.split_once(' ') else {
         return Err(Problem::unknown_token());
     };

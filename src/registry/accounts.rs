@@ -103,7 +103,7 @@ impl Registry {
         .map(|()| None)
     }
 
-    async fn send_verification(&self, asked: &Asked, user: Uuid) -> Result<Receipt, Refusal> {
+    pub(super) async fn send_verification(&self, asked: &Asked, user: Uuid) -> Result<Receipt, Refusal> {
         let budget = &Budget::new();
         self.command(asked, Some(user), |unit| async move {
             let (state, version) = unit.load::<User>(&user.to_string()).await?;

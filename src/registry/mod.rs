@@ -3,6 +3,7 @@
 //! A use case knows no wire format; a dialect knows no rule. Everything that two dialects share stands here.
 
 mod accounts;
+mod activation;
 mod addresses;
 mod administration;
 mod alike;
@@ -14,6 +15,8 @@ mod contacts;
 mod countries;
 mod current;
 mod customs;
+mod details;
+mod devices;
 mod domains;
 mod erasure;
 mod farewell;
@@ -23,12 +26,14 @@ mod links;
 mod login;
 mod opaque;
 mod overview;
+mod pairs;
 mod recovery;
 mod refusal;
 mod register;
 mod reset;
 mod seed;
 mod sessions;
+mod shared;
 mod strict;
 mod token_keys;
 mod upkeep;
@@ -38,12 +43,15 @@ use std::sync::Arc;
 use aggregates::values::DefaultRule;
 
 pub use accounts::NewPassword;
+pub use activation::{Activation, Resent};
 pub use administration::Administration;
 pub use api_keys::{IssuedKey, KeyHolder, NewApiKey};
-pub use authority::IssuedAuthority;
+pub use authority::{Authority, Authorized, IssuedAuthority};
 pub use codes::CodePurpose;
 pub use command::{Asked, Caller, Who};
 pub use countries::country_at;
+pub use details::{Changed, Details};
+pub use devices::{DeviceProof, NewDevice};
 pub use domains::DomainView;
 pub use history::{HistoryEntry, HistoryPage};
 pub use links::{LinkToken, Purpose};
@@ -54,13 +62,14 @@ pub use recovery::RecoveryError;
 pub use refusal::Refusal;
 pub use register::Registration;
 pub use reset::{Contact, ResetProof};
+pub use shared::{SharedBearer, SharedDenial, SharedPair, SharedWant};
 pub use seed::{Seed, SeedError, Seeded};
 pub use token_keys::{SigningKeyView, SigningState, signing_states};
 
 use crate::config::{Config, DomainDefault};
 use crate::passwords::{Hasher, HasherError};
 use crate::store::Store;
-use crate::tokens::KeyError;
+use crate::tokens::{KeyError, SharedKey};
 use token_keys::LiveTokenKeys;
 use tokio_util::task::TaskTracker;
 
@@ -87,6 +96,8 @@ struct Inner {
     token_keys: LiveTokenKeys,
     rules: Rules,
     tasks: TaskTracker,
+    /// The key of tokens that peers read too, where there are any.
+    shared: std::sync::OnceLock<SharedKey>,
     /// The minute in which each API key was last noted as used.
     key_uses: moka::sync::Cache<uuid::Uuid, i64>,
 }
@@ -152,6 +163,7 @@ impl Registry {
                 store,
                 rules,
                 tasks,
+                shared: std::sync::OnceLock::new(),
                 key_uses: moka::sync::Cache::new(KEYS),
             }),
         })
