@@ -16,6 +16,7 @@ use crate::follow::{
     SmtpServer,
 };
 use crate::store::Store;
+use crate::tokens::SharedKey;
 
 /// What mails and short messages are made and carried away by.
 #[derive(Debug)]

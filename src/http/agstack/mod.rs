@@ -22,7 +22,7 @@ use axum::extract::{Request, State};
 use axum::http::header::HOST;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{get, put};
 
 use super::App;
 use super::caller::client_address;
@@ -31,7 +31,7 @@ use super::problem::{Problem, Slug};
 use crate::config;
 
 pub(super) use refusals::Voice;
-use visit::Visit;
+use visit::Original;
 
 /// Its routes: at the root, and once more under a prefix if there is one.
 pub(super) fn router(app: &App) -> Router<App> {
@@ -109,9 +109,9 @@ async fn not_allowed() -> Problem {
 }
 
 /// Counts a request before its handler runs: reading a token costs more.
-async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let path = within(&app.config().agstack.prefix, path).unwrap_or(path);
+async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let original = request.uri().clone();
+    let path = within(&app.config().agstack.prefix, original.path()).unwrap_or(original.path());
     let address = client_address(&app, request.headers(), request.extensions());
     let trusted = address.is_some_and(|address| is_trusted(&app.config().agstack, address));
     let class = refusals::class(request.method(), path, request.headers(), trusted);
@@ -119,6 +119,7 @@ async fn guard(State(app): State<App>, request: Request, next: Next) -> Response
     if let Some(response) = told.by_address(&app, class, address) {
         return response;
     }
+    request.extensions_mut().insert(Original(original));
     let mut response = next.run(request).await;
     told.tell(&mut response);
     response

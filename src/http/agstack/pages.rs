@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use projections::UserRow;
 
 use super::accounts::Errors;
@@ -20,19 +21,21 @@ use crate::registry::SharedWant;
 
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+/// What stands as it is in a part of a path.
+const IN_PATH: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const STYLE: &str = include_str!("../../../templates/pages/style.css");
 
 /// What stands around every page.
 pub(super) struct Frame<'a> {
-    title: &'a str,
+    pub(super) title: &'a str,
     /// What stands before every path of the mount.
-    base: String,
+    pub(super) base: String,
     /// Whether somebody is logged in: it changes what is at the top.
-    inside: bool,
+    pub(super) inside: bool,
     /// What the page before has left to be said.
-    flash: Option<&'static str>,
+    pub(super) flash: Option<&'static str>,
     /// What the forms of the page repeat.
-    form_token: String,
+    pub(super) form_token: String,
     /// Whether the browser must be given that first.
     fresh_token: bool,
 }
@@ -145,7 +148,7 @@ struct Forgot<'a> {
 struct Reset<'a> {
     frame: Frame<'a>,
     error: Option<&'a str>,
-    token: &'a str,
+    token: String,
 }
 
 #[derive(Template)]
@@ -360,7 +363,7 @@ fn reset_page(visit: &Visit, status: StatusCode, error: Option<&str>, token: &st
     let view = Reset {
         frame: Frame::new(visit, "Set a new password", false),
         error,
-        token,
+        token: utf8_percent_encode(token, &IN_PATH).to_string(),
     };
     page(visit, status, &view)
 }

@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 
 use aggregates::values::Dialect;
-use axum::extract::{FromRequestParts, OriginalUri};
+use axum::extract::FromRequestParts;
 use axum::http::header::{AUTHORIZATION, HOST, LOCATION, ORIGIN, REFERER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::Json;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -39,6 +39,10 @@ pub(super) struct Visit {
     pub path: String,
 }
 
+/// The address as it was asked for, with the prefix of its mount.
+#[derive(Clone)]
+pub(super) struct Original(pub Uri);
+
 /// Somebody whose token opens something.
 pub(super) struct Visitor {
     pub caller: Caller,
@@ -62,7 +66,7 @@ impl FromRequestParts<App> for Visit {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
         let uri = parts
             .extensions
-            .get::<OriginalUri>()
+            .get::<Original>()
             .map_or_else(|| parts.uri.clone(), |original| original.0.clone());
         let address = client_address(app, &parts.headers, &parts.extensions);
         let prefix = app.config().agstack.prefix.as_str();
