@@ -57,7 +57,7 @@ async fn none_of_the_holes_is_there(engine: Engine) {
     let call = web.get("/").header("x-asset-registry", "True").header("x-email", "new@farm.example");
     let reply = call.header("x-password", PASSWORD).send().await;
     assert_eq!((reply.status, reply.header("cache-control")), (200, "no-store"));
-    let log = app.server.said();
+    let log = app.server.log();
     assert!(!log.contains(PASSWORD) && !log.contains("new@farm.example"), "{log}");
     // With the bare id, where its operator wants that.
     let app = App::start_with(engine, &[("REGISTRY__AGSTACK__BARE_DEVICE_ID", "true")]).await;
