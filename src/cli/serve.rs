@@ -128,6 +128,11 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
         // Nothing is lost by it: a publisher will begin at the first event of the log. So it is no reason not to start.
         warn!("`amqp_url` is set, but this version does not publish to a broker yet");
     }
+    // Where no address is set, the one it listens at is what answers refer to, as links in mails do.
+    let config = Arc::new(Config {
+        public_url: Some(config.public_url.clone().unwrap_or_else(|| format!("http://{}", reachable(address)))),
+        ..(*config).clone()
+    });
     let app = App::new(registry, config, Some(metrics), health);
     let served = http::serve(listener, app, stop.clone()).await;
     // The accept loop may also have ended by itself.

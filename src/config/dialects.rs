@@ -117,6 +117,8 @@ pub struct Xhoppe {
     pub default_country_code: String,
     /// Whether common passwords are refused here too. Default false.
     pub reject_common_passwords: bool,
+    /// Whether `POST /api/v1/users/change_password_by_sms` recovers a password too. Default false.
+    pub change_password_by_sms: bool,
 }
 
 impl Default for Xhoppe {
@@ -126,6 +128,7 @@ impl Default for Xhoppe {
             bare_code: true,
             default_country_code: String::new(),
             reject_common_passwords: false,
+            change_password_by_sms: false,
         }
     }
 }

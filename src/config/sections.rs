@@ -74,6 +74,8 @@ pub struct Limits {
     pub sign_ins_per_minute: u32,
     /// Registrations of one address. Default 120.
     pub registrations_per_hour: u32,
+    /// Registrations of one address through the Taxi dialect, whose answers say which names are taken. Default 20.
+    pub customers_per_hour: u32,
     /// Requests of one address that send a message. Default 60.
     pub messages_per_hour: u32,
     /// Links, codes and refresh tokens of one address. Default 120.
@@ -88,6 +90,7 @@ impl Default for Limits {
             account_requests_per_minute: 1_200,
             sign_ins_per_minute: 60,
             registrations_per_hour: 120,
+            customers_per_hour: 20,
             messages_per_hour: 60,
             secrets_per_minute: 120,
         }

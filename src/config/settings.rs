@@ -65,6 +65,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("limits.account_requests_per_minute", Kind::Whole(1, 1_000_000)),
     setting("limits.sign_ins_per_minute", Kind::Whole(1, 1_000_000)),
     setting("limits.registrations_per_hour", Kind::Whole(1, 1_000_000)),
+    setting("limits.customers_per_hour", Kind::Whole(1, 1_000_000)),
     setting("limits.messages_per_hour", Kind::Whole(1, 1_000_000)),
     setting("limits.secrets_per_minute", Kind::Whole(1, 1_000_000)),
     setting("registration.strict", Kind::Bool),
@@ -128,6 +129,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("xhoppe.bare_code", Kind::Bool),
     setting("xhoppe.default_country_code", Kind::Text),
     setting("xhoppe.reject_common_passwords", Kind::Bool),
+    setting("xhoppe.change_password_by_sms", Kind::Bool),
     setting("taxi.enabled", Kind::Bool),
     setting("taxi.send_verification", Kind::Bool),
 ];

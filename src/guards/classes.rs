@@ -11,6 +11,8 @@ pub enum Class {
     SignIn,
     /// Whoever makes accounts by the thousand comes here.
     Register,
+    /// The same where the answers say which names are taken.
+    Customer,
     /// Sends a message to somebody.
     Message,
     /// Takes a link, a code or a refresh token.

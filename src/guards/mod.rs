@@ -4,6 +4,7 @@
 //! more. Tries at a password, codes and messages are counted in the store, where replicas share them. Nothing here
 //! knows HTTP, and nothing here keeps an address, an account or a number: only keyed hashes of them.
 
+pub mod bare;
 mod buckets;
 mod classes;
 mod rate;
@@ -41,7 +42,7 @@ pub fn network_of(address: IpAddr) -> IpAddr {
 /// The rates of one process, and who has used how much of them.
 pub struct Guards {
     buckets: Buckets,
-    rates: [Rate; 5],
+    rates: [Rate; 6],
     account: Rate,
 }
 
@@ -59,6 +60,7 @@ impl Guards {
                 Rate::new("message", limits.messages_per_hour, HOUR),
                 Rate::new("secret", limits.secrets_per_minute, MINUTE),
                 Rate::new("ip", limits.requests_per_minute, MINUTE),
+                Rate::new("customer", limits.customers_per_hour, HOUR),
             ],
             account: Rate::new("account", limits.account_requests_per_minute, MINUTE),
         }
@@ -74,6 +76,7 @@ impl Guards {
             Class::Message => 2,
             Class::Secret => 3,
             Class::General => 4,
+            Class::Customer => 5,
         }];
         let mut key = [0_u8; 17];
         match network_of(address) {

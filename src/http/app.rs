@@ -81,7 +81,7 @@ impl App {
             .merge(canonical::router())
             .merge(operations::router())
             .merge(pages::router())
-            .fallback(edge::not_found)
+            .fallback(dialects::not_found)
             // The route is known here, so that its permission can be looked up before its handler runs.
             .route_layer(from_fn_with_state(self.clone(), caller::guard))
             .merge(dialects::router(&self))

@@ -3,6 +3,7 @@
 //! It knows no dialect: its errors are facts, which the canonical API words as problems and a
 //! dialect in its own way. Nothing here prints or repeats what a client sent.
 
+pub mod any;
 mod fields;
 pub mod json;
 mod tree;

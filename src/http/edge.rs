@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
@@ -114,9 +114,4 @@ pub(super) async fn catch_panic(request: Request, next: Next) -> Response {
     tracing::error!("a handler panicked");
     counter!("registry_panics_total").increment(1);
     Problem::new(Slug::Internal).into_response()
-}
-
-/// A path nobody serves.
-pub(super) async fn not_found(_: Uri) -> Problem {
-    Problem::new(Slug::NotFound)
 }

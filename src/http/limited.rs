@@ -36,6 +36,30 @@ impl Told {
         self.hear(guards.by_account(account, app.registry().store().now().as_micros()))
     }
 
+    /// For an API that words its own refusals: the seconds to wait, if the address has asked too often.
+    pub fn wait_of(&mut self, app: &App, class: Class, address: Option<IpAddr>) -> Option<u32> {
+        let (guards, address) = (app.guards()?, address?);
+        let verdict = guards.by_address(class, address, app.registry().store().now().as_micros())?;
+        self.wait(verdict)
+    }
+
+    /// The same for an account.
+    pub fn wait_of_account(&mut self, app: &App, account: Uuid) -> Option<u32> {
+        let verdict = app
+            .guards()?
+            .by_account(account, app.registry().store().now().as_micros());
+        self.wait(verdict)
+    }
+
+    fn wait(&mut self, verdict: Verdict) -> Option<u32> {
+        self.0.push(verdict);
+        if verdict.allowed {
+            return None;
+        }
+        metrics::counter!("registry_requests_limited_total", "limit" => verdict.rate.name).increment(1);
+        Some(verdict.retry_after.max(1))
+    }
+
     fn hear(&mut self, verdict: Verdict) -> Option<Response> {
         self.0.push(verdict);
         if verdict.allowed {

@@ -82,7 +82,7 @@ struct FormFields {
     new_password: String,
 }
 
-fn page(status: StatusCode, heading: &str, body: &str) -> Response {
+pub(super) fn page(status: StatusCode, heading: &str, body: &str) -> Response {
     let html = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{heading}</title>\

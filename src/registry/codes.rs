@@ -126,7 +126,14 @@ impl Registry {
                 store.give_back_try(known.request_id).await?;
                 Ok(known.request_id)
             }
-            _ => Err(Refusal::InvalidToken),
+            known => {
+                if let (Some(known), Some(user), CodePurpose::ResetPassword) = (known, user, purpose)
+                    && known.burns()
+                {
+                    self.note_burnt(user).await?;
+                }
+                Err(Refusal::InvalidToken)
+            }
         }
     }
 }

@@ -35,7 +35,7 @@ impl Registry {
         .await
     }
 
-    async fn send_phone_code(&self, asked: &Asked, user: Uuid, phone: &Phone) -> Result<Receipt, Refusal> {
+    pub(super) async fn send_phone_code(&self, asked: &Asked, user: Uuid, phone: &Phone) -> Result<Receipt, Refusal> {
         let budget = &Budget::new();
         self.command(asked, Some(user), |unit| async move {
             let (state, _) = unit.load_fresh::<User>(&user.to_string()).await?;

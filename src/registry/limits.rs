@@ -247,7 +247,7 @@ impl Registry {
     }
 
     /// Takes one of each share, or none at all.
-    async fn take(&self, shares: &[(&'static str, GuardKey, Allowance)]) -> Result<bool, Refusal> {
+    pub(super) async fn take(&self, shares: &[(&'static str, GuardKey, Allowance)]) -> Result<bool, Refusal> {
         let now = self.store().now();
         let guards: Vec<GuardKey> = shares.iter().map(|(_, guard, _)| *guard).collect();
         let mut used_up = None;

@@ -57,6 +57,12 @@ impl Identifier {
         Self(names)
     }
 
+    /// A number, as an API with its own idea of numbers reads it.
+    #[must_use]
+    pub fn phone(phone: &Phone) -> Self {
+        Self(vec![(NameKind::Phone, phone.msisdn().to_owned())])
+    }
+
     /// The one word that tries at it are counted under while it is nobody's.
     fn nobody(&self) -> &str {
         self.0.first().map_or("", |(_, canonical)| canonical)

@@ -129,15 +129,19 @@ impl Registry {
         let Ok(session) = Uuid::parse_str(&secret.owner) else {
             return Ok(None);
         };
-        let Some(row) = self.store().authenticated(session).await? else {
-            return Ok(None);
-        };
-        if secret.user_id != Some(row.user.id) {
-            return Ok(None);
+        let row = self.store().authenticated(session).await?;
+        if let Some(row) = row.filter(|row| secret.user_id == Some(row.user.id)) {
+            return Ok(Some(Bearer {
+                live: row.is_live(session, self.store().now()),
+                account: row.user,
+                session,
+            }));
         }
-        Ok(Some(Bearer {
-            live: row.is_live(session, self.store().now()),
-            account: row.user,
+        // The session has ended; who held it may be told why.
+        let account = self.store().user(secret.user_id.unwrap_or_default()).await?;
+        Ok(account.map(|account| Bearer {
+            live: false,
+            account,
             session,
         }))
     }

@@ -29,6 +29,9 @@ pub enum Refusal {
     /// A link or code that opens nothing, whatever the reason.
     #[error("the link or code is not valid")]
     InvalidToken,
+    /// The same of a code that was right once: for an API whose contract tells.
+    #[error("the code is not valid any more")]
+    StaleCode,
     /// Unknown, wrong password, unverified, locked or deactivated: one answer.
     #[error("the credentials are not valid")]
     InvalidCredentials,

@@ -78,19 +78,6 @@ impl Registry {
         Ok(first.handed_to(user))
     }
 
-    /// Which of the names somebody asks for are held by others, so that all of them can be told of.
-    pub async fn taken_names(&self, registration: &Registration) -> Result<Vec<NameKind>, Refusal> {
-        let mut taken = Vec::new();
-        for kind in [NameKind::Username, NameKind::Email, NameKind::Phone] {
-            match self.look_at_names(registration, &[kind]).await {
-                Ok(()) => {}
-                Err(Refusal::Taken(kind)) => taken.push(kind),
-                Err(other) => return Err(other),
-            }
-        }
-        Ok(taken)
-    }
-
     /// Opens an account whose password is hashed.
     pub(super) async fn open_with(
         &self,

@@ -77,7 +77,7 @@ impl Registry {
         .await
     }
 
-    async fn send_reset(&self, asked: &Asked, user: Uuid, contact: &Contact) -> Result<Receipt, Refusal> {
+    pub(super) async fn send_reset(&self, asked: &Asked, user: Uuid, contact: &Contact) -> Result<Receipt, Refusal> {
         let budget = &Budget::new();
         self.command(asked, Some(user), |unit| async move {
             let (state, _) = unit.load_fresh::<User>(&user.to_string()).await?;

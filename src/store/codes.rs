@@ -16,7 +16,22 @@ pub const MOST_TRIES: i64 = 5;
 const TRY: &str = "
     UPDATE codes SET tries = tries + 1
     WHERE purpose = $1 AND user_id = $2 AND expires_at > $3 AND tries < $4
-    RETURNING request_id, value";
+    RETURNING request_id, value, tries";
+
+/// Whether somebody's live code has borne all the guesses it bears.
+const BURNT: &str = "
+    SELECT 1 AS found FROM codes WHERE purpose = $1 AND user_id = $2 AND expires_at > $3 AND tries >= $4";
+
+/// Whether a guess was somebody's code lately.
+const PAST: &str = "
+    SELECT 1 AS found FROM past_codes WHERE purpose = $1 AND user_id = $2 AND value = $3 AND expires_at > $4";
+
+/// Nobody is named here, so no guess of anybody is counted: the caller has counted it.
+const BY_VALUE: &str = "
+    SELECT user_id, request_id FROM codes WHERE purpose = $1 AND value = $2 AND expires_at > $3 AND tries < $4";
+
+const LIVE: &str = "
+    SELECT count(*) AS live FROM (SELECT 1 FROM codes WHERE purpose = $1 AND expires_at > $2 LIMIT $3) AS found";
 
 const GIVE_BACK: &str = "UPDATE codes SET tries = tries - 1 WHERE request_id = $1 AND tries > 0";
 
@@ -31,12 +46,14 @@ pub struct Guess {
     pub request_id: Uuid,
     /// Keyed HMAC of the code.
     pub value: [u8; 32],
+    /// How many guesses it has borne, this one included.
+    pub tries: i64,
 }
 
 impl Store {
     /// Counts a guess at somebody's code. None: there is no live code of this purpose, or it has borne [`MOST_TRIES`].
     pub async fn try_code(&self, purpose: &str, user: Uuid, now: Timestamp) -> Result<Option<Guess>, StoreError> {
-        let found: Option<(String, Vec<u8>)> = on_side!(&self.inner.engine, pool => {
+        let found: Option<(String, Vec<u8>, i64)> = on_side!(&self.inner.engine, pool => {
             let row = sqlx::query(TRY)
                 .bind(purpose)
                 .bind(user.to_string())
@@ -45,15 +62,83 @@ impl Store {
                 .fetch_optional(pool)
                 .await?;
             match row {
-                Some(row) => Some((row.try_get("request_id")?, row.try_get("value")?)),
+                Some(row) => Some((row.try_get("request_id")?, row.try_get("value")?, row.try_get("tries")?)),
                 None => None,
             }
         });
-        let Some((request, value)) = found else { return Ok(None) };
+        let Some((request, value, tries)) = found else {
+            return Ok(None);
+        };
         Ok(Some(Guess {
             request_id: Uuid::parse_str(&request).map_err(|problem| StoreError::corrupt("codes", "?", problem))?,
             value: super::postgres::hash(&value)?,
+            tries,
         }))
+    }
+
+    /// Whether a guess comes too late: the code has borne all its guesses, or it was a code of this account and is none
+    /// any more.
+    pub async fn comes_late(
+        &self,
+        purpose: &str,
+        user: Uuid,
+        value: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        on_pool!(&self.inner.engine, pool => {
+            let burnt = sqlx::query(BURNT)
+                .bind(purpose)
+                .bind(user.to_string())
+                .bind(now.as_micros())
+                .bind(MOST_TRIES)
+                .fetch_optional(pool)
+                .await?;
+            let past = sqlx::query(PAST)
+                .bind(purpose)
+                .bind(user.to_string())
+                .bind(value.as_slice())
+                .bind(now.as_micros())
+                .fetch_optional(pool)
+                .await?;
+            Ok(burnt.is_some() || past.is_some())
+        })
+    }
+
+    /// The account and the request of a live code, looked for by the code alone.
+    pub async fn code_by_value(
+        &self,
+        purpose: &str,
+        value: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<Option<(Uuid, Uuid)>, StoreError> {
+        let found: Option<(String, String)> = on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query(BY_VALUE)
+                .bind(purpose)
+                .bind(value.as_slice())
+                .bind(now.as_micros())
+                .bind(MOST_TRIES)
+                .fetch_optional(pool)
+                .await?;
+            match row {
+                Some(row) => Some((row.try_get("user_id")?, row.try_get("request_id")?)),
+                None => None,
+            }
+        });
+        let id = |text: &str| Uuid::parse_str(text).map_err(|problem| StoreError::corrupt("codes", "?", problem));
+        found.map(|(user, request)| Ok((id(&user)?, id(&request)?))).transpose()
+    }
+
+    /// How many codes of a purpose are live, counted no further than `most`.
+    pub async fn live_codes(&self, purpose: &str, now: Timestamp, most: i64) -> Result<i64, StoreError> {
+        on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query(LIVE)
+                .bind(purpose)
+                .bind(now.as_micros())
+                .bind(most)
+                .fetch_one(pool)
+                .await?;
+            Ok(row.try_get("live")?)
+        })
     }
 
     /// Takes back what was counted: the guess was right, so what it was for may fail otherwise and be tried again.

@@ -19,6 +19,7 @@ pub mod leaf;
 mod masters;
 mod memory;
 mod plan;
+mod platform;
 mod postgres;
 mod prepared;
 mod read;
@@ -57,6 +58,7 @@ pub use lag::FollowerState;
 pub use masters::MasterSource;
 pub use plan::Head;
 pub(crate) use plan::NameKey;
+pub use platform::{PlatformFilter, PlatformOrder};
 pub use prepared::{
     Appended, Code, Credential, Farewell, Guard, Idempotency, Prepared, Receipt, Secret, SecretKind, StagedEvent,
     StagedStream,

@@ -8,9 +8,10 @@ const TURN: u64 = 1_000;
 
 /// Rows whose time is over: table, key, and the condition. Messages that were given up are kept for thirty days, for
 /// somebody to ask why. Nothing writes to `attempts` any more but earlier versions, beside which this one may run.
-const SWEPT: [(&str, &str, &str); 8] = [
+const SWEPT: [(&str, &str, &str); 9] = [
     ("idempotency", "caller, key_hash", "expires_at < $1"),
     ("codes", "purpose, value", "expires_at < $1"),
+    ("past_codes", "purpose, user_id, value", "expires_at < $1"),
     ("farewells", "user_id", "expires_at < $1"),
     ("secrets", "kind, hash", "expires_at < $1"),
     ("sessions", "id", "expires_at < $1"),

@@ -82,7 +82,7 @@ pub(super) fn problem(refusal: Refusal) -> Problem {
         )),
         Refusal::AddressBlocked(rule) => Problem::new(Slug::AddressBlocked)
             .detail(format!("refused by a rule for this address (version {})", rule.version)),
-        Refusal::InvalidToken => Problem::new(Slug::InvalidToken),
+        Refusal::InvalidToken | Refusal::StaleCode => Problem::new(Slug::InvalidToken),
         Refusal::InvalidCredentials | Refusal::Denied(_) => Problem::new(Slug::InvalidCredentials),
         Refusal::WrongPassword => Problem::of_field(
             Slug::WrongPassword,

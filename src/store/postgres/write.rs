@@ -75,6 +75,17 @@ const CODES: &str = "
     FROM unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::bigint[], $6::bytea[])
         AS new (purpose, value, request_id, user_id, expires_at, sealed)";
 
+/// A day longer than it works; the same code of long ago begins anew.
+const PAST_CODES: &str = "
+    INSERT INTO past_codes (purpose, value, request_id, user_id, expires_at)
+    SELECT purpose, value, request_id, user_id, expires_at + 86400000000
+    FROM unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::bigint[])
+        AS new (purpose, value, request_id, user_id, expires_at)
+    ON CONFLICT (purpose, user_id, value) DO UPDATE
+    SET request_id = excluded.request_id, expires_at = excluded.expires_at";
+
+const DROP_PAST_CODES: &str = "DELETE FROM past_codes WHERE request_id = ANY ($1)";
+
 const FAREWELLS: &str = "
     INSERT INTO farewells (user_id, sealed, expires_at) SELECT * FROM unnest($1::text[], $2::bytea[], $3::bigint[])";
 
@@ -99,9 +110,10 @@ const IDEMPOTENCY: &str = "
     ON CONFLICT (caller, key_hash) DO UPDATE
     SET request_hash = excluded.request_hash, receipt = excluded.receipt, expires_at = excluded.expires_at";
 
+/// The hash of an opaque token stays for its time: it opens nothing, but its holder can be told why.
 const END_SECRETS: &str = "
     DELETE FROM secrets USING sessions, unnest($1::text[], $2::bigint[], $3::text[]) AS ended (user_id, epoch, kept)
-    WHERE secrets.owner = sessions.id AND sessions.user_id = ended.user_id
+    WHERE secrets.owner = sessions.id AND secrets.kind <> 'opaque' AND sessions.user_id = ended.user_id
       AND sessions.started_position <= ended.epoch AND sessions.id IS DISTINCT FROM ended.kept";
 
 const END_SESSIONS: &str = "
@@ -110,10 +122,11 @@ const END_SESSIONS: &str = "
       AND sessions.started_position <= ended.epoch AND sessions.id IS DISTINCT FROM ended.kept";
 
 /// Everything about an erased user that is not history. Their rows of `users` and `names` go with the fold.
-const ERASE: [&str; 8] = [
+const ERASE: [&str; 9] = [
     "DELETE FROM credentials WHERE user_id = ANY ($1)",
     "DELETE FROM secrets WHERE user_id = ANY ($1)",
     "DELETE FROM codes WHERE user_id = ANY ($1)",
+    "DELETE FROM past_codes WHERE user_id = ANY ($1)",
     "DELETE FROM sessions WHERE user_id = ANY ($1)",
     "DELETE FROM api_keys WHERE user_id = ANY ($1)",
     "DELETE FROM api_key_uses WHERE user_id = ANY ($1)",
@@ -572,7 +585,11 @@ async fn write_secrets(connection: &mut PgConnection, plan: &Plan) -> Result<(),
     }
     if !plan.drop_codes.is_empty() {
         let requests: Vec<String> = plan.drop_codes.iter().map(ToString::to_string).collect();
-        sqlx::query(DROP_CODES).bind(requests).execute(&mut *connection).await?;
+        sqlx::query(DROP_CODES)
+            .bind(requests.clone())
+            .execute(&mut *connection)
+            .await?;
+        sqlx::query(DROP_PAST_CODES).bind(requests).execute(&mut *connection).await?;
     }
     if !plan.codes.is_empty() {
         let purposes: Vec<&str> = plan.codes.iter().map(|c| c.purpose).collect();
@@ -582,12 +599,23 @@ async fn write_secrets(connection: &mut PgConnection, plan: &Plan) -> Result<(),
             .bind(users.clone())
             .execute(&mut *connection)
             .await?;
+        let values: Vec<&[u8]> = plan.codes.iter().map(|c| c.value.as_slice()).collect();
+        let requests: Vec<String> = plan.codes.iter().map(|c| c.request_id.to_string()).collect();
+        let expires: Vec<i64> = plan.codes.iter().map(|c| c.expires_at.as_micros()).collect();
+        sqlx::query(PAST_CODES)
+            .bind(purposes.clone())
+            .bind(values.clone())
+            .bind(requests.clone())
+            .bind(users.clone())
+            .bind(expires.clone())
+            .execute(&mut *connection)
+            .await?;
         sqlx::query(CODES)
             .bind(purposes)
-            .bind(plan.codes.iter().map(|c| c.value.as_slice()).collect::<Vec<_>>())
-            .bind(plan.codes.iter().map(|c| c.request_id.to_string()).collect::<Vec<_>>())
+            .bind(values)
+            .bind(requests)
             .bind(users)
-            .bind(plan.codes.iter().map(|c| c.expires_at.as_micros()).collect::<Vec<_>>())
+            .bind(expires)
             .bind(plan.codes.iter().map(|c| c.sealed.as_slice()).collect::<Vec<_>>())
             .execute(connection)
             .await?;

@@ -62,6 +62,17 @@ const CODES: &str = "
            j.value ->> '$[4]', unhex(j.value ->> '$[5]')
     FROM json_each(?1) AS j";
 
+/// A day longer than it works; the same code of long ago begins anew.
+const PAST_CODES: &str = "
+    INSERT INTO past_codes (purpose, value, request_id, user_id, expires_at)
+    SELECT j.value ->> '$[0]', unhex(j.value ->> '$[1]'), j.value ->> '$[2]', j.value ->> '$[3]',
+           j.value ->> '$[4]' + 86400000000
+    FROM json_each(?1) AS j WHERE true
+    ON CONFLICT (purpose, user_id, value) DO UPDATE
+    SET request_id = excluded.request_id, expires_at = excluded.expires_at";
+
+const DROP_PAST_CODES: &str = "DELETE FROM past_codes WHERE request_id IN (SELECT value FROM json_each(?1))";
+
 const FAREWELLS: &str = "
     INSERT INTO farewells (user_id, sealed, expires_at)
     SELECT value ->> '$[0]', unhex(value ->> '$[1]'), value ->> '$[2]' FROM json_each(?1)";
@@ -88,8 +99,9 @@ const IDEMPOTENCY: &str = "
     ON CONFLICT (caller, key_hash) DO UPDATE
     SET request_hash = excluded.request_hash, receipt = excluded.receipt, expires_at = excluded.expires_at";
 
+/// The hash of an opaque token stays for its time: it opens nothing, but its holder can be told why.
 const END_SECRETS: &str = "
-    DELETE FROM secrets WHERE owner IN (
+    DELETE FROM secrets WHERE kind <> 'opaque' AND owner IN (
         SELECT sessions.id FROM sessions JOIN json_each(?1) AS ended ON sessions.user_id = ended.value ->> '$[0]'
         WHERE sessions.started_position <= ended.value ->> '$[1]' AND sessions.id IS NOT ended.value ->> '$[2]')";
 
@@ -99,10 +111,11 @@ const END_SESSIONS: &str = "
         WHERE sessions.started_position <= ended.value ->> '$[1]' AND sessions.id IS NOT ended.value ->> '$[2]')";
 
 /// Everything about an erased user that is not history. Their rows of `users` and `names` go with the fold.
-const ERASE: [&str; 8] = [
+const ERASE: [&str; 9] = [
     "DELETE FROM credentials WHERE user_id IN (SELECT value FROM json_each(?1))",
     "DELETE FROM secrets WHERE user_id IN (SELECT value FROM json_each(?1))",
     "DELETE FROM codes WHERE user_id IN (SELECT value FROM json_each(?1))",
+    "DELETE FROM past_codes WHERE user_id IN (SELECT value FROM json_each(?1))",
     "DELETE FROM sessions WHERE user_id IN (SELECT value FROM json_each(?1))",
     "DELETE FROM api_keys WHERE user_id IN (SELECT value FROM json_each(?1))",
     "DELETE FROM api_key_uses WHERE user_id IN (SELECT value FROM json_each(?1))",
@@ -383,13 +396,9 @@ async fn write_secrets(connection: &mut SqliteConnection, plan: &Plan) -> Result
         ])
     });
     run(connection, SECRETS, secrets.collect(), None).await?;
-    run(
-        connection,
-        DROP_CODES,
-        plan.drop_codes.iter().map(|request| json!(request)).collect(),
-        None,
-    )
-    .await?;
+    let used: Vec<Value> = plan.drop_codes.iter().map(|request| json!(request)).collect();
+    run(connection, DROP_CODES, used.clone(), None).await?;
+    run(connection, DROP_PAST_CODES, used, None).await?;
     let codes: Vec<Value> = plan
         .codes
         .iter()
@@ -405,5 +414,6 @@ async fn write_secrets(connection: &mut SqliteConnection, plan: &Plan) -> Result
         })
         .collect();
     run(connection, CODES_REPLACED, codes.clone(), None).await?;
+    run(connection, PAST_CODES, codes.clone(), None).await?;
     run(connection, CODES, codes, None).await
 }

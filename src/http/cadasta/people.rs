@@ -1,0 +1,248 @@
+//! `/api/v1/users/…`: the platform's users, for superusers, whose role here is `admin`.
+
+use aggregates::values::{Note, Role};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Extensions, HeaderMap, Uri};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use projections::{Status, UserRow};
+
+use super::account::own_change;
+use super::error::Refused;
+use super::fields::Form;
+use super::token::{Member, member};
+use super::wire::{PageBody, PersonBody};
+use crate::http::App;
+use crate::registry::{AccountChange, Administration, Asked, Refusal};
+use crate::store::{PlatformFilter, PlatformOrder};
+
+const PAGE: i64 = 100;
+const LARGEST_PAGE: i64 = 1_000;
+/// More terms than this find nothing that fewer do not, and each costs a look at every account.
+const MOST_TERMS: usize = 16;
+
+async fn superuser(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Result<Member, Refused> {
+    let member = member(app, headers, extensions).await?;
+    if member.caller.has(Role::Admin) {
+        Ok(member)
+    } else {
+        Err(Refused::forbidden())
+    }
+}
+
+/// The account that the path names, percent-decoded: any username may stand there.
+async fn named(app: &App, uri: &Uri) -> Result<UserRow, Refused> {
+    let segment = uri.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let username = percent_decode_str(segment)
+        .decode_utf8()
+        .map_err(|_| Refusal::NotFound)?;
+    Ok(app.registry().user_named(&username).await?)
+}
+
+/// The parameters of an address; of one given twice the last counts.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(uri: &Uri) -> Self {
+        let decoded = |text: &str| {
+            percent_decode_str(&text.replace('+', " "))
+                .decode_utf8_lossy()
+                .into_owned()
+        };
+        let pairs = uri
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty());
+        Self(
+            pairs
+                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+                .map(|(name, value)| (decoded(name), decoded(value)))
+                .collect(),
+        )
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().rev().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The same address with another page; without an offset it is the first one.
+    fn page(&self, base: &str, limit: i64, offset: Option<i64>) -> String {
+        let mut pairs: Vec<(String, String)> = self
+            .0
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "limit" | "offset"))
+            .cloned()
+            .collect();
+        pairs.push(("limit".to_owned(), limit.to_string()));
+        pairs.extend(offset.map(|offset| ("offset".to_owned(), offset.to_string())));
+        pairs.sort();
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let pairs: Vec<String> = pairs
+            .iter()
+            .map(|(name, value)| format!("{}={}", encoded(name).replace("%5F", "_"), encoded(value)))
+            .collect();
+        format!("{base}/api/v1/users/?{}", pairs.join("&"))
+    }
+}
+
+fn filter(query: &Query) -> PlatformFilter {
+    let number = |name: &str, least: i64| {
+        query
+            .get(name)
+            .and_then(|text| text.trim().parse::<i64>().ok())
+            .filter(|number| *number >= least)
+    };
+    let active = match query.get("is_active").map(str::to_ascii_lowercase).as_deref() {
+        Some("true" | "1") => Some(true),
+        Some("false" | "0") => Some(false),
+        _ => None,
+    };
+    let terms = query.get("search").unwrap_or_default();
+    let terms = terms
+        .split(|c: char| c == ',' || c.is_whitespace())
+        .filter(|term| !term.is_empty())
+        .take(MOST_TERMS)
+        .map(str::to_owned)
+        .collect();
+    let order = query.get("ordering").unwrap_or_default().split(',').filter_map(|term| {
+        let term = term.trim();
+        let (name, descending) = term.strip_prefix('-').map_or((term, false), |name| (name, true));
+        match name {
+            "username" => Some((PlatformOrder::Username, descending)),
+            "full_name" => Some((PlatformOrder::FullName, descending)),
+            _ => None,
+        }
+    });
+    PlatformFilter {
+        active,
+        terms,
+        order: order.take(4).collect(),
+        limit: number("limit", 1).unwrap_or(PAGE).min(LARGEST_PAGE),
+        offset: number("offset", 0).unwrap_or(0),
+    }
+}
+
+/// `GET users/`: a page by offset, because its clients page so.
+pub(super) async fn list(
+    State(app): State<App>,
+    headers: HeaderMap,
+    extensions: Extensions,
+    uri: Uri,
+) -> Result<Response, Refused> {
+    superuser(&app, &headers, &extensions).await?;
+    let query = Query::of(&uri);
+    let filter = filter(&query);
+    let (count, rows) = app.registry().platform_users(&filter).await?;
+    let base = app.config().public_url.as_deref().unwrap_or_default();
+    let (limit, offset) = (filter.limit, filter.offset);
+    let after = offset.saturating_add(limit);
+    let page = PageBody {
+        count,
+        next: (after < count).then(|| query.page(base, limit, Some(after))),
+        previous: (offset > 0).then(|| query.page(base, limit, Some(offset - limit).filter(|offset| *offset > 0))),
+        results: rows.iter().map(PersonBody::from).collect(),
+    };
+    Ok(Json(page).into_response())
+}
+
+/// `GET users/{username}/`.
+pub(super) async fn read(
+    State(app): State<App>,
+    headers: HeaderMap,
+    extensions: Extensions,
+    uri: Uri,
+) -> Result<Response, Refused> {
+    superuser(&app, &headers, &extensions).await?;
+    let row = named(&app, &uri).await?;
+    Ok(Json(PersonBody::from(&row)).into_response())
+}
+
+/// `PATCH users/{username}/`.
+pub(super) async fn patch(
+    State(app): State<App>,
+    headers: HeaderMap,
+    extensions: Extensions,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Refused> {
+    let member = superuser(&app, &headers, &extensions).await?;
+    change(&app, &member, &headers, &uri, body, false).await
+}
+
+/// `PUT users/{username}/`: the document writes `PATCH` twice and means this.
+pub(super) async fn put(
+    State(app): State<App>,
+    headers: HeaderMap,
+    extensions: Extensions,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Refused> {
+    let member = superuser(&app, &headers, &extensions).await?;
+    change(&app, &member, &headers, &uri, body, true).await
+}
+
+async fn change(
+    app: &App,
+    member: &Member,
+    headers: &HeaderMap,
+    uri: &Uri,
+    body: Body,
+    whole: bool,
+) -> Result<Response, Refused> {
+    let row = named(app, uri).await?;
+    let mut form = Form::read(app, headers, body).await?;
+    let mut change = if row.id == member.id {
+        own_change(app, &mut form, &row, whole).await?
+    } else {
+        others(&mut form, &row, whole)
+    };
+    if whole && change.full_name.is_none() {
+        change.full_name = Some(None);
+    }
+    let active = form.boolean("is_active");
+    form.finish()?;
+    let asked = Asked::plainly(member.caller.clone());
+    let registry = app.registry();
+    registry.change_account(&asked, row.id, &change).await?;
+    if let Some(act) = active.and_then(|active| activity(row.status, active)) {
+        registry.administer(&asked, row.id, &act).await?;
+    }
+    let row = registry.user(row.id).await?;
+    Ok(Json(PersonBody::from(&row)).into_response())
+}
+
+/// What a superuser changes of somebody else's account: neither its name to sign in with nor its address.
+fn others(form: &mut Form, row: &UserRow, whole: bool) -> AccountChange {
+    let (username, _) = form.username(whole);
+    if username.is_some_and(|name| row.username.as_deref() != Some(name.as_str())) {
+        form.refuse("username", "Cannot update username");
+    }
+    let email = form.email(whole);
+    if email.is_some_and(|email| row.email_canonical.as_deref() != Some(email.canonical())) {
+        form.refuse("email", "Cannot update email");
+    }
+    form.last_login(row);
+    AccountChange {
+        full_name: form.full_name(),
+        ..AccountChange::default()
+    }
+}
+
+/// The order that makes an account what it is to be. None: it is that already.
+fn activity(status: Status, active: bool) -> Option<Administration> {
+    match (status, active) {
+        (Status::Active, false) => Some(Administration::Deactivate(None)),
+        (Status::Deactivated, true) => Some(Administration::Reactivate(None)),
+        (Status::Locked, true) => Note::parse("unlocked through the Cadasta API")
+            .ok()
+            .map(Administration::Unlock),
+        // Nobody but the owner of its address makes a pending account active.
+        (Status::Active | Status::Pending, true) | (Status::Pending | Status::Locked | Status::Deactivated, false) => {
+            None
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What the contracts of the older APIs ask for beyond the commands of the canonical one: several changes in one
+//! request, one entrance for every mailed link, a reminder to those who are not verified yet.
+
+use aggregates::domain::Domain;
+use aggregates::user::{ProfileChange, RequestLink, UserCommand};
+use aggregates::values::{Email, FullName, Username};
+use cqrs_es::Aggregate as _;
+use projections::{NameKind, Status, UserRow};
+use uuid::Uuid;
+
+use super::command::Asked;
+use super::register::Registration;
+use super::{LinkToken, Refusal, Registry};
+use crate::guards::Allowance;
+use crate::passwords::Password;
+use crate::store::{PlatformFilter, Receipt};
+
+/// What is to change of an account: what is `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct AccountChange {
+    /// Another name to sign in with.
+    pub username: Option<Username>,
+    /// The name of the person; `Some(None)` clears it.
+    pub full_name: Option<Option<FullName>>,
+    /// Another address, which waits for its confirmation.
+    pub email: Option<Email>,
+}
+
+/// Reminders to one account.
+const REMINDERS: Allowance = Allowance {
+    per_minute: Some(1),
+    per_hour: None,
+    per_day: None,
+};
+
+impl Registry {
+    /// Changes an account in one go: all of it, or nothing.
+    ///
+    /// Another address needs no password here, as the contract says. It is reserved and changes nothing until the link
+    /// sent to it is used; the one before is told.
+    pub async fn change_account(&self, asked: &Asked, user: Uuid, change: &AccountChange) -> Result<(), Refusal> {
+        if let Some(email) = &change.email
+            && !self.may_send_mail("change-email", email).await?
+        {
+            return Err(Refusal::Conflict("the address has had its mails for now".into()));
+        }
+        self.command(asked, Some(user), |unit| async move {
+            // Says what to answer when nothing changes.
+            unit.unchanged(Receipt::nothing());
+            if let Some(username) = change.username.clone() {
+                self.decide_user(&unit, asked, user, UserCommand::ChangeUsername { username })
+                    .await?;
+            }
+            if let Some(full_name) = change.full_name.clone() {
+                let profile = ProfileChange {
+                    full_name: Some(full_name),
+                    ..ProfileChange::default()
+                };
+                self.decide_user(&unit, asked, user, UserCommand::UpdateProfile(Box::new(profile)))
+                    .await?;
+            }
+            if let Some(email) = change.email.clone() {
+                let (verdict, known) = self.verdict_guarded(&unit, &email).await?;
+                if !known {
+                    // Nothing of the domain is recorded before the address is really taken.
+                    unit.guard(Domain::TYPE, email.domain(), 0);
+                }
+                let at = self.store().now();
+                let command = UserCommand::RequestEmailChange {
+                    standing: verdict.standing(),
+                    link: RequestLink {
+                        request: self.store().chance().uuid_v7(at),
+                        dialect: asked.caller.dialect,
+                        life: self.customs(asked.caller.dialect).change_life,
+                        at,
+                    },
+                    email,
+                };
+                self.decide_user(&unit, asked, user, command).await?;
+            }
+            Ok(())
+        })
+        .await
+        .map(|_| ())
+    }
+
+    /// Which of the names somebody asks for are held by others than them, so that all of them can be told of.
+    pub async fn taken_names(
+        &self,
+        registration: &Registration,
+        owner: Option<Uuid>,
+    ) -> Result<Vec<NameKind>, Refusal> {
+        let wanted = [
+            (
+                NameKind::Username,
+                registration.username.as_ref().map(Username::canonical),
+            ),
+            (NameKind::Email, registration.email.as_ref().map(Email::canonical)),
+            (
+                NameKind::Phone,
+                registration.phone.as_ref().map(aggregates::values::Phone::msisdn),
+            ),
+        ];
+        let mut taken = Vec::new();
+        for (kind, name) in wanted {
+            if let Some(name) = name
+                && let Some(holder) = self.store().holder(kind, name).await?
+                && Some(holder) != owner
+            {
+                taken.push(kind);
+            }
+        }
+        // A username written like an address must not be somebody's address either.
+        if !taken.contains(&NameKind::Username)
+            && let Some(email) = registration
+                .username
+                .as_ref()
+                .and_then(|name| Email::parse(name.as_str()).ok())
+            && let Some(holder) = self.store().holder(NameKind::Email, email.canonical()).await?
+            && Some(holder) != owner
+        {
+            taken.insert(0, NameKind::Username);
+        }
+        Ok(taken)
+    }
+
+    /// Sends the link that verifies the address of an account once more; at most once in a minute.
+    pub async fn remind_to_verify(&self, asked: &Asked, user: Uuid) -> Result<(), Refusal> {
+        let guard = self.store().keyring().fingerprint("reminders-to", &[user.as_bytes()]);
+        if self.take(&[("reminder", guard, REMINDERS)]).await? {
+            self.send_verification(asked, user).await?;
+        }
+        Ok(())
+    }
+
+    /// Uses a mailed link that verifies an address, be it the account's own or the one it has asked for. A receipt
+    /// without events: the very link had done so before.
+    pub async fn confirm_address(&self, asked: &Asked, user: Uuid, token: &str) -> Result<Receipt, Refusal> {
+        let parsed = LinkToken::parse(token).ok_or(Refusal::InvalidToken)?;
+        let record = self.store().event(parsed.request).await?.ok_or(Refusal::InvalidToken)?;
+        if record.aggregate_id != user.to_string() {
+            return Err(Refusal::InvalidToken);
+        }
+        match record.event_type.as_str() {
+            "user.email_verification_requested" => self.verify_email(asked, token).await,
+            "user.email_change_requested" => self.confirm_email_change(asked, token).await,
+            _ => Err(Refusal::InvalidToken),
+        }
+    }
+
+    /// Whether a mailed link says that it is this user's. It may still open nothing.
+    pub async fn link_is_of(&self, user: Uuid, token: &str) -> Result<bool, Refusal> {
+        let Some(token) = LinkToken::parse(token) else {
+            return Ok(false);
+        };
+        match self.requester(&token).await {
+            Ok(owner) => Ok(owner == user),
+            Err(Refusal::InvalidToken) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Whether a password is the account's. Counted as every try is.
+    pub async fn is_current_password(&self, user: Uuid, password: Password) -> Result<bool, Refusal> {
+        match self.verify_current_password(user, Some(password)).await {
+            Ok(_) => Ok(true),
+            Err(Refusal::WrongPassword) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Whether somebody in use has this address. Only for an API whose contract tells.
+    pub async fn has_address(&self, email: &Email) -> Result<bool, Refusal> {
+        let Some(user) = self.store().found_by(NameKind::Email, email.canonical()).await? else {
+            return Ok(false);
+        };
+        let row = self.store().user(user).await?;
+        Ok(row.is_some_and(|row| {
+            row.status != Status::Deactivated && row.email_canonical.as_deref() == Some(email.canonical())
+        }))
+    }
+
+    /// The account with this very username.
+    pub async fn user_named(&self, username: &str) -> Result<UserRow, Refusal> {
+        let name = Username::parse_dialect(username).map_err(|_| Refusal::NotFound)?;
+        let user = self.store().found_by(NameKind::Username, name.canonical()).await?;
+        let row = self.store().user(user.ok_or(Refusal::NotFound)?).await?;
+        row.filter(|row| row.username.as_deref() == Some(username))
+            .ok_or(Refusal::NotFound)
+    }
+
+    /// Accounts that have a username: how many there are, and one page of them.
+    pub async fn platform_users(&self, filter: &PlatformFilter) -> Result<(i64, Vec<UserRow>), Refusal> {
+        Ok(self.store().platform_users(filter).await?)
+    }
+}
