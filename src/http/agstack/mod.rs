@@ -17,12 +17,15 @@ mod statistics;
 mod visit;
 mod words;
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::HOST;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
+use tokio::time::timeout;
 
 use super::App;
 use super::caller::client_address;
@@ -32,6 +35,16 @@ use crate::config;
 
 pub(super) use refusals::Voice;
 use visit::Original;
+
+/// What peers read, and how long it may take at most.
+const PEERS: [&str; 5] = [
+    "/domains",
+    "/authority-token",
+    "/authority-token/",
+    "/fields-count-by-domain",
+    "/verify-api-secret-keys",
+];
+const READ: Duration = Duration::from_millis(1_900);
 
 /// Its routes: at the root, and once more under a prefix if there is one.
 pub(super) fn router(app: &App) -> Router<App> {
@@ -119,8 +132,17 @@ async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Resp
     if let Some(response) = told.by_address(&app, class, address) {
         return response;
     }
-    request.extensions_mut().insert(Original(original));
-    let mut response = next.run(request).await;
+    let read = request.method().is_safe() && PEERS.contains(&path);
+    request.extensions_mut().insert(Original(original.clone()));
+    let mut response = if read {
+        // Its readers give up by then.
+        timeout(READ, next.run(request)).await.unwrap_or_else(|_| {
+            tracing::warn!("a read was given up: the database does not answer");
+            Problem::unavailable(2).into_response()
+        })
+    } else {
+        next.run(request).await
+    };
     told.tell(&mut response);
     response
 }

@@ -130,7 +130,7 @@ async fn what_belongs_to_other_apis_opens_nothing_here(engine: Engine) {
     }
     // The clients of old keep to Latin-1 in headers.
     web.post("/forgot-password", &json!({ "email": "ada@farm.example" })).send().await;
-    let path = super::web::link(&app, "ada@farm.example", 3).await;
+    let path = super::web::reset_link(&app, "ada@farm.example").await;
     let reply = web.post(&path, &json!({ "password": "Pässw0rd1" })).send().await;
     assert_eq!(reply.status, 200, "{reply:?}");
     for password in ["Pässw0rd1".as_bytes(), b"P\xe4ssw0rd1"] {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::web::{PASSWORD, Web, activated, link, row};
+use super::web::{PASSWORD, Web, activated, link, reset_link, row};
 use crate::harness::{App, Engine, on_both_engines};
 
 on_both_engines![somebody_goes_through_every_page, administrators_see_what_is_counted];
@@ -69,7 +69,7 @@ async fn somebody_goes_through_every_page(engine: Engine) {
     browser.get("/forgot-password").shows(200, "Send the link").await;
     browser.form("/forgot-password", &[("email", "nobody")]).shows(400, "Invalid email address.").await;
     browser.form("/forgot-password", &[("email", "ada@farm.example")]).leads_to("/").await;
-    let path = link(&app, "ada@farm.example", 4).await;
+    let path = reset_link(&app, "ada@farm.example").await;
     browser.get(&path).shows(200, "<h1>Set a new password</h1>").await;
     let weak = [("password", "weak"), ("confirm_pass", "weak")];
     browser.form(&path, &weak).shows(400, "Please follow the guidelines for a strong password").await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::web::{PASSWORD, Web, activated, link, row};
+use super::web::{PASSWORD, Web, activated, link, reset_link, row};
 use crate::harness::{App, Engine, on_both_engines};
 
 on_both_engines![a_forgotten_password_is_replaced_by_a_link];
@@ -32,7 +32,7 @@ async fn a_forgotten_password_is_replaced_by_a_link(engine: Engine) {
     // The activation, the keys, the reset.
     let mail = app.mailbox().nth_to("ada@farm.example", 3).await;
     assert_eq!(mail.subject, "Reset password");
-    let path = link(&app, "ada@farm.example", 3).await;
+    let path = reset_link(&app, "ada@farm.example").await;
     assert!(path.starts_with("/reset-password/"), "{path}");
     row("agstack 3.4", "logged in");
     let new = json!({ "password": "Passw0rd2", "confirm_pass": "Passw0rd2" });
@@ -76,7 +76,7 @@ async fn a_forgotten_password_is_replaced_by_a_link(engine: Engine) {
     row("agstack 3.4", "unknown user behind a good token");
     let user = web.signs_up("bob@farm.example").await;
     web.post("/forgot-password", &json!({ "email": "bob@farm.example" })).says(200, sent).await;
-    let path = link(&app, "bob@farm.example", 2).await;
+    let path = reset_link(&app, "bob@farm.example").await;
     let admin = app.admin().await;
     let order = json!({ "user_id": user, "reason": "asked for" });
     app.command("erase-user", &order).bearer(&admin.access).expect(200).await;

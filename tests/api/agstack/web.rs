@@ -298,11 +298,29 @@ pub fn signed(app: &App, claims: &Value) -> String {
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
 }
 
-/// The link in the newest mail of a kind to somebody: its path.
+/// The path of the link in the nth mail to somebody that has one to activate with.
 pub async fn link(app: &App, email: &str, number: usize) -> String {
-    let mail = app.mailbox().nth_to(email, number).await;
-    let link = mail.link().to_owned();
-    link.strip_prefix(app.base()).unwrap_or_else(|| panic!("{link} is not of {}", app.base())).to_owned()
+    link_of(app, email, "/activate/", number).await
+}
+
+/// The same of links that set a new password.
+pub async fn reset_link(app: &App, email: &str) -> String {
+    link_of(app, email, "/reset-password/", 1).await
+}
+
+async fn link_of(app: &App, email: &str, kind: &str, number: usize) -> String {
+    let begins = format!("{}{kind}", app.base());
+    crate::harness::until("a mail with a link", async || {
+        let mails = app.mailbox().mails().into_iter();
+        let mut links = mails
+            .filter(|mail| mail.to == email && mail.text.contains(&begins))
+            .map(|mail| mail.link().to_owned());
+        links.nth(number - 1)
+    })
+    .await
+    .strip_prefix(app.base())
+    .unwrap()
+    .to_owned()
 }
 
 /// Signs somebody up and opens the link of the mail.
