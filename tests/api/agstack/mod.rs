@@ -14,4 +14,3 @@ mod peer;
 mod signing_up;
 mod web;
 
-pub use web::{PASSWORD, Web, row};
