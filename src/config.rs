@@ -29,8 +29,8 @@ pub use self::network::{InvalidNetwork, Network};
 pub use self::queue::{InvalidQueue, Queue, QueueKind};
 pub use self::secret::{REDACTED, Secret};
 pub use self::sections::{
-    Amqp, AmqpMode, DomainDefault, Domains, Feed, Followers, Http, Keys, Limits, Log, LogFormat, Mail, Notary, Passwords,
-    Registration, Sms, Store, Tokens,
+    Amqp, AmqpMode, DomainDefault, Domains, Feed, Followers, Http, Keys, Limits, Log, LogFormat, Mail, Notary,
+    Passwords, Registration, Sms, Store, Tokens,
 };
 
 /// Everything an operator may set.

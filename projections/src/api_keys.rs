@@ -37,6 +37,7 @@ impl ApiKeyRow {
                     name,
                     roles,
                     expires_at,
+                    ..
                 },
                 None,
             ) => Some(Self {
@@ -72,6 +73,8 @@ mod tests {
             name: ApiKeyName::parse("field app").unwrap().into(),
             roles: vec![Role::User],
             expires_at: None,
+            paired: None,
+            mailed: false,
         }
     }
 
@@ -124,6 +127,8 @@ mod tests {
             name: Personal::unknown(),
             roles: vec![],
             expires_at: None,
+            paired: None,
+            mailed: false,
         };
         assert_eq!(ApiKeyRow::fold(None, &recorded(USER, &nameless, 5)).unwrap().name, None);
     }

@@ -20,7 +20,7 @@ mod words;
 
 pub use api_keys::ApiKeyRow;
 pub use domains::{BlockedAddressRow, DomainRow};
-pub use names::{Name, NameKind, names_at, names_of};
+pub use names::{Name, NameKind, names_at, names_of, phone_is_name};
 pub use places::{PlaceRow, is_discoverable, places_differ, places_of};
 pub use recorded::Recorded;
 pub use sessions::SessionRow;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aggregates::values::{Email, Timestamp};
+use aggregates::values::{Dialect, Email, Timestamp};
 
 use crate::UserRow;
 
@@ -68,6 +68,13 @@ pub fn names_at(row: &UserRow, now: Timestamp) -> BTreeSet<Name> {
     names(row, row.pending_email_canonical.as_ref().filter(|_| !lapsed))
 }
 
+/// Whether a number is one that its account can be found by. Numbers of `AgStack` without a country code are not: its
+/// contract asks for no proof of them and lets a family or an office share one.
+#[must_use]
+pub fn phone_is_name(dialect: Dialect, phone: &str) -> bool {
+    dialect != Dialect::Agstack || phone.starts_with('+')
+}
+
 fn names(row: &UserRow, pending: Option<&String>) -> BTreeSet<Name> {
     let name = |kind| {
         move |canonical: &String| Name {
@@ -87,7 +94,11 @@ fn names(row: &UserRow, pending: Option<&String>) -> BTreeSet<Name> {
 
     let emails = row.email_canonical.iter().chain(pending).map(name(NameKind::Email));
     let usernames = row.username_canonical.iter().map(name(NameKind::Username));
-    let phones = row.phone.iter().map(name(NameKind::Phone));
+    let phones = row
+        .phone
+        .iter()
+        .filter(|phone| phone_is_name(row.dialect, phone))
+        .map(name(NameKind::Phone));
     let devices = row.devices.iter().map(name(NameKind::Device));
     emails
         .chain(written_like_an_address)
@@ -140,6 +151,19 @@ mod tests {
         let held = names_at(&row, expires);
         assert!(!held.contains(&name(NameKind::Email, "ada@new.example")));
         assert!(held.contains(&name(NameKind::Email, "ada@farm.example")));
+    }
+
+    #[test]
+    fn a_number_without_a_country_code_is_no_name_of_an_agstack_account() {
+        let mut row = fold(&story([]).1).unwrap();
+        row.dialect = Dialect::Agstack;
+        for (phone, is) in [("921234567890", false), ("+6584932466", true)] {
+            row.phone = Some(phone.to_owned());
+            assert_eq!(names_of(&row).contains(&name(NameKind::Phone, phone)), is, "{phone}");
+        }
+        row.dialect = Dialect::Xhoppe;
+        row.phone = Some("84932466".to_owned());
+        assert!(names_of(&row).contains(&name(NameKind::Phone, "84932466")));
     }
 
     #[test]

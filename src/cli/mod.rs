@@ -17,6 +17,7 @@ mod publish;
 mod rebuild;
 mod seed;
 mod serve;
+mod shared_secret;
 mod who;
 
 use std::io::Write as _;

@@ -18,6 +18,7 @@ use crate::follow::{
 };
 use crate::public::Public;
 use crate::store::{AGAIN, Store};
+use crate::tokens::SharedKey;
 
 /// What mails and short messages are made and carried away by.
 #[derive(Debug)]
@@ -129,7 +130,13 @@ impl Outlets {
     }
 
     /// What sends mails.
-    pub fn mails(&self, store: &Store, config: &Config, listening: SocketAddr) -> Result<MailFollower> {
+    pub fn mails(
+        &self,
+        store: &Store,
+        config: &Config,
+        listening: SocketAddr,
+        shared: Option<SharedKey>,
+    ) -> Result<MailFollower> {
         let step = Duration::from_millis(config.mail.timeout_ms);
         let mailer = match &self.server {
             Some(server) => {
@@ -145,7 +152,9 @@ impl Outlets {
                 "`public_url` is not set: links in mails begin with the listening address"
             );
         }
-        let links = Links::new(store.keyring().clone(), config.public_url.as_deref().unwrap_or(&shown));
+        let public_url = config.public_url.as_deref().unwrap_or(&shown);
+        let links =
+            Links::new(store.keyring().clone(), public_url).agstack(&config.agstack.link_base(public_url), shared);
         let options = MailOptions {
             from: self.from.clone(),
             templates: self.templates.clone(),

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use super::open::{self, Opened};
 use super::outlets::Outlets;
-use super::say;
+use super::{say, shared_secret};
 use crate::config::{Config, LogFormat};
 use crate::follow::{self, FollowOptions, Health, Notary, StatisticsFollower, amqp};
 use crate::http::{self, App};
@@ -61,6 +61,10 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
     let metrics = Metrics::install()?;
     let after = TaskTracker::new();
     let registry = Registry::new(store.clone(), &config, after.clone())?;
+    let shared = shared_secret::key(&config, store)?;
+    if let Some(key) = &shared {
+        registry.share(key.clone());
+    }
     let listen = config.http.listen;
     let listener = TcpListener::bind(listen)
         .await
@@ -77,7 +81,7 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
     let of = registry.clone();
     tasks.spawn(every(SWEEP, stop.clone(), async move || tidy(&of).await));
     if config.followers.enabled {
-        let mail = outlets.mails(store, &config, reachable(address))?;
+        let mail = outlets.mails(store, &config, reachable(address), shared)?;
         let sms = outlets.messages(store, &config)?;
         tasks.spawn(follow::try_again(mail.clone(), store.clone(), RETRY, stop.clone()));
         tasks.spawn(follow::try_again(sms.clone(), store.clone(), RETRY, stop.clone()));

@@ -24,6 +24,13 @@ pub struct Agstack {
     pub trusted_clients_may_authorize: bool,
     /// Whether unknown user and wrong password are one answer. Default false.
     pub uniform_login_errors: bool,
+    /// A path such as `/agstack` under which the dialect is mounted a second time. Default none.
+    pub prefix: String,
+    /// A host name such as `ur.example`, or a beginning of names such as `ur.*`: with it the dialect answers at the root
+    /// to this name only. Default none.
+    pub host: String,
+    /// The address of the asset registry's pages, where `/asset-registry-home` leads. Default none.
+    pub asset_registry_url: Option<String>,
 }
 
 impl Default for Agstack {
@@ -35,6 +42,34 @@ impl Default for Agstack {
             trusted_clients: Network::loopback().into_iter().chain(Network::private()).collect(),
             trusted_clients_may_authorize: false,
             uniform_login_errors: false,
+            prefix: String::new(),
+            host: String::new(),
+            asset_registry_url: None,
+        }
+    }
+}
+
+impl Agstack {
+    /// What the links of its mails begin with, given the address of the service.
+    #[must_use]
+    pub fn link_base(&self, public_url: &str) -> String {
+        let public_url = public_url.trim_end_matches('/');
+        if self.host.is_empty() {
+            public_url.to_owned()
+        } else if !self.prefix.is_empty() {
+            format!("{public_url}{}", self.prefix)
+        } else if self.host.ends_with('*') {
+            public_url.to_owned()
+        } else {
+            let scheme = public_url.split_once("://").map_or("http", |(scheme, _)| scheme);
+            let port = public_url
+                .rsplit_once(':')
+                .map(|(_, port)| port)
+                .filter(|port| port.parse::<u16>().is_ok());
+            match port {
+                Some(port) if !self.host.contains(':') => format!("{scheme}://{}:{port}", self.host),
+                _ => format!("{scheme}://{}", self.host),
+            }
         }
     }
 }

@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Servers,
     Prefixes,
     Queues,
+    Path,
+    Host,
 }
 
 const fn setting(path: &'static str, kind: Kind) -> Setting {
@@ -133,6 +135,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("agstack.trusted_clients", Kind::Networks),
     setting("agstack.trusted_clients_may_authorize", Kind::Bool),
     setting("agstack.uniform_login_errors", Kind::Bool),
+    setting("agstack.prefix", Kind::Path),
+    setting("agstack.host", Kind::Host),
+    setting("agstack.asset_registry_url", Kind::Url),
     setting("cadasta.enabled", Kind::Bool),
     setting("cadasta.account_read_status", Kind::Status),
     setting("cadasta.account_update_status", Kind::Status),
@@ -191,6 +196,8 @@ impl Kind {
             Self::Queues => {
                 "a list of queues with their patterns such as `billing user.* domain.blocked` or `log:stream #`".into()
             }
+            Self::Path => "a path such as /agstack, without / at its end".into(),
+            Self::Host => "a host name such as ur.example, or ur.*".into(),
         }
     }
 
@@ -210,6 +217,8 @@ impl Kind {
             (Self::Servers, Value::Array(items)) => items
                 .iter()
                 .all(|item| item.as_str().is_some_and(|t| t.parse::<SocketAddr>().is_ok())),
+            (Self::Path, Value::String(text)) => text.is_empty() || is_path(text),
+            (Self::Host, Value::String(text)) => text.is_empty() || is_host(text),
             (Self::Prefixes, Value::Array(items)) => items.iter().all(|item| item.as_str().is_some_and(is_prefix)),
             (Self::Queues, Value::Array(items)) => items.iter().all(|item| item.as_str().is_some_and(is_queue)),
             _ => false,
@@ -243,6 +252,25 @@ fn is_queue(text: &str) -> bool {
     text.parse::<Queue>().is_ok()
 }
 
+fn is_path(text: &str) -> bool {
+    let named = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte))
+    };
+    // `/v1` is the canonical API's.
+    text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(named)) && text != "/v1" && !text.starts_with("/v1/")
+}
+
+fn is_host(text: &str) -> bool {
+    let name = text.strip_suffix(".*").unwrap_or(text);
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte))
+}
+
 fn is_filter(text: &str) -> bool {
     tracing_subscriber::EnvFilter::builder().parse(text).is_ok()
 }
@@ -274,6 +302,18 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), SETTINGS.len());
+    }
+
+    #[test]
+    fn a_mount_is_a_path_or_a_name() {
+        for path in ["/agstack", "/a/b-c"] {
+            assert!(is_path(path), "{path}");
+        }
+        for path in ["agstack", "/agstack/", "//a", "/a b", "/{a}", "/v1", "/v1/x", "/"] {
+            assert!(!is_path(path), "{path}");
+        }
+        assert!(is_host("ur.example") && is_host("ur.*") && is_host("localhost:8080"));
+        assert!(!is_host("*") && !is_host("a/b") && !is_host(".*"));
     }
 
     #[test]

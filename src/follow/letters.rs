@@ -4,11 +4,12 @@
 //! a message of ours must not carry somebody else's words.
 
 use aggregates::values::{LockReason, Timestamp};
+use zeroize::Zeroizing;
 
 use super::templates::{Templates, Values, Words};
 
 /// A mail.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Letter {
     /// The link that verifies the address of an account.
     VerifyEmail {
@@ -30,6 +31,27 @@ pub enum Letter {
         link: String,
         /// Until when it works.
         until: Timestamp,
+    },
+    /// The link that activates an account, in the words of `AgStack`.
+    AgstackActivation {
+        /// The whole link.
+        link: String,
+        /// Until when it works.
+        until: Timestamp,
+    },
+    /// The link that sets a new password, in the words of `AgStack`.
+    AgstackReset {
+        /// The whole link.
+        link: String,
+        /// Until when it works.
+        until: Timestamp,
+    },
+    /// The pair of keys that `AgStack` sends to their owner; no other key is ever mailed.
+    AgstackKeys {
+        /// The key.
+        api_key: Zeroizing<String>,
+        /// Its secret.
+        client_secret: Zeroizing<String>,
     },
     /// That something has happened to the account.
     Notice {
@@ -65,15 +87,22 @@ pub enum Notice {
     Erased,
 }
 
+/// Links and keys open accounts: they are not shown.
+impl std::fmt::Debug for Letter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Letter({})", self.template())
+    }
+}
+
 impl Letter {
     /// What it is for, as contracts/canonical.md (section 7) calls it.
     #[must_use]
     pub const fn purpose(&self) -> &'static str {
         match self {
-            Self::VerifyEmail { .. } => "verify-email",
+            Self::VerifyEmail { .. } | Self::AgstackActivation { .. } => "verify-email",
             Self::ChangeEmail { .. } => "change-email",
-            Self::ResetPassword { .. } => "reset-password",
-            Self::Notice { .. } => "notice",
+            Self::ResetPassword { .. } | Self::AgstackReset { .. } => "reset-password",
+            Self::AgstackKeys { .. } | Self::Notice { .. } => "notice",
         }
     }
 
@@ -82,6 +111,9 @@ impl Letter {
     pub const fn template(&self) -> &'static str {
         match self {
             Self::VerifyEmail { .. } | Self::ChangeEmail { .. } | Self::ResetPassword { .. } => self.purpose(),
+            Self::AgstackActivation { .. } => "agstack-activation",
+            Self::AgstackReset { .. } => "agstack-reset-password",
+            Self::AgstackKeys { .. } => "agstack-api-keys",
             Self::Notice { what, .. } => what.template(),
         }
     }
@@ -92,15 +124,22 @@ impl Letter {
         let (link, time) = match self {
             Self::VerifyEmail { link, until }
             | Self::ChangeEmail { link, until }
-            | Self::ResetPassword { link, until } => (link.as_str(), *until),
-            Self::Notice { at, .. } => ("", *at),
+            | Self::ResetPassword { link, until }
+            | Self::AgstackActivation { link, until }
+            | Self::AgstackReset { link, until } => (link.as_str(), Some(*until)),
+            Self::Notice { at, .. } => ("", Some(*at)),
+            Self::AgstackKeys { .. } => ("", None),
         };
-        let time = minute(time);
-        let values = Values {
+        let time = time.map(minute).unwrap_or_default();
+        let mut values = Values {
             link,
             until: &time,
             at: &time,
+            ..Values::default()
         };
+        if let Self::AgstackKeys { api_key, client_secret } = self {
+            (values.api_key, values.client_secret) = (api_key, client_secret);
+        }
         templates.mail(self.template(), values)
     }
 }
@@ -236,6 +275,14 @@ mod tests {
                 link: link(),
                 until: at(),
             },
+            Letter::AgstackActivation {
+                link: link(),
+                until: at(),
+            },
+            Letter::AgstackReset {
+                link: link(),
+                until: at(),
+            },
         ] {
             let words = letter.words(&templates()).unwrap();
             assert_eq!(
@@ -250,5 +297,21 @@ mod tests {
             );
             assert!(words.html.contains("2026-11-20 03:08 UTC"), "{words:?}");
         }
+    }
+
+    #[test]
+    fn a_pair_of_keys_stands_in_its_mail_line_by_line() {
+        let letter = Letter::AgstackKeys {
+            api_key: Zeroizing::new("0f".repeat(32)),
+            client_secret: Zeroizing::new("a.b.c".to_owned()),
+        };
+        let words = letter.words(&templates()).unwrap();
+        assert_eq!(words.subject, "API Keys");
+        let key = format!("API Key: {}", "0f".repeat(32));
+        for line in [key.as_str(), "Client Secret: a.b.c"] {
+            assert_eq!(words.text.lines().filter(|one| *one == line).count(), 1, "{words:?}");
+        }
+        assert!(words.html.contains("a.b.c") && !words.text.contains("://"));
+        assert_eq!(format!("{letter:?}"), "Letter(agstack-api-keys)");
     }
 }

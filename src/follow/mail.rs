@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use aggregates::event::Personal;
 use aggregates::session::SessionEvent;
 use aggregates::user::{User, UserEvent};
-use aggregates::values::Email;
+use aggregates::values::{Dialect, Email};
 use lettre::message::header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Body, Mailbox, Message, MultiPart, MultiPartKind, SinglePart};
 use metrics::counter;
@@ -23,12 +23,17 @@ use super::{FollowError, Follower, Outbox, Start, Writes, devices, platform, tro
 use crate::keys::{Enclosed, Keyring};
 use crate::registry::{LinkToken, Purpose};
 use crate::store::{AnyEvent, EventRecord, OpenedEvent, RowWrite, Store};
+use crate::tokens::{KeyPair, SharedKey};
 
 /// Makes the links of mails. The base comes from the configuration only, never from a request.
 #[derive(Clone)]
 pub struct Links {
     keyring: Keyring,
     public_url: String,
+    /// What the links of `AgStack` begin with.
+    agstack: String,
+    /// What client secrets are signed with.
+    shared: Option<SharedKey>,
 }
 
 impl Links {
@@ -38,12 +43,30 @@ impl Links {
         Self {
             keyring,
             public_url: public_url.trim_end_matches('/').to_owned(),
+            agstack: public_url.trim_end_matches('/').to_owned(),
+            shared: None,
+        }
+    }
+
+    /// With those of `AgStack` below a base of their own, and its pairs of keys.
+    #[must_use]
+    pub fn agstack(self, base: &str, shared: Option<SharedKey>) -> Self {
+        Self {
+            agstack: base.to_owned(),
+            shared,
+            ..self
         }
     }
 
     fn link(&self, purpose: Purpose, path: &str, user: Uuid, email: &Email, original: Uuid) -> String {
         let token = LinkToken::make(&self.keyring, purpose, user, email, original);
         format!("{}/{path}?token={token}", self.public_url)
+    }
+
+    /// A link in the form of `AgStack`: the token is a part of the path.
+    fn agstack_link(&self, purpose: Purpose, path: &str, user: Uuid, email: &Email, original: Uuid) -> String {
+        let token = LinkToken::make(&self.keyring, purpose, user, email, original);
+        format!("{}/{path}/{token}", self.agstack)
     }
 }
 
@@ -130,6 +153,12 @@ impl MailFollower {
                         ..draft
                     }));
                 }
+                if let UserEvent::ApiKeyIssued {
+                    key_id, mailed: true, ..
+                } = user_event
+                {
+                    drafts.push(self.key_pair(*key_id, user, &event.record).await?);
+                }
                 drafts.extend(
                     self.notice(user_event, user, &event.record)
                         .await?
@@ -155,13 +184,21 @@ impl MailFollower {
 
     /// The mail with the link that an event asks for, while that link works.
     fn link(&self, event: &UserEvent, user: Uuid) -> Option<Draft> {
-        let (purpose, path, email, original, until) = match event {
+        let (purpose, path, email, original, until, dialect) = match event {
             UserEvent::EmailVerificationRequested {
                 email,
                 original,
                 expires_at,
+                dialect,
                 ..
-            } => (Purpose::VerifyEmail, "verify-email", email, *original, *expires_at),
+            } => (
+                Purpose::VerifyEmail,
+                "verify-email",
+                email,
+                *original,
+                *expires_at,
+                *dialect,
+            ),
             UserEvent::EmailChangeRequested {
                 email,
                 original,
@@ -173,13 +210,22 @@ impl MailFollower {
                 email,
                 *original,
                 *expires_at,
+                Dialect::Canonical,
             ),
             UserEvent::PasswordResetRequested {
                 email,
                 original,
                 expires_at,
+                dialect,
                 ..
-            } => (Purpose::ResetPassword, "reset-password", email, *original, *expires_at),
+            } => (
+                Purpose::ResetPassword,
+                "reset-password",
+                email,
+                *original,
+                *expires_at,
+                *dialect,
+            ),
             _ => return None,
         };
         let to = email.known()?.clone();
@@ -188,13 +234,35 @@ impl MailFollower {
             counter!("registry_mails_lapsed_total").increment(1);
             return None;
         }
-        let link = self.links.link(purpose, path, user, &to, original);
-        let letter = match purpose {
-            Purpose::VerifyEmail => Letter::VerifyEmail { link, until },
-            Purpose::ChangeEmail => Letter::ChangeEmail { link, until },
-            Purpose::ResetPassword => Letter::ResetPassword { link, until },
+        let ours = || self.links.link(purpose, path, user, &to, original);
+        let agstack = |path| self.links.agstack_link(purpose, path, user, &to, original);
+        let letter = match (dialect, purpose) {
+            (Dialect::Agstack, Purpose::VerifyEmail) => Letter::AgstackActivation {
+                link: agstack("activate"),
+                until,
+            },
+            (Dialect::Agstack, Purpose::ResetPassword) => Letter::AgstackReset {
+                link: agstack("reset-password"),
+                until,
+            },
+            (_, Purpose::VerifyEmail) => Letter::VerifyEmail { link: ours(), until },
+            (_, Purpose::ChangeEmail) => Letter::ChangeEmail { link: ours(), until },
+            (_, Purpose::ResetPassword) => Letter::ResetPassword { link: ours(), until },
         };
         Some(Draft { to, letter })
+    }
+
+    /// The mail that brings a pair of keys to its owner: computed from the event that made it.
+    async fn key_pair(&self, key_id: Uuid, user: Uuid, record: &EventRecord) -> Result<Option<Draft>, FollowError> {
+        let (Some(shared), Some(to)) = (&self.links.shared, self.address_at(user, record.position).await?) else {
+            return Ok(None);
+        };
+        let pair = KeyPair::of(&self.links.keyring, shared, key_id, to.domain());
+        let letter = Letter::AgstackKeys {
+            api_key: pair.api_key,
+            client_secret: pair.client_secret,
+        };
+        Ok(Some(Draft { to, letter }))
     }
 
     /// What the owner should hear of an event of their account.
@@ -395,6 +463,7 @@ impl Follower for MailFollower {
                     | U::PasswordChanged { .. }
                     | U::PasswordReset { .. }
                     | U::Locked { .. }
+                    | U::ApiKeyIssued { mailed: true, .. }
                     | U::Erased {}
             ),
             AnyEvent::Session(event) => {

@@ -12,7 +12,7 @@ use self::text::{Place, Text};
 
 /// The mails there are: a name, and whether it carries a link. A notice has none: people should not learn to open
 /// links of warnings.
-const MAILS: [(&str, bool); 14] = [
+const MAILS: [(&str, bool); 17] = [
     ("verify-email", true),
     ("change-email", true),
     ("reset-password", true),
@@ -27,7 +27,13 @@ const MAILS: [(&str, bool); 14] = [
     ("notice-locked", false),
     ("notice-locked-attempts", false),
     ("notice-erased", false),
+    ("agstack-activation", true),
+    ("agstack-reset-password", true),
+    (KEYS, false),
 ];
+
+/// The one mail that carries keys.
+const KEYS: &str = "agstack-api-keys";
 
 /// The short messages there are.
 const MESSAGES: [&str; 2] = ["verify-phone", "reset-password"];
@@ -69,6 +75,9 @@ fn built_in() -> impl Iterator<Item = (&'static str, &'static str)> {
         "notice-locked",
         "notice-locked-attempts",
         "notice-erased",
+        "agstack-activation",
+        "agstack-reset-password",
+        "agstack-api-keys",
     ];
     mails.into_iter().flatten().chain(others)
 }
@@ -115,6 +124,8 @@ pub(super) struct Values<'a> {
     pub link: &'a str,
     pub until: &'a str,
     pub at: &'a str,
+    pub api_key: &'a str,
+    pub client_secret: &'a str,
 }
 
 impl Templates {
@@ -208,6 +219,8 @@ fn value(place: Place, values: Values<'_>) -> &str {
         Place::Link => values.link,
         Place::Until => values.until,
         Place::At => values.at,
+        Place::ApiKey => values.api_key,
+        Place::ClientSecret => values.client_secret,
         Place::Code | Place::Subject | Place::Content => "",
     }
 }
@@ -218,6 +231,11 @@ fn places(name: &str) -> (&'static [Place], &'static [Place]) {
     let link = MAILS.iter().any(|(mail, link)| *mail == stem && *link);
     match (kind, link) {
         _ if name == LAYOUT => (&[Place::Subject, Place::Content], &[Place::Content]),
+        ("subject", _) if stem == KEYS => (&[], &[]),
+        (_, _) if stem == KEYS => (
+            &[Place::ApiKey, Place::ClientSecret],
+            &[Place::ApiKey, Place::ClientSecret],
+        ),
         ("sms", _) => (&[Place::Code], &[Place::Code]),
         ("subject", true) => (&[Place::Until], &[]),
         (_, true) => (&[Place::Link, Place::Until], &[Place::Link]),
@@ -336,6 +354,8 @@ mod tests {
         link: "https://registry.example/a&b\"<'>?token=abc",
         until: "noon & <later>",
         at: "",
+        api_key: "",
+        client_secret: "",
     };
 
     #[test]
@@ -380,7 +400,7 @@ mod tests {
         let values = Values {
             link: "http://h/?t=1&u",
             until: "12:00",
-            at: "",
+            ..Values::default()
         };
         let words = templates.mail("verify-email", values).unwrap();
         assert_eq!(words.subject, "Willkommen & hallo");

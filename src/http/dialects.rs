@@ -35,9 +35,6 @@ pub(super) const XHOPPE_USERS: [(&str, Method); 6] = [
 pub(super) fn router(app: &App) -> Router<App> {
     let config = app.config();
     let mut all = Router::new();
-    if config.agstack.enabled {
-        all = all.merge(agstack::router());
-    }
     if config.cadasta.enabled {
         all = all.merge(cadasta::router(config));
     }
@@ -47,7 +44,13 @@ pub(super) fn router(app: &App) -> Router<App> {
     if config.taxi.enabled {
         all = all.merge(taxi::router());
     }
-    all.layer(from_fn_with_state(app.clone(), shape))
+    let all = all.layer(from_fn_with_state(app.clone(), shape));
+    if config.agstack.enabled {
+        // Outside that layer: it words its own refusals, and signs in by GET, which takes as long as it takes.
+        all.merge(agstack::router(app))
+    } else {
+        all
+    }
 }
 
 /// Gives up a read that hangs, and words a method that a path does not have.

@@ -11,8 +11,8 @@ use futures::FutureExt as _;
 use metrics::{counter, histogram};
 use tracing::Instrument as _;
 
-use super::App;
 use super::problem::{Problem, Slug};
+use super::{App, agstack};
 
 /// The id of a request: in its answer, its events' metadata and its log lines.
 #[derive(Debug, Clone)]
@@ -39,6 +39,7 @@ pub(super) async fn request(State(app): State<App>, mut request: Request, next: 
     } else {
         None
     };
+    let voice = agstack::Voice::of(&app, &request);
     let span = tracing::info_span!("http", request.id = %id, method = %method, route = %route);
     let response = async {
         match beyond {
@@ -53,6 +54,11 @@ pub(super) async fn request(State(app): State<App>, mut request: Request, next: 
     {
         counter!("registry_refusals_total", "rule" => problem.slug().as_str()).increment(1);
     }
+    // Counted by now: a dialect's own words leave no kind behind.
+    let response = match voice {
+        Some(voice) => voice.reword(response),
+        None => response,
+    };
     let mut response = Problem::stamp(response, &id);
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", value);

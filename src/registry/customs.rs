@@ -39,6 +39,8 @@ pub(crate) struct Customs {
     pub texts: bool,
     /// Whether an account that is not verified yet may be signed in to.
     pub pending_signs_in: bool,
+    /// Whether somebody whose very address is blocked may sign in.
+    pub blocked_address_signs_in: bool,
     /// How many digits a code to set a new password has.
     pub reset_digits: usize,
     /// Codes to one number.
@@ -79,6 +81,7 @@ impl Customs {
             mails: true,
             texts: true,
             pending_signs_in: false,
+            blocked_address_signs_in: true,
             reset_digits: 6,
             codes: NUMBER,
         };
@@ -91,6 +94,7 @@ impl Customs {
                 reset_life: AGSTACK_LINK,
                 texts: false,
                 pending_signs_in: true,
+                blocked_address_signs_in: false,
                 ..canonical
             },
             Dialect::Cadasta => Self {

@@ -194,6 +194,16 @@ impl Registry {
         self.views(self.store().domains(filter, after, limit).await?).await
     }
 
+    /// The same without their numbers of accounts.
+    pub async fn domain_names(
+        &self,
+        filter: &DomainFilter,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<DomainRow>, Refusal> {
+        Ok(self.store().domains(filter, after, limit).await?)
+    }
+
     async fn views(&self, rows: Vec<DomainRow>) -> Result<Vec<DomainView>, Refusal> {
         let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
         let users = self.store().users_of_domains(&names).await?;

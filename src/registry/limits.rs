@@ -55,6 +55,25 @@ const MAIL: Allowance = Allowance {
     per_day: Some(20),
 };
 
+/// Asking for one mail again and again.
+const AGAIN: Allowance = Allowance {
+    per_minute: Some(1),
+    per_hour: None,
+    per_day: None,
+};
+
+/// Whether something may be done now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Allowed {
+    /// It may, and is counted.
+    Yes,
+    /// It may not.
+    NotYet {
+        /// Seconds to wait.
+        retry_after: u32,
+    },
+}
+
 const fn per_hour(most: usize) -> Allowance {
     Allowance {
         per_minute: None,
@@ -211,6 +230,20 @@ impl Registry {
         let parts: [&[u8]; 2] = [purpose.as_bytes(), email.canonical().as_bytes()];
         let guard = self.store().keyring().fingerprint("mails-to", &parts);
         self.take(&[("mail", guard, MAIL)]).await
+    }
+
+    /// Counts somebody's asking for a mail to an address once more: once a minute.
+    pub(super) async fn may_ask_again(&self, purpose: &str, email: &Email) -> Result<Allowed, Refusal> {
+        if !self.rules().messages.limited {
+            return Ok(Allowed::Yes);
+        }
+        let parts: [&[u8]; 2] = [purpose.as_bytes(), email.canonical().as_bytes()];
+        let guard = self.store().keyring().fingerprint("asked-again", &parts);
+        Ok(if self.take(&[("again", guard, AGAIN)]).await? {
+            Allowed::Yes
+        } else {
+            Allowed::NotYet { retry_after: 60 }
+        })
     }
 
     /// Takes one of each share, or none at all.

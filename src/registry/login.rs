@@ -2,7 +2,7 @@
 
 use aggregates::session::{Session, SessionCommand};
 use aggregates::user::{Phase, User};
-use aggregates::values::{Dialect, Email, Phone, Role, SessionMethod, Timestamp, Username};
+use aggregates::values::{Dialect, Email, Phone, Role, RuleKind, SessionMethod, Timestamp, Username};
 use cqrs_es::Aggregate as _;
 use projections::{NameKind, Status};
 use uuid::Uuid;
@@ -119,6 +119,8 @@ pub(super) enum Handed<'a> {
     Refresh(Uuid, &'a OpaqueToken),
     /// One opaque token.
     Key(&'a NewKeyed),
+    /// Shared tokens, of which nothing is kept: they name this session.
+    Shared(Uuid),
 }
 
 /// Somebody who was let in.
@@ -129,7 +131,7 @@ pub(super) struct Entered {
 }
 
 /// How long whoever has tried too often is told to wait: the longest pause between tries.
-const TRY_AGAIN: u32 = 10;
+pub(super) const TRY_AGAIN: u32 = 10;
 
 impl Registry {
     /// Signs in with a password.
@@ -194,7 +196,8 @@ impl Registry {
             Ok(admitted) => admitted,
             Err(denial) => {
                 // An API that says the password was right counts no failure; one that does not must count it.
-                let told = matches!(denial, Denial::NotActive { .. }) && caller.dialect != Dialect::Canonical;
+                let told = matches!(denial, Denial::NotActive { .. })
+                    && !matches!(caller.dialect, Dialect::Canonical | Dialect::Agstack);
                 attempt.end(if told { End::Void } else { End::Wrong }).await?;
                 self.remember_failure(caller, user.filter(|_| !told));
                 return Err(Refusal::Denied(denial));
@@ -212,10 +215,16 @@ impl Registry {
         let started = self
             .command(&asked, Some(user), |unit| async move {
                 let state = self.may_sign_in(&unit, caller.dialect, user, version).await?;
+                if !self.customs(caller.dialect).blocked_address_signs_in {
+                    self.address_may_enter(&state).await?;
+                }
                 *held.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = state.roles().collect();
                 match handed {
                     Handed::Refresh(session, token) => self.start(&unit, user, session, caller.dialect, token).await?,
                     Handed::Key(new) => self.stage_keyed(&unit, user, new).await?,
+                    Handed::Shared(session) => {
+                        self.stage_shared(&unit, user, session, SessionMethod::Password).await?;
+                    }
                 }
                 if let Some(hash) = upgraded {
                     unit.credential(Credential {
@@ -289,6 +298,16 @@ impl Registry {
         } else {
             Err(Refusal::InvalidCredentials.into())
         }
+    }
+
+    /// Only whoever knows the password learns that its address is blocked.
+    async fn address_may_enter(&self, state: &User) -> Result<(), Trouble> {
+        let Some(email) = state.email() else { return Ok(()) };
+        let rule = self.verdict(email).await?.0.rule;
+        if rule.kind == RuleKind::AddressBlocked {
+            return Err(Refusal::AddressBlocked(rule).into());
+        }
+        Ok(())
     }
 
     async fn start(

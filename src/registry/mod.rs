@@ -3,6 +3,7 @@
 //! A use case knows no wire format; a dialect knows no rule. Everything that two dialects share stands here.
 
 mod accounts;
+mod activation;
 mod addresses;
 mod administration;
 mod alike;
@@ -15,6 +16,8 @@ mod contacts;
 mod countries;
 mod current;
 mod customs;
+mod details;
+mod devices;
 mod domain_proofs;
 mod domains;
 mod erasure;
@@ -26,6 +29,7 @@ mod login;
 mod older;
 mod opaque;
 mod overview;
+mod pairs;
 mod past;
 mod proofs;
 mod recovery;
@@ -34,6 +38,7 @@ mod register;
 mod reset;
 mod seed;
 mod sessions;
+mod shared;
 mod strict;
 mod token_keys;
 mod upkeep;
@@ -43,13 +48,16 @@ use std::sync::Arc;
 use aggregates::values::DefaultRule;
 
 pub use accounts::NewPassword;
+pub use activation::{Activation, Resent};
 pub use administration::Administration;
 pub use api_keys::{IssuedKey, KeyHolder, NewApiKey};
-pub use authority::IssuedAuthority;
+pub use authority::{Authority, Authorized, IssuedAuthority};
 pub use by_code::{ByCode, CodeOf, CodeRefusal};
 pub use codes::CodePurpose;
 pub use command::{Asked, Caller, Who};
 pub use countries::country_at;
+pub use details::{Changed, Details};
+pub use devices::{DeviceProof, NewDevice};
 pub use domain_proofs::ProofRecord;
 pub use domains::DomainView;
 pub use history::{HistoryEntry, HistoryPage};
@@ -65,13 +73,14 @@ pub use refusal::Refusal;
 pub use register::Registration;
 pub use reset::{Contact, ResetProof};
 pub use seed::{Seed, SeedError, Seeded};
+pub use shared::{SharedBearer, SharedDenial, SharedPair, SharedWant};
 pub use token_keys::{SigningKeyView, SigningState, signing_states};
 
 use crate::config::{Config, DomainDefault};
 use crate::dns::Dns;
 use crate::passwords::{Hasher, HasherError};
 use crate::store::Store;
-use crate::tokens::KeyError;
+use crate::tokens::{KeyError, SharedKey};
 use token_keys::LiveTokenKeys;
 use tokio_util::task::TaskTracker;
 
@@ -99,6 +108,8 @@ struct Inner {
     rules: Rules,
     dns: Dns,
     tasks: TaskTracker,
+    /// The key of tokens that peers read too, where there are any.
+    shared: std::sync::OnceLock<SharedKey>,
     /// The minute in which each API key was last noted as used.
     key_uses: moka::sync::Cache<uuid::Uuid, i64>,
 }
@@ -165,6 +176,7 @@ impl Registry {
                 rules,
                 dns: Dns::new(config.domains.resolvers.clone()),
                 tasks,
+                shared: std::sync::OnceLock::new(),
                 key_uses: moka::sync::Cache::new(KEYS),
             }),
         })

@@ -41,6 +41,11 @@ pub struct Statistics {
 }
 
 impl Registry {
+    /// How many domains have an authority token.
+    pub async fn authorized_domains(&self) -> Result<i64, Refusal> {
+        Ok(self.store().authorized_domains().await?)
+    }
+
     /// Who can be discovered near a place, after the last one of the page before.
     pub async fn discover(
         &self,

@@ -2,8 +2,10 @@
 
 use aggregates::domain::{Domain, DomainCommand};
 use aggregates::user::{Register, RequestLink, User, UserCommand};
-use aggregates::values::{Boundary, Coordinates, Email, FullName, GeoId, Locale, Phone, SessionMethod, Username};
-use projections::NameKind;
+use aggregates::values::{
+    Boundary, Coordinates, Dialect, Email, FullName, GeoId, Locale, Phone, SessionMethod, Username,
+};
+use projections::{NameKind, phone_is_name};
 use uuid::Uuid;
 
 use super::codes::{CODE_LIFE, CodePurpose, VERIFY_DIGITS};
@@ -58,7 +60,7 @@ impl Registry {
             return Err(Refusal::Stale);
         }
         // Whoever cannot register anyway costs no hash. The append decides: this is only a look.
-        self.look_before_hashing(registration).await?;
+        self.look_before_hashing(asked.caller.dialect, registration).await?;
         let hash = self.hasher().hash(password).await?;
         self.open_with(asked, registration, &hash, None).await
     }
@@ -70,7 +72,7 @@ impl Registry {
         registration: &Registration,
         password: Password,
     ) -> Result<Keyed, Refusal> {
-        self.look_before_hashing(registration).await?;
+        self.look_before_hashing(asked.caller.dialect, registration).await?;
         let hash = self.hasher().hash(password).await?;
         let first = self.new_keyed(asked.caller.dialect, SessionMethod::Password);
         let receipt = self.open_with(asked, registration, &hash, Some(&first)).await?;
@@ -97,12 +99,17 @@ impl Registry {
         .await
     }
 
-    async fn look_before_hashing(&self, registration: &Registration) -> Result<(), Refusal> {
+    async fn look_before_hashing(&self, dialect: Dialect, registration: &Registration) -> Result<(), Refusal> {
         if let Some(email) = &registration.email {
             self.look_at_domain(email).await?;
         }
-        self.look_at_names(registration, &[NameKind::Email, NameKind::Username, NameKind::Phone])
-            .await
+        let phone = registration.phone.as_ref();
+        let kinds: &[NameKind] = if phone.is_some_and(|phone| !phone_is_name(dialect, phone.msisdn())) {
+            &[NameKind::Email, NameKind::Username]
+        } else {
+            &[NameKind::Email, NameKind::Username, NameKind::Phone]
+        };
+        self.look_at_names(registration, kinds).await
     }
 
     /// Whether addresses of this domain may register.

@@ -174,6 +174,22 @@ impl Registry {
         Ok(done)
     }
 
+    /// The same for an API that refuses the password somebody has already. None: it is that one, and nothing is used up.
+    pub async fn reset_to_another(
+        &self,
+        asked: &Asked,
+        proof: &ResetProof,
+        new: Password,
+    ) -> Result<Option<Receipt>, Refusal> {
+        let (user, _) = refused_alike(Box::pin(self.open_reset(asked, proof))).await?;
+        if let Some(credential) = self.store().credential(user).await?
+            && self.hasher().verify(new.clone(), Some(credential.hash)).await?.ok
+        {
+            return Ok(None);
+        }
+        self.reset_password(asked, proof, new).await.map(Some)
+    }
+
     /// The user and the open request that a link or a code belongs to. Whatever is wrong is one answer.
     async fn open_reset(&self, asked: &Asked, proof: &ResetProof) -> Result<(Uuid, Uuid), Refusal> {
         match proof {

@@ -41,6 +41,16 @@ const NOTE_USE: &str = "
     ON CONFLICT (key_id) DO UPDATE SET last_used_at = excluded.last_used_at
     WHERE api_key_uses.last_used_at < excluded.last_used_at";
 
+/// Both halves of one pair, whose key works and whose owner may be here.
+const PAIR: &str = "
+    SELECT k.id
+    FROM secrets AS a
+    JOIN secrets AS b ON b.owner = a.owner
+    JOIN api_keys AS k ON k.id = a.owner
+    JOIN users AS u ON u.id = k.user_id
+    WHERE a.kind = $1 AND a.hash = $2 AND b.kind = $3 AND b.hash = $4 AND NOT k.revoked
+      AND u.status IN ('active', 'pending')";
+
 const OWNER: &str = "SELECT user_id FROM api_keys WHERE id = $1";
 
 fn authenticated_sql() -> &'static str {
@@ -81,6 +91,20 @@ impl Store {
                 })
             })
             .transpose()
+        })
+    }
+
+    /// Whether two hashes are those of an API key that works and of its client secret.
+    pub async fn is_key_pair(&self, api_key: &[u8; 32], client_secret: &[u8; 32]) -> Result<bool, StoreError> {
+        on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query(PAIR)
+                .bind(SecretKind::PairedKey.as_str())
+                .bind(api_key.as_slice())
+                .bind(SecretKind::ClientSecret.as_str())
+                .bind(client_secret.as_slice())
+                .fetch_optional(pool)
+                .await?;
+            Ok(row.is_some())
         })
     }
 

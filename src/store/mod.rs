@@ -71,7 +71,8 @@ pub use prepared::{
     StagedStream,
 };
 pub use read::{
-    AuthenticatedRow, CredentialRow, DomainFilter, EventFilter, EventRecord, OpenedEvent, SecretRow, UserFilter, UserSort,
+    AuthenticatedRow, CredentialRow, DomainFilter, EventFilter, EventRecord, OpenedEvent, SecretRow, UserFilter,
+    UserSort,
 };
 pub use rebuild::{Difference, RebuildReport};
 pub use repair::{Skip, Skipped};

@@ -82,6 +82,13 @@ pub enum SecretKind {
     Device,
     /// A domain's authority token.
     Authority,
+    /// The short form of an authority token. Its owner is `short:` and the domain, so that it outlives the token: who
+    /// holds one that was replaced is still told whose it was.
+    ShortAuthority,
+    /// An API key that has a client secret.
+    PairedKey,
+    /// That secret.
+    ClientSecret,
 }
 
 impl SecretKind {
@@ -94,6 +101,9 @@ impl SecretKind {
             Self::Opaque => "opaque",
             Self::Device => "device",
             Self::Authority => "authority",
+            Self::ShortAuthority => "short_authority",
+            Self::PairedKey => "paired_key",
+            Self::ClientSecret => "client_secret",
         }
     }
 }

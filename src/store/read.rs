@@ -562,6 +562,49 @@ impl Store {
         })
     }
 
+    /// How many domains have an authority token.
+    pub async fn authorized_domains(&self) -> Result<i64, StoreError> {
+        on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query("SELECT count(*) AS number FROM domains WHERE authority_token_issued IS NOT NULL")
+                .fetch_one(pool)
+                .await?;
+            Ok(row.try_get("number")?)
+        })
+    }
+
+    /// Whose these secrets of one kind are, by hash; those nobody knows are left out.
+    pub async fn owners_of_secrets(
+        &self,
+        kind: SecretKind,
+        hashes: &[[u8; 32]],
+    ) -> Result<HashMap<[u8; 32], String>, StoreError> {
+        let mut owners = HashMap::new();
+        for page in hashes.chunks(500) {
+            let places: Vec<String> = (2..2 + page.len()).map(|place| format!("${place}")).collect();
+            let sql = format!(
+                "SELECT hash, owner FROM secrets WHERE kind = $1 AND hash IN ({})",
+                places.join(", ")
+            );
+            let found: Vec<(Vec<u8>, String)> = on_pool!(&self.inner.engine, pool => {
+                let mut query = sqlx::query(&sql).bind(kind.as_str());
+                for hash in page {
+                    query = query.bind(hash.to_vec());
+                }
+                let rows = query.fetch_all(pool).await?;
+                rows.into_iter()
+                    .map(|row| Ok((row.try_get("hash")?, row.try_get("owner")?)))
+                    .collect::<Result<_, StoreError>>()
+            })?;
+            for (hash, owner) in found {
+                let hash = hash
+                    .try_into()
+                    .map_err(|_| StoreError::corrupt("secrets", &owner, "a hash has 32 bytes"))?;
+                owners.insert(hash, owner);
+            }
+        }
+        Ok(owners)
+    }
+
     /// The event of an id.
     pub async fn event(&self, event_id: Uuid) -> Result<Option<EventRecord>, StoreError> {
         let sql = format!("{EVENT_COLUMNS} WHERE event_id = $1");
@@ -643,9 +686,8 @@ impl Store {
         aggregate_type: &str,
         aggregate_id: &str,
     ) -> Result<Option<EventRecord>, StoreError> {
-        let sql = format!(
-            "{EVENT_COLUMNS} WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY sequence DESC LIMIT 1"
-        );
+        let sql =
+            format!("{EVENT_COLUMNS} WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY sequence DESC LIMIT 1");
         on_pool!(&self.inner.engine, pool => {
             let row = sqlx::query(&sql).bind(aggregate_type).bind(aggregate_id).fetch_optional(pool).await?;
             Ok(row.map(|row| record!(row)).transpose()?)

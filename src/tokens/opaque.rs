@@ -19,6 +19,8 @@ pub enum OpaqueKind {
     ApiKey,
     /// Speaks for a domain.
     Authority,
+    /// Proves a device.
+    Device,
 }
 
 impl OpaqueKind {
@@ -29,6 +31,7 @@ impl OpaqueKind {
             Self::Refresh => "urr_",
             Self::ApiKey => "urk_",
             Self::Authority => "ura_",
+            Self::Device => "urd_",
         }
     }
 }
@@ -123,7 +126,12 @@ mod tests {
 
     use super::*;
 
-    const KINDS: [OpaqueKind; 3] = [OpaqueKind::Refresh, OpaqueKind::ApiKey, OpaqueKind::Authority];
+    const KINDS: [OpaqueKind; 4] = [
+        OpaqueKind::Refresh,
+        OpaqueKind::ApiKey,
+        OpaqueKind::Authority,
+        OpaqueKind::Device,
+    ];
 
     #[test]
     fn the_form_of_a_token_never_changes() {

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod agstack;
 mod amqp;
 mod bad_input;
 mod cadasta;

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::state::HeldKey;
 use super::{Phase, User, UserError, UserEvent};
-use crate::values::{ApiKeyName, DeviceKey, LockReason, Note, Role, Timestamp};
+use crate::values::{ApiKeyName, DeviceKey, Dialect, LockReason, Note, Role, Timestamp};
 
 /// How many API keys of one account may work at a time: enough for any person's programs, few enough to be listed
 /// whole.
@@ -97,7 +97,40 @@ impl User {
             name: name.into(),
             roles,
             expires_at,
+            paired: None,
+            mailed: false,
         }])
+    }
+
+    /// There is one pair at a time: whoever asks for another has lost the one before, or no longer trusts it.
+    pub(super) fn issue_key_pair(
+        &self,
+        key_id: Uuid,
+        name: ApiKeyName,
+        (dialect, mailed): (Dialect, bool),
+        at: Timestamp,
+    ) -> Result<Vec<UserEvent>, UserError> {
+        let before = self
+            .api_keys
+            .iter()
+            .filter(|(_, key)| key.paired && !key.revoked)
+            .map(|(id, _)| *id);
+        let works = |key: &&HeldKey| !key.revoked && !key.paired && key.expires_at.is_none_or(|end| at < end);
+        if self.api_keys.values().filter(works).count() >= MOST_API_KEYS {
+            return Err(UserError::TooManyKeys);
+        }
+        let issued = UserEvent::ApiKeyIssued {
+            key_id,
+            name: name.into(),
+            roles: Vec::new(),
+            expires_at: None,
+            paired: Some(dialect),
+            mailed,
+        };
+        Ok(before
+            .map(|key_id| UserEvent::ApiKeyRevoked { key_id })
+            .chain(std::iter::once(issued))
+            .collect())
     }
 
     pub(super) fn revoke_api_key(&self, key_id: Uuid) -> Result<Vec<UserEvent>, UserError> {
@@ -135,7 +168,7 @@ mod tests {
     use super::MOST_API_KEYS;
     use crate::user::fixtures::{HOUR, ada, at, device, id, nobody, note, registered, tim, verified_ada};
     use crate::user::{Phase, Register, UserCommand, UserError, UserEvent};
-    use crate::values::{ApiKeyName, LockReason, Role};
+    use crate::values::{ApiKeyName, Dialect, LockReason, Role};
 
     const LOCK: UserCommand = UserCommand::Lock {
         reason: LockReason::Admin,
@@ -331,5 +364,36 @@ mod tests {
         assert_eq!(only_device.refusal(unbind.clone()), UserError::NothingToSignInWith);
         let two = only_device.then(UserCommand::BindDevice { device: device(2) });
         assert_eq!(two.events(unbind).len(), 1);
+    }
+
+    fn pair(key: u128) -> UserCommand {
+        UserCommand::IssueKeyPair {
+            key_id: id(key),
+            name: ApiKeyName::parse("AgStack").unwrap(),
+            dialect: Dialect::Agstack,
+            mailed: false,
+            at: at(HOUR),
+        }
+    }
+
+    #[test]
+    fn another_pair_of_keys_takes_the_place_of_the_one_before_and_of_no_other_key() {
+        let ada = verified_ada().then(UserCommand::IssueApiKey {
+            key_id: id(70),
+            name: ApiKeyName::parse("own").unwrap(),
+            roles: vec![],
+            expires_at: None,
+            at: at(HOUR),
+        });
+        assert_eq!(ada.events(pair(71)).len(), 1);
+        let events = ada.then(pair(71)).events(pair(72));
+        assert!(
+            matches!(&events[..], [
+                UserEvent::ApiKeyRevoked { key_id: before },
+                UserEvent::ApiKeyIssued { key_id, paired: Some(Dialect::Agstack), .. },
+            ] if *before == id(71) && *key_id == id(72)),
+            "{events:?}"
+        );
+        assert_eq!(ada.then(pair(71)).then(pair(72)).events(pair(73)).len(), 2);
     }
 }

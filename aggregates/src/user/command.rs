@@ -131,6 +131,19 @@ pub enum UserCommand {
         /// Now.
         at: Timestamp,
     },
+    /// Make an API key with a client secret beside it. Those made so before stop working.
+    IssueKeyPair {
+        /// The key's id.
+        key_id: Uuid,
+        /// What it is called.
+        name: ApiKeyName,
+        /// The API whose form it has.
+        dialect: Dialect,
+        /// Whether a mail brings it to its owner.
+        mailed: bool,
+        /// Now.
+        at: Timestamp,
+    },
     /// Revoke an API key.
     RevokeApiKey {
         /// Which.

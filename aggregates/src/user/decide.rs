@@ -38,6 +38,13 @@ impl User {
                 expires_at,
                 at,
             } => self.issue_api_key(key_id, name, roles, expires_at, at),
+            C::IssueKeyPair {
+                key_id,
+                name,
+                dialect,
+                mailed,
+                at,
+            } => self.issue_key_pair(key_id, name, (dialect, mailed), at),
             C::RevokeApiKey { key_id } => self.revoke_api_key(key_id),
             C::BindDevice { device } => Ok(self.bind_device(device)),
             C::UnbindDevice { device } => self.unbind_device(device),
@@ -74,6 +81,7 @@ impl User {
                 | C::ChangePhone { .. }
                 | C::ChangePassword { .. }
                 | C::IssueApiKey { .. }
+                | C::IssueKeyPair { .. }
                 | C::BindDevice { .. }
         )
     }

@@ -293,6 +293,12 @@ events! {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             /// When it stops working.
             expires_at: Option<Timestamp>,
+            /// The API whose form it has, with a client secret beside it; none: our own form, alone.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            paired: Option<Dialect>,
+            /// Whether a mail brings it to its owner.
+            #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+            mailed: bool,
         } own_id key_id,
         /// An API key was revoked.
         ApiKeyRevoked = "user.api_key_revoked" {

@@ -255,12 +255,14 @@ impl User {
                 key_id,
                 roles,
                 expires_at,
+                paired,
                 ..
             } => {
                 let key = HeldKey {
                     roles: roles.clone(),
                     expires_at: *expires_at,
                     revoked: false,
+                    paired: paired.is_some(),
                 };
                 self.api_keys.insert(*key_id, key);
             }

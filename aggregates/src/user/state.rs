@@ -81,6 +81,9 @@ pub struct HeldKey {
     pub expires_at: Option<Timestamp>,
     /// Whether it was revoked.
     pub revoked: bool,
+    /// Whether a client secret goes with it.
+    #[serde(default)]
+    pub paired: bool,
 }
 
 /// What a person says of themselves.

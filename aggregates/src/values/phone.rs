@@ -53,11 +53,11 @@ impl Phone {
         })
     }
 
-    /// A number of a dialect with its own idea of numbers: `canonical` is 6 to 15 digits with an
+    /// A number of a dialect with its own idea of numbers: `canonical` is 6 to 16 digits with an
     /// optional `+`, `registered` is the number as its owner wrote it.
     pub fn with_registered(canonical: &str, registered: &str) -> Result<Self, PhoneError> {
         let digits = canonical.strip_prefix('+').unwrap_or(canonical);
-        if !(6..=15).contains(&digits.len()) || !all_digits(digits) {
+        if !(6..=16).contains(&digits.len()) || !all_digits(digits) {
             return Err(PhoneError::Form);
         }
         let written = |c: char| c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '(' | ')' | '.' | '/');

@@ -11,6 +11,10 @@ pub enum Place {
     Until,
     /// When it happened.
     At,
+    /// An API key.
+    ApiKey,
+    /// The client secret beside it.
+    ClientSecret,
     /// The code of a short message.
     Code,
     /// The subject of the mail.
@@ -20,10 +24,12 @@ pub enum Place {
 }
 
 impl Place {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Link,
         Self::Until,
         Self::At,
+        Self::ApiKey,
+        Self::ClientSecret,
         Self::Code,
         Self::Subject,
         Self::Content,
@@ -34,6 +40,8 @@ impl Place {
             Self::Link => "link",
             Self::Until => "until",
             Self::At => "at",
+            Self::ApiKey => "api_key",
+            Self::ClientSecret => "client_secret",
             Self::Code => "code",
             Self::Subject => "subject",
             Self::Content => "content",

@@ -9,7 +9,6 @@ use super::case::{By, Case, Scene, case};
 pub fn cases(_: &Scene) -> Vec<Case> {
     let mut cases = Vec::new();
     for path in [
-        "/",
         "/v1",
         "/v1/",
         "/v1/nothing",

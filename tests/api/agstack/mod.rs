@@ -1,0 +1,15 @@
+//! The AgStack dialect on the wire: each line of its contract's tables, with the statuses and texts of the contract.
+//!
+//! The contract is typed here once more, not read from the program.
+
+mod accounts;
+mod domains;
+mod faults;
+mod holes;
+mod keys;
+mod logging_in;
+mod pages;
+mod passwords;
+mod peer;
+mod signing_up;
+mod web;
