@@ -11,6 +11,7 @@ mod gateway;
 pub mod letters;
 mod mail;
 mod outbox;
+mod past;
 mod platform;
 mod sms;
 mod smtp;

@@ -44,7 +44,11 @@ impl App {
         assert_eq!(reply.status, 201, "{}", reply.body);
         let (uid, token) = crate::cadasta::link(&self.mailbox().to(&address).await);
         let reply = self
-            .ask("POST", "/api/v1/account/activate/", &json!({ "uid": uid, "token": token }))
+            .ask(
+                "POST",
+                "/api/v1/account/activate/",
+                &json!({ "uid": uid, "token": token }),
+            )
             .await;
         assert_eq!(reply.status, 200, "{}", reply.body);
         self.cadasta_key(name).await
@@ -93,7 +97,9 @@ async fn what_is_registered_through_one_is_known_to_all(engine: Engine) {
     .expect(201)
     .await;
     let mail = app.mailbox().to("grace@farm.example").await;
-    app.command("verify-email", &json!({ "token": mail.token() })).expect(200).await;
+    app.command("verify-email", &json!({ "token": mail.token() }))
+        .expect(200)
+        .await;
     app.cadasta_key("GRACE").await;
     app.cadasta_key("Grace@farm.example").await;
     // A number registered in its full form signs in through the canonical API.
@@ -116,7 +122,11 @@ async fn what_is_registered_through_one_is_known_to_all(engine: Engine) {
     is(&reply, 400, &json!({ "detail": "The email has not been verified." }));
     let (uid, token) = crate::cadasta::link(&app.mailbox().to("tim1990@cab.example").await);
     let reply = app
-        .ask("POST", "/api/v1/account/activate/", &json!({ "uid": uid, "token": token }))
+        .ask(
+            "POST",
+            "/api/v1/account/activate/",
+            &json!({ "uid": uid, "token": token }),
+        )
         .await;
     is(&reply, 200, &json!({}));
     app.cadasta_key("tim1990").await;
@@ -137,11 +147,19 @@ async fn a_name_taken_in_one_is_taken_in_all(engine: Engine) {
         (taxi("tom", "ADA@farm.example"), -2),
     ] {
         let reply = app.ask("POST", "/api/v1/user/register", &body).await;
-        assert_eq!((reply.status, &reply.json()["error_code"]), (400, &json!(code)), "{body}");
+        assert_eq!(
+            (reply.status, &reply.json()["error_code"]),
+            (400, &json!(code)),
+            "{body}"
+        );
     }
     let cadasta = |name: &str, email: &str| json!({ "username": name, "email": email, "password": STRONG });
     let reply = app
-        .ask("POST", "/api/v1/account/register/", &cadasta("Tim1990", "TIM1990@cab.example"))
+        .ask(
+            "POST",
+            "/api/v1/account/register/",
+            &cadasta("Tim1990", "TIM1990@cab.example"),
+        )
         .await;
     is(
         &reply,
@@ -170,9 +188,17 @@ async fn a_name_taken_in_one_is_taken_in_all(engine: Engine) {
     }
     // A name written like an address holds that address too.
     let reply = app
-        .ask("POST", "/api/v1/account/register/", &cadasta("ada@farm.example", "eve@farm.example"))
+        .ask(
+            "POST",
+            "/api/v1/account/register/",
+            &cadasta("ada@farm.example", "eve@farm.example"),
+        )
         .await;
-    is(&reply, 400, &json!({ "username": ["A user with that username already exists."] }));
+    is(
+        &reply,
+        400,
+        &json!({ "username": ["A user with that username already exists."] }),
+    );
 }
 
 async fn the_dialect_stands_in_every_events_metadata(engine: Engine) {
@@ -221,18 +247,33 @@ async fn a_token_of_one_opens_nothing_in_another(engine: Engine) {
     let api_token = app.taxi_user("tim1990").await["api_token"].as_str().unwrap().to_owned();
     let access = app.sign_in("ada", STRONG).await.access;
     for foreign in [&token, &api_token, &access] {
-        let call = app.get("/api/v1/account/").header("authorization", format!("Token {foreign}"));
+        let call = app
+            .get("/api/v1/account/")
+            .header("authorization", format!("Token {foreign}"));
         let reply = call.send().await;
         is(&reply, 401, &json!({ "detail": "Invalid token." }));
         assert_eq!(reply.header("www-authenticate"), "Token");
     }
     for foreign in [&key, &api_token, &access] {
-        let reply = app.get("/api/v1/user_info").header("x-xhoppe-token", foreign).send().await;
-        is(&reply, 401, &json!({ "error": "You are not authorized to perform that action." }));
+        let reply = app
+            .get("/api/v1/user_info")
+            .header("x-xhoppe-token", foreign)
+            .send()
+            .await;
+        is(
+            &reply,
+            401,
+            &json!({ "error": "You are not authorized to perform that action." }),
+        );
     }
     for foreign in [&key, &token, &access] {
         let reply = app.get("/api/v1/user/me").bearer(foreign).send().await;
-        assert_eq!((reply.status, &reply.json()["results"]), (401, &Value::Null), "{}", reply.body);
+        assert_eq!(
+            (reply.status, &reply.json()["results"]),
+            (401, &Value::Null),
+            "{}",
+            reply.body
+        );
     }
     for foreign in [&key, &token, &api_token] {
         assert_eq!(app.get("/v1/me").bearer(foreign).send().await.status, 401);
@@ -240,7 +281,11 @@ async fn a_token_of_one_opens_nothing_in_another(engine: Engine) {
     // Cookies of others are no credentials either.
     let cookies = format!("access_token_cookie={access}; xhoppe_verification={token}");
     let reply = app.get("/api/v1/account/").header("cookie", &cookies).send().await;
-    is(&reply, 401, &json!({ "detail": "Authentication credentials were not provided." }));
+    is(
+        &reply,
+        401,
+        &json!({ "detail": "Authentication credentials were not provided." }),
+    );
 }
 
 async fn a_body_of_another_dialect_is_refused_in_the_asked_ones_shape(engine: Engine) {
@@ -285,7 +330,12 @@ async fn a_body_of_another_dialect_is_refused_in_the_asked_ones_shape(engine: En
             ("text/plain", b"username=ada"),
             ("application/xml", b"<a/>"),
         ] {
-            let reply = app.call(method, path).header("content-type", kind).raw(body).send().await;
+            let reply = app
+                .call(method, path)
+                .header("content-type", kind)
+                .raw(body)
+                .send()
+                .await;
             assert!((400..500).contains(&reply.status), "{method} {path} {kind}: {reply:?}");
             shaped(&reply, dialect);
         }
@@ -339,7 +389,11 @@ async fn a_dialect_that_is_switched_off_is_not_there(engine: Engine) {
     // Without the other one its literal paths are names of users.
     let body = json!({ "username": "x", "email": "x@y.example" });
     let reply = app.ask("PUT", "/api/v1/users/forget_password/", &body).await;
-    is(&reply, 401, &json!({ "detail": "Authentication credentials were not provided." }));
+    is(
+        &reply,
+        401,
+        &json!({ "detail": "Authentication credentials were not provided." }),
+    );
     let reply = app.ask("POST", "/api/v1/users", &json!({})).await;
     is(&reply, 405, &json!({ "detail": "Method \"POST\" not allowed." }));
 }

@@ -52,7 +52,11 @@ async fn ones_own_account_is_read_and_changed(engine: Engine) {
     expected["full_name"] = json!("Ada Lovelace");
     is(&call(&app, "PATCH", &key, &body).await, 201, &expected);
     expected["full_name"] = json!("");
-    is(&call(&app, "PATCH", &key, &json!({ "full_name": "", "last_login": null })).await, 201, &expected);
+    is(
+        &call(&app, "PATCH", &key, &json!({ "full_name": "", "last_login": null })).await,
+        201,
+        &expected,
+    );
     is(&call(&app, "PATCH", &key, &json!({})).await, 201, &expected);
     // row("cadasta 5", "PUT ok")
     let body = json!({ "username": "ada_l", "email": "ada@farm.example", "full_name": "Ada" });
@@ -133,9 +137,17 @@ async fn another_address_waits_for_its_confirmation(engine: Engine) {
     assert_eq!(reply.status, 201);
     let path = "/api/v1/account/activate/";
     let reply = app.ask("POST", path, &json!({ "uid": uid, "token": token })).await;
-    is(&reply, 400, &json!({ "non_field_errors": ["Invalid token for given user."] }));
+    is(
+        &reply,
+        400,
+        &json!({ "non_field_errors": ["Invalid token for given user."] }),
+    );
     let (uid, token) = link(&app.mailbox().to("newer@farm.example").await);
-    is(&app.ask("POST", path, &json!({ "uid": uid, "token": token })).await, 200, &json!({}));
+    is(
+        &app.ask("POST", path, &json!({ "uid": uid, "token": token })).await,
+        200,
+        &json!({}),
+    );
     let reply = call(&app, "GET", &key, &json!({})).await;
     assert_eq!(
         (&reply.json()["email"], &reply.json()["email_verified"]),
@@ -144,6 +156,11 @@ async fn another_address_waits_for_its_confirmation(engine: Engine) {
     // The same address in another case is nothing new.
     let mut log = app.log().await;
     let head = log.head().await;
-    assert_eq!(call(&app, "PATCH", &key, &json!({ "email": "NEWER@farm.example" })).await.status, 201);
+    assert_eq!(
+        call(&app, "PATCH", &key, &json!({ "email": "NEWER@farm.example" }))
+            .await
+            .status,
+        201
+    );
     assert_eq!(log.types_after(head).await, Vec::<String>::new());
 }

@@ -48,7 +48,10 @@ async fn the_header_has_a_text_for_every_mistake(engine: Engine) {
         (Some(b"Bearer abc".to_vec()), none),
         (Some(b"Basic YTpi".to_vec()), none),
         // row("cadasta 1.1", "`Token` alone")
-        (Some(b"Token".to_vec()), "Invalid token header. No credentials provided."),
+        (
+            Some(b"Token".to_vec()),
+            "Invalid token header. No credentials provided.",
+        ),
         // row("cadasta 1.1", "`Token a b`")
         (
             Some(b"Token a b".to_vec()),
@@ -72,12 +75,22 @@ async fn the_header_has_a_text_for_every_mistake(engine: Engine) {
     // row("cadasta 1.1", "key of a deactivated user")
     let me = app.get("/v1/users?q=ada").bearer(&admin.access).expect(200).await;
     let body = json!({ "user_id": me["items"][0]["id"] });
-    app.command("deactivate-user", &body).bearer(&admin.access).expect(200).await;
+    app.command("deactivate-user", &body)
+        .bearer(&admin.access)
+        .expect(200)
+        .await;
     let reply = get(Some(format!("Token {key}").into_bytes())).await;
     is(&reply, 401, &detail("User inactive or deleted."));
     // Taken into use again, the key stays revoked.
-    app.command("reactivate-user", &body).bearer(&admin.access).expect(200).await;
-    is(&get(Some(format!("Token {key}").into_bytes())).await, 401, &detail("Invalid token."));
+    app.command("reactivate-user", &body)
+        .bearer(&admin.access)
+        .expect(200)
+        .await;
+    is(
+        &get(Some(format!("Token {key}").into_bytes())).await,
+        401,
+        &detail("Invalid token."),
+    );
 }
 
 async fn logging_in_has_an_answer_for_every_row(engine: Engine) {
@@ -86,7 +99,9 @@ async fn logging_in_has_an_answer_for_every_row(engine: Engine) {
     let path = "/api/v1/account/login/";
     let unable = json!({ "non_field_errors": ["Unable to login with provided credentials."] });
     // row("cadasta 2", "ok")
-    let reply = app.ask("POST", path, &json!({ "username": "ada", "password": STRONG })).await;
+    let reply = app
+        .ask("POST", path, &json!({ "username": "ada", "password": STRONG }))
+        .await;
     assert_eq!(reply.status, 200);
     let first = reply.json()["auth_token"].as_str().unwrap().to_owned();
     assert_eq!(reply.json().as_object().unwrap().len(), 1);
@@ -95,7 +110,11 @@ async fn logging_in_has_an_answer_for_every_row(engine: Engine) {
     let second = app.cadasta_key("ADA@farm.example").await;
     assert_ne!(first, second);
     for key in [&first, &second] {
-        let reply = app.get("/api/v1/account/").header("authorization", format!("Token {key}")).send().await;
+        let reply = app
+            .get("/api/v1/account/")
+            .header("authorization", format!("Token {key}"))
+            .send()
+            .await;
         assert!(reply.json()["last_login"].as_str().unwrap().ends_with('Z'));
     }
     // As the plugin for QGIS sends it: a form that is not encoded, to an address with an empty query.
@@ -103,7 +122,9 @@ async fn logging_in_has_an_answer_for_every_row(engine: Engine) {
     let call = call.header("content-type", "application/x-www-form-urlencoded");
     let reply = call.raw(format!("username=ada&password={STRONG}")).send().await;
     assert_eq!(reply.status, 200, "{}", reply.body);
-    let call = app.call("POST", path).header("content-type", "multipart/form-data; boundary=x");
+    let call = app
+        .call("POST", path)
+        .header("content-type", "multipart/form-data; boundary=x");
     let parts = format!(
         "--x\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\nada\r\n--x\r\nContent-Disposition: \
          form-data; name=\"password\"\r\n\r\n{STRONG}\r\n--x--\r\n"
@@ -126,9 +147,13 @@ async fn logging_in_has_an_answer_for_every_row(engine: Engine) {
     }
     // row("cadasta 2", "`username`/`password` is `\"\"`")
     let blank = ["This field may not be blank."];
-    let reply = app.ask("POST", path, &json!({ "username": "", "password": STRONG })).await;
+    let reply = app
+        .ask("POST", path, &json!({ "username": "", "password": STRONG }))
+        .await;
     is(&reply, 400, &json!({ "username": blank }));
-    let reply = app.ask("POST", path, &json!({ "username": "ada", "password": "" })).await;
+    let reply = app
+        .ask("POST", path, &json!({ "username": "ada", "password": "" }))
+        .await;
     is(&reply, 400, &json!({ "password": blank }));
     // row("cadasta 2", "e-mail not verified")
     let body = json!({ "username": "joe", "email": "joe@farm.example", "password": STRONG });
@@ -137,7 +162,11 @@ async fn logging_in_has_an_answer_for_every_row(engine: Engine) {
     is(&app.ask("POST", path, &body).await, 400, &unable);
     let body = json!({ "username": "joe", "password": STRONG });
     for _ in 0..2 {
-        is(&app.ask("POST", path, &body).await, 400, &detail("The email has not been verified."));
+        is(
+            &app.ask("POST", path, &body).await,
+            400,
+            &detail("The email has not been verified."),
+        );
     }
     // One mail of the registration, one reminder, and no second one within a minute: the wrong password sent none.
     app.mailbox().nth_to("joe@farm.example", 2).await;
@@ -148,9 +177,18 @@ async fn logging_in_has_an_answer_for_every_row(engine: Engine) {
     let admin = app.admin().await;
     let found = app.get("/v1/users?q=ada").bearer(&admin.access).expect(200).await;
     let body = json!({ "user_id": found["items"][0]["id"] });
-    app.command("deactivate-user", &body).bearer(&admin.access).expect(200).await;
-    let reply = app.ask("POST", path, &json!({ "username": "ada", "password": STRONG })).await;
-    is(&reply, 400, &json!({ "non_field_errors": ["User account is disabled."] }));
+    app.command("deactivate-user", &body)
+        .bearer(&admin.access)
+        .expect(200)
+        .await;
+    let reply = app
+        .ask("POST", path, &json!({ "username": "ada", "password": STRONG }))
+        .await;
+    is(
+        &reply,
+        400,
+        &json!({ "non_field_errors": ["User account is disabled."] }),
+    );
 }
 
 async fn too_many_tries_are_told_when_to_come_back(engine: Engine) {
@@ -199,11 +237,20 @@ async fn the_conventions_of_its_framework_hold(engine: Engine) {
     let path = "/api/v1/account/login/";
     let call = app.call("POST", path).header("content-type", "text/plain");
     let reply = call.raw("username=ada").send().await;
-    is(&reply, 415, &detail("Unsupported media type \"text/plain\" in request."));
+    is(
+        &reply,
+        415,
+        &detail("Unsupported media type \"text/plain\" in request."),
+    );
     let call = app.call("POST", path).header("content-type", "application/json");
     let reply = call.raw("{\"username\":").send().await;
     assert_eq!(reply.status, 400);
-    assert!(reply.json()["detail"].as_str().unwrap().starts_with("JSON parse error - "));
+    assert!(
+        reply.json()["detail"]
+            .as_str()
+            .unwrap()
+            .starts_with("JSON parse error - ")
+    );
     for (body, kind) in [
         (json!([1]), "list"),
         (json!("x"), "str"),
@@ -212,9 +259,17 @@ async fn the_conventions_of_its_framework_hold(engine: Engine) {
         (json!(true), "bool"),
     ] {
         let text = format!("Invalid data. Expected a dictionary, but got {kind}.");
-        is(&app.ask("POST", path, &body).await, 400, &json!({ "non_field_errors": [text] }));
+        is(
+            &app.ask("POST", path, &body).await,
+            400,
+            &json!({ "non_field_errors": [text] }),
+        );
     }
-    is(&app.get("/api/v1/account/nothing/").send().await, 404, &detail("Not found."));
+    is(
+        &app.get("/api/v1/account/nothing/").send().await,
+        404,
+        &detail("Not found."),
+    );
     is(&app.get("/api/v1/users/a/b/").send().await, 404, &detail("Not found."));
     let reply = app.get(path).send().await;
     is(&reply, 405, &detail("Method \"GET\" not allowed."));

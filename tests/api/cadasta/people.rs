@@ -35,7 +35,10 @@ async fn send(app: &App, method: &str, path: &str, key: &str, body: Option<&Valu
 fn names(reply: &Reply) -> Vec<String> {
     let body = reply.json();
     let results = body["results"].as_array().unwrap();
-    results.iter().map(|user| user["username"].as_str().unwrap().to_owned()).collect()
+    results
+        .iter()
+        .map(|user| user["username"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 async fn the_list_is_paged_searched_and_ordered(engine: Engine) {
@@ -78,8 +81,16 @@ async fn the_list_is_paged_searched_and_ordered(engine: Engine) {
     let page = list("?limit=2&search=").await;
     let base = app.base();
     assert_eq!(names(&page), ["Zoe", "abe"]);
-    assert_eq!(page.json()["next"], format!("{base}/api/v1/users/?limit=2&offset=2&search="));
-    let next = page.json()["next"].as_str().unwrap().strip_prefix(base).unwrap().to_owned();
+    assert_eq!(
+        page.json()["next"],
+        format!("{base}/api/v1/users/?limit=2&offset=2&search=")
+    );
+    let next = page.json()["next"]
+        .as_str()
+        .unwrap()
+        .strip_prefix(base)
+        .unwrap()
+        .to_owned();
     let page = send(&app, "GET", &next, &boss, None).await;
     assert_eq!(names(&page), ["boss", "cat_50"]);
     assert_eq!(page.json()["previous"], format!("{base}/api/v1/users/?limit=2&search="));
@@ -88,14 +99,25 @@ async fn the_list_is_paged_searched_and_ordered(engine: Engine) {
         (&page.json()["next"], &page.json()["previous"]),
         (&Value::Null, &json!(format!("{base}/api/v1/users/?limit=2&offset=2")))
     );
-    for nonsense in ["?limit=0", "?limit=-1", "?limit=x", "?offset=-3", "?offset=x", "?limit=5000"] {
+    for nonsense in [
+        "?limit=0",
+        "?limit=-1",
+        "?limit=x",
+        "?offset=-3",
+        "?offset=x",
+        "?limit=5000",
+    ] {
         assert_eq!(names(&list(nonsense).await).len(), 5, "{nonsense}");
     }
     let beyond = list("?offset=99").await;
     assert_eq!((names(&beyond).len(), &beyond.json()["count"]), (0, &json!(5)));
     // row("cadasta 8.1", "`is_active`")
     for (value, count) in [("true", 4), ("TRUE", 4), ("1", 4), ("false", 1), ("0", 1), ("maybe", 5)] {
-        assert_eq!(list(&format!("?is_active={value}")).await.json()["count"], count, "{value}");
+        assert_eq!(
+            list(&format!("?is_active={value}")).await.json()["count"],
+            count,
+            "{value}"
+        );
     }
     // row("cadasta 8.1", "`search`")
     for (terms, found) in [
@@ -116,12 +138,20 @@ async fn the_list_is_paged_searched_and_ordered(engine: Engine) {
         ("nonsense", ["Zoe", "abe", "boss", "cat_50", "dan"]),
         ("nonsense,-username", ["dan", "cat_50", "boss", "abe", "Zoe"]),
     ] {
-        assert_eq!(names(&list(&format!("?ordering={ordering}")).await), order, "{ordering}");
+        assert_eq!(
+            names(&list(&format!("?ordering={ordering}")).await),
+            order,
+            "{ordering}"
+        );
     }
     // Superusers only.
     let ordinary = app.cadasta_user("eve").await;
     let reply = send(&app, "GET", "/api/v1/users/", &ordinary, None).await;
-    is(&reply, 403, &detail("You do not have permission to perform this action."));
+    is(
+        &reply,
+        403,
+        &detail("You do not have permission to perform this action."),
+    );
     let reply = app.get("/api/v1/users/").send().await;
     is(&reply, 401, &detail("Authentication credentials were not provided."));
 }
@@ -131,12 +161,29 @@ async fn one_user_is_found_by_their_exact_name(engine: Engine) {
     let boss = superuser(&app).await;
     let body = json!({ "username": "a.b+c@d", "email": "abc@farm.example", "password": STRONG });
     assert_eq!(app.ask("POST", "/api/v1/account/register/", &body).await.status, 201);
-    for path in ["/api/v1/users/a.b+c@d/", "/api/v1/users/a.b%2Bc%40d/", "/api/v1/users/a.b+c@d"] {
+    for path in [
+        "/api/v1/users/a.b+c@d/",
+        "/api/v1/users/a.b%2Bc%40d/",
+        "/api/v1/users/a.b+c@d",
+    ] {
         let reply = send(&app, "GET", path, &boss, None).await;
-        assert_eq!((reply.status, &reply.json()["email"]), (200, &json!("abc@farm.example")), "{path}");
+        assert_eq!(
+            (reply.status, &reply.json()["email"]),
+            (200, &json!("abc@farm.example")),
+            "{path}"
+        );
     }
-    for path in ["/api/v1/users/A.b+c@d/", "/api/v1/users/nobody/", "/api/v1/users/%FF/", "/api/v1/users/verify/"] {
-        is(&send(&app, "GET", path, &boss, None).await, 404, &detail("User not found."));
+    for path in [
+        "/api/v1/users/A.b+c@d/",
+        "/api/v1/users/nobody/",
+        "/api/v1/users/%FF/",
+        "/api/v1/users/verify/",
+    ] {
+        is(
+            &send(&app, "GET", path, &boss, None).await,
+            404,
+            &detail("User not found."),
+        );
     }
 }
 
@@ -179,11 +226,19 @@ async fn what_a_superuser_may_change_has_an_answer_for_every_row(engine: Engine)
     is(&patch(body).await, 400, &refused);
     // row("cadasta 8.3", "`is_active` not boolean")
     let reply = patch(json!({ "is_active": "maybe" })).await;
-    is(&reply, 400, &json!({ "is_active": ["\"maybe\" is not a valid boolean."] }));
+    is(
+        &reply,
+        400,
+        &json!({ "is_active": ["\"maybe\" is not a valid boolean."] }),
+    );
     // row("cadasta 8.3", "`is_active`")
     expected["is_active"] = json!(false);
     is(&patch(json!({ "is_active": false })).await, 200, &expected);
-    let reply = app.get("/api/v1/account/").header("authorization", format!("Token {ada}")).send().await;
+    let reply = app
+        .get("/api/v1/account/")
+        .header("authorization", format!("Token {ada}"))
+        .send()
+        .await;
     assert_eq!(reply.status, 401);
     expected["is_active"] = json!(true);
     is(&patch(json!({ "is_active": "true" })).await, 200, &expected);
@@ -198,7 +253,11 @@ async fn what_a_superuser_may_change_has_an_answer_for_every_row(engine: Engine)
     let key = app.cadasta_key("ada").await;
     for method in ["GET", "PATCH", "PUT"] {
         let reply = send(&app, method, "/api/v1/users/boss/", &key, Some(&put)).await;
-        is(&reply, 403, &detail("You do not have permission to perform this action."));
+        is(
+            &reply,
+            403,
+            &detail("You do not have permission to perform this action."),
+        );
         let reply = app.ask(method, "/api/v1/users/boss/", &put).await;
         is(&reply, 401, &detail("Authentication credentials were not provided."));
     }
@@ -233,10 +292,19 @@ async fn where_dialects_meet_the_method_and_the_literal_path_decide(engine: Engi
     // row("xhoppe 8", "`PUT /api/v1/users/forget_password` (+`/`), `PUT …/recover_password` (+`/`)")
     for word in ["forget_password", "recover_password"] {
         for slash in ["", "/"] {
-            let reply = app.ask("PUT", &format!("/api/v1/users/{word}{slash}"), &json!({})).await;
+            let reply = app
+                .ask("PUT", &format!("/api/v1/users/{word}{slash}"), &json!({}))
+                .await;
             assert_eq!(reply.status, 422, "{word}{slash}: {}", reply.body);
         }
-        let reply = send(&app, "PATCH", &format!("/api/v1/users/{word}/"), &boss, Some(&json!({}))).await;
+        let reply = send(
+            &app,
+            "PATCH",
+            &format!("/api/v1/users/{word}/"),
+            &boss,
+            Some(&json!({})),
+        )
+        .await;
         is(&reply, 404, &detail("User not found."));
     }
     // row("xhoppe 8", "`GET /api/v1/users/verify/`")
@@ -255,7 +323,10 @@ async fn where_dialects_meet_the_method_and_the_literal_path_decide(engine: Engi
     let reply = app.call("POST", "/api/v1/users/verify").raw("{").send().await;
     is(&reply, 400, &json!({ "error": "Malformed request." }));
     // row("cadasta 9", "`POST /api/v1/user/register` (taxi)")
-    assert_eq!(app.ask("POST", "/api/v1/user/register", &json!({})).await.json()["error_code"], -4);
+    assert_eq!(
+        app.ask("POST", "/api/v1/user/register", &json!({})).await.json()["error_code"],
+        -4
+    );
     // row("cadasta 9", "`Authorization`")
     let reply = app.get("/api/v1/account/").bearer(&boss).send().await;
     is(&reply, 401, &detail("Authentication credentials were not provided."));

@@ -56,7 +56,11 @@ async fn registering_makes_an_account_that_waits_for_its_mail(engine: Engine) {
     );
     let mail = app.mailbox().to("joe.smith@example.com").await;
     let (uid, token) = link(&mail);
-    assert!(mail.link().ends_with(&format!("/account/activate/{uid}/{token}/")), "{}", mail.link());
+    assert!(
+        mail.link().ends_with(&format!("/account/activate/{uid}/{token}/")),
+        "{}",
+        mail.link()
+    );
     // Nobody is logged in by it.
     let mut log = app.log().await;
     assert_eq!(log.count("sessions", "true").await, 0);
@@ -64,7 +68,12 @@ async fn registering_makes_an_account_that_waits_for_its_mail(engine: Engine) {
     let mut body = with("username", json!("Ab1@.+-_"));
     body["email"] = json!("other@beatles.uk");
     let reply = register(&app, &body).await;
-    assert_eq!((reply.status, &reply.json()["full_name"]), (201, &json!("")), "{}", reply.body);
+    assert_eq!(
+        (reply.status, &reply.json()["full_name"]),
+        (201, &json!("")),
+        "{}",
+        reply.body
+    );
     let mut body = with("username", json!("j\u{f6}rg"));
     body["email"] = json!("jorg@beatles.uk");
     assert_eq!(register(&app, &body).await.status, 201);
@@ -74,56 +83,107 @@ async fn every_field_has_its_messages(engine: Engine) {
     let app = App::start(engine).await;
     let required = json!(["This field is required."]);
     let blank = json!(["This field may not be blank."]);
-    let null = json!(["This field may not be null."]);
+    let nothing = json!(["This field may not be null."]);
     let no_text = json!(["Not a valid string."]);
     // row("cadasta 4", "field missing")
     // row("cadasta 4", "invalid")
     let reply = register(&app, &json!({})).await;
-    is(&reply, 400, &json!({ "username": required, "email": required, "password": required }));
+    is(
+        &reply,
+        400,
+        &json!({ "username": required, "email": required, "password": required }),
+    );
     for field in ["username", "email", "password"] {
         // row("cadasta 4", "empty / blanks")
         for value in ["", "   "] {
-            is(&register(&app, &with(field, json!(value))).await, 400, &json!({ field: blank }));
+            is(
+                &register(&app, &with(field, json!(value))).await,
+                400,
+                &json!({ field: blank }),
+            );
         }
         // row("cadasta 4", "null")
-        is(&register(&app, &with(field, Value::Null)).await, 400, &json!({ field: null }));
+        is(
+            &register(&app, &with(field, Value::Null)).await,
+            400,
+            &json!({ field: nothing }),
+        );
         // row("cadasta 4", "not a string (object, list, bool)")
         for value in [json!({}), json!(["a"]), json!(true)] {
-            is(&register(&app, &with(field, value)).await, 400, &json!({ field: no_text }));
+            is(
+                &register(&app, &with(field, value)).await,
+                400,
+                &json!({ field: no_text }),
+            );
         }
     }
     // row("cadasta 4", "too long")
     let long = json!(["Ensure this field has no more than 30 characters."]);
-    is(&register(&app, &with("username", json!("a".repeat(31)))).await, 400, &json!({ "username": long }));
+    is(
+        &register(&app, &with("username", json!("a".repeat(31)))).await,
+        400,
+        &json!({ "username": long }),
+    );
     // row("cadasta 4", "bad characters")
     let bad = "Enter a valid username. This value may contain only letters, numbers and @/./+/-/_ characters.";
     for name in ["joe smith", "joe!", "joe/smith", "<joe>"] {
-        is(&register(&app, &with("username", json!(name))).await, 400, &json!({ "username": [bad] }));
+        is(
+            &register(&app, &with("username", json!(name))).await,
+            400,
+            &json!({ "username": [bad] }),
+        );
     }
     // row("cadasta 4", "reserved")
     for name in ["add", "ADD", "New"] {
         let text = "Username cannot be \u{201c}add\u{201d} or \u{201c}new\u{201d}.";
-        is(&register(&app, &with("username", json!(name))).await, 400, &json!({ "username": [text] }));
+        is(
+            &register(&app, &with("username", json!(name))).await,
+            400,
+            &json!({ "username": [text] }),
+        );
     }
     // row("cadasta 9", "reserved usernames (any case)")
-    for name in ["verify", "Forget_Password", "recover_password", "resend_verify", "check_sms_token", "ME"] {
+    for name in [
+        "verify",
+        "Forget_Password",
+        "recover_password",
+        "resend_verify",
+        "check_sms_token",
+        "ME",
+    ] {
         let text = "This username is not available.";
-        is(&register(&app, &with("username", json!(name))).await, 400, &json!({ "username": [text] }));
+        is(
+            &register(&app, &with("username", json!(name))).await,
+            400,
+            &json!({ "username": [text] }),
+        );
         let body = json!({ "username": name, "password": STRONG });
         app.command("register-user", &body).send().await.refused(400, "invalid");
     }
     // row("cadasta 4", "bad address")
     for address in ["john", "john@", "@beatles.uk", "john lennon@beatles.uk", "john@beatles"] {
         let text = "Enter a valid email address.";
-        is(&register(&app, &with("email", json!(address))).await, 400, &json!({ "email": [text] }));
+        is(
+            &register(&app, &with("email", json!(address))).await,
+            400,
+            &json!({ "email": [text] }),
+        );
     }
     // row("cadasta 4", "HTML tag, emoji, or first character one of `+ - = @`")
     let unclean = json!(["Input can not contain HTML tags, emojis or start with any of + - = and @."]);
     for name in ["<b>Joe</b>", "Joe \u{1f600}", "=Joe", "+Joe", "-Joe", "@Joe"] {
-        is(&register(&app, &with("full_name", json!(name))).await, 400, &json!({ "full_name": unclean }));
+        is(
+            &register(&app, &with("full_name", json!(name))).await,
+            400,
+            &json!({ "full_name": unclean }),
+        );
     }
     for name in ["+joe", "-joe", "@joe"] {
-        is(&register(&app, &with("username", json!(name))).await, 400, &json!({ "username": unclean }));
+        is(
+            &register(&app, &with("username", json!(name))).await,
+            400,
+            &json!({ "username": unclean }),
+        );
     }
     // Numbers become text.
     assert_eq!(register(&app, &with("username", json!(712_345))).await.status, 201);
@@ -174,9 +234,16 @@ async fn every_rule_of_a_password_has_its_message(engine: Engine) {
     let mut body = with("username", json!(""));
     body["email"] = json!("");
     let blank = ["This field may not be blank."];
-    is(&register(&app, &body).await, 400, &json!({ "username": blank, "email": blank }));
+    is(
+        &register(&app, &body).await,
+        400,
+        &json!({ "username": blank, "email": blank }),
+    );
     // The document's own sample; blanks around a password are its own.
-    assert_eq!(register(&app, &with("password", json!("iloveyoko79!"))).await.status, 201);
+    assert_eq!(
+        register(&app, &with("password", json!("iloveyoko79!"))).await.status,
+        201
+    );
 }
 
 async fn activating_has_an_answer_for_every_row(engine: Engine) {
@@ -186,7 +253,11 @@ async fn activating_has_an_answer_for_every_row(engine: Engine) {
     let (uid, token) = link(&app.mailbox().to("john@beatles.uk").await);
     // row("cadasta 6", "missing")
     let required = ["This field is required."];
-    is(&app.ask("POST", path, &json!({})).await, 400, &json!({ "uid": required, "token": required }));
+    is(
+        &app.ask("POST", path, &json!({})).await,
+        400,
+        &json!({ "uid": required, "token": required }),
+    );
     // row("cadasta 6", "uid not decodable or no such user")
     let nobody = json!({ "uid": ["Invalid user id or user doesn't exist."] });
     for wrong in ["MQ", "%%", "NDEy"] {
@@ -196,15 +267,25 @@ async fn activating_has_an_answer_for_every_row(engine: Engine) {
     // row("cadasta 6", "token wrong, expired, for another purpose/address")
     let invalid = json!({ "non_field_errors": ["Invalid token for given user."] });
     let asked = app
-        .ask("POST", "/api/v1/account/password/reset/", &json!({ "email": "john@beatles.uk" }))
+        .ask(
+            "POST",
+            "/api/v1/account/password/reset/",
+            &json!({ "email": "john@beatles.uk" }),
+        )
         .await;
     assert_eq!(asked.status, 200);
     let (_, reset) = link(&app.mailbox().nth_to("john@beatles.uk", 2).await);
     for wrong in ["x", &reset, &token[1..]] {
-        is(&app.ask("POST", path, &json!({ "uid": uid, "token": wrong })).await, 400, &invalid);
+        is(
+            &app.ask("POST", path, &json!({ "uid": uid, "token": wrong })).await,
+            400,
+            &invalid,
+        );
     }
     // row("cadasta 6", "ok")
-    let reply = app.ask("POST", path, &json!({ "uid": format!("{uid}=="), "token": token })).await;
+    let reply = app
+        .ask("POST", path, &json!({ "uid": format!("{uid}=="), "token": token }))
+        .await;
     is(&reply, 200, &json!({}));
     // row("cadasta 6", "already active and token already used")
     let reply = app.ask("POST", path, &json!({ "uid": uid, "token": token })).await;

@@ -54,7 +54,10 @@ async fn the_documents_own_example_registers_a_customer(engine: Engine) {
     )
     .await;
     let results = reply.json()["results"].clone();
-    let (id, token) = (results["id"].as_i64().unwrap(), results["api_token"].as_str().unwrap().to_owned());
+    let (id, token) = (
+        results["id"].as_i64().unwrap(),
+        results["api_token"].as_str().unwrap().to_owned(),
+    );
     is(
         &reply,
         201,
@@ -73,10 +76,17 @@ async fn the_documents_own_example_registers_a_customer(engine: Engine) {
             "status": 201,
         }),
     );
-    assert!(token.len() == 32 && token.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{token}");
+    assert!(
+        token.len() == 32 && token.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
+        "{token}"
+    );
     assert_eq!(reply.header("cache-control"), "no-store");
     let mut log = app.log().await;
-    let registered = log.events().await.into_iter().filter(|event| event.kind == "user.registered");
+    let registered = log
+        .events()
+        .await
+        .into_iter()
+        .filter(|event| event.kind == "user.registered");
     assert_eq!(registered.map(|event| event.position).last(), Some(id));
     assert!(!log.dump("secrets").await.contains(&token));
     // Registering again is no way in.
@@ -98,7 +108,12 @@ async fn what_is_sent_is_made_valid(engine: Engine) {
     }
     let reply = app.ask("POST", PATH, &body).await;
     let results = &reply.json()["results"];
-    assert_eq!((reply.status, &results["account_type"]), (201, &json!("customer")), "{}", reply.body);
+    assert_eq!(
+        (reply.status, &results["account_type"]),
+        (201, &json!("customer")),
+        "{}",
+        reply.body
+    );
     assert_ne!(results["api_token"], "0".repeat(32));
     // row("taxi 1.1", "`username`")
     // row("taxi 1.3", "`username`")
@@ -120,21 +135,41 @@ async fn what_is_sent_is_made_valid(engine: Engine) {
         });
         let reply = app.ask("POST", PATH, &body).await;
         let results = &reply.json()["results"];
-        assert_eq!((reply.status, &results["username"]), (201, &json!(stored)), "{}", reply.body);
+        assert_eq!(
+            (reply.status, &results["username"]),
+            (201, &json!(stored)),
+            "{}",
+            reply.body
+        );
         assert_eq!(results["email"], format!("Ann.{number}@cab.example"));
         assert_eq!(results["email_address"], results["email"]);
     }
     // Empty, the one spelling leaves the other to count. Named twice, the last counts.
-    let body = r#"{"username":"x","username":"dora","email_address":"","email":"dora@cab.example","password":"il1kep1es"}"#;
+    let body =
+        r#"{"username":"x","username":"dora","email_address":"","email":"dora@cab.example","password":"il1kep1es"}"#;
     let reply = raw(&app, body).await;
-    assert_eq!((reply.status, &reply.json()["results"]["username"]), (201, &json!("dora")), "{}", reply.body);
+    assert_eq!(
+        (reply.status, &reply.json()["results"]["username"]),
+        (201, &json!("dora")),
+        "{}",
+        reply.body
+    );
     // A form, and no label at all.
-    let call = app.call("POST", PATH).header("content-type", "application/x-www-form-urlencoded");
-    let reply = call.raw("username=eve&email=eve%40cab.example&password=il1kep1es").send().await;
+    let call = app
+        .call("POST", PATH)
+        .header("content-type", "application/x-www-form-urlencoded");
+    let reply = call
+        .raw("username=eve&email=eve%40cab.example&password=il1kep1es")
+        .send()
+        .await;
     assert_eq!(reply.status, 201, "{}", reply.body);
     let mut body = with("username", json!("fay"));
     body["email"] = json!("fay@cab.example");
-    let reply = app.call("POST", "/api/v1/user/register/").raw(body.to_string()).send().await;
+    let reply = app
+        .call("POST", "/api/v1/user/register/")
+        .raw(body.to_string())
+        .send()
+        .await;
     assert_eq!(reply.status, 201, "{}", reply.body);
 }
 
@@ -190,7 +225,16 @@ async fn every_number_of_what_is_wrong_comes_in_its_order(engine: Engine) {
     ] {
         refused(&app.ask("POST", PATH, &with(field, json!(value))).await, -4, MISSING);
     }
-    for body in ["", "{", "[]", "\"x\"", "null", "{\"username\":\"a\",,}", "{'username':'a'}", "{username:1}"] {
+    for body in [
+        "",
+        "{",
+        "[]",
+        "\"x\"",
+        "null",
+        "{\"username\":\"a\",,}",
+        "{'username':'a'}",
+        "{username:1}",
+    ] {
         refused(&raw(&app, body).await, -4, MISSING);
     }
     // Missing first, then as the document numbers them.
@@ -205,15 +249,19 @@ async fn every_number_of_what_is_wrong_comes_in_its_order(engine: Engine) {
 
 async fn what_the_document_does_not_know_is_in_its_envelope_too(engine: Engine) {
     let app = App::start(engine).await;
-    let told = |error: &str, status: u16| {
-        json!({ "results": null, "message": null, "error": error, "error_code": -4, "status": status })
-    };
+    let told = |error: &str, status: u16| json!({ "results": null, "message": null, "error": error, "error_code": -4, "status": status });
     // row("taxi 2", "404/405/413/415/5xx under `/api/v1/user/`")
     let call = app.call("POST", PATH).header("content-type", "text/plain");
     is(&call.raw("x").send().await, 415, &told("Unsupported media type", 415));
-    let reply = app.ask("POST", PATH, &with("username", json!("a".repeat(17_000)))).await;
+    let reply = app
+        .ask("POST", PATH, &with("username", json!("a".repeat(17_000))))
+        .await;
     is(&reply, 413, &told("Request body too large", 413));
-    is(&app.get("/api/v1/user/nothing").send().await, 404, &told("Not found", 404));
+    is(
+        &app.get("/api/v1/user/nothing").send().await,
+        404,
+        &told("Not found", 404),
+    );
     // row("taxi 2", "`GET /api/v1/user/register`")
     let reply = app.get(PATH).send().await;
     is(&reply, 405, &told("Method not allowed", 405));
@@ -221,21 +269,30 @@ async fn what_the_document_does_not_know_is_in_its_envelope_too(engine: Engine) 
     // row("taxi 2", "`/api/v1/user_info` (Xhoppe, later docs)")
     crate::trio::shaped(&app.get("/api/v1/user_info").send().await, "xhoppe");
     // row("taxi 2", "`/api/v1/user/register`")
-    crate::trio::shaped(&app.ask("POST", "/api/v1/account/register/", &json!({})).await, "cadasta");
+    crate::trio::shaped(
+        &app.ask("POST", "/api/v1/account/register/", &json!({})).await,
+        "cadasta",
+    );
 }
 
 async fn of_those_who_register_at_once_one_is_a_customer(engine: Engine) {
     let app = App::start(engine).await;
     let body = tim();
     let replies = join_all((0..8).map(|_| app.ask("POST", PATH, &body))).await;
-    let codes: Vec<i64> = replies.iter().map(|r| r.json()["error_code"].as_i64().unwrap()).collect();
+    let codes: Vec<i64> = replies
+        .iter()
+        .map(|r| r.json()["error_code"].as_i64().unwrap())
+        .collect();
     assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
     assert!(codes.iter().all(|code| matches!(code, 0 | -1)), "{codes:?}");
     let bodies: Vec<Value> = (0..4)
         .map(|n| json!({ "username": format!("tom{n}"), "email": "tom@aol.com", "password": "il1kep1es" }))
         .collect();
     let replies = join_all(bodies.iter().map(|body| app.ask("POST", PATH, body))).await;
-    let codes: Vec<i64> = replies.iter().map(|r| r.json()["error_code"].as_i64().unwrap()).collect();
+    let codes: Vec<i64> = replies
+        .iter()
+        .map(|r| r.json()["error_code"].as_i64().unwrap())
+        .collect();
     assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
     assert!(codes.iter().all(|code| matches!(code, 0 | -2)), "{codes:?}");
 }
@@ -248,10 +305,25 @@ async fn the_token_opens_what_lies_below_user(engine: Engine) {
     customer.as_object_mut().unwrap().remove("api_token");
     // row("taxi 2", "`api_token` transport")
     let reply = app.get("/api/v1/user/me").bearer(&token).send().await;
-    assert_eq!((reply.status, &reply.json()["results"]), (200, &customer), "{}", reply.body);
-    for header in ["", "Bearer", "Bearer x", &format!("Token {token}"), &format!("Bearer {}", "0".repeat(32))] {
+    assert_eq!(
+        (reply.status, &reply.json()["results"]),
+        (200, &customer),
+        "{}",
+        reply.body
+    );
+    for header in [
+        "",
+        "Bearer",
+        "Bearer x",
+        &format!("Token {token}"),
+        &format!("Bearer {}", "0".repeat(32)),
+    ] {
         let reply = app.get("/api/v1/user/me").header("authorization", header).send().await;
-        assert_eq!((reply.status, &reply.json()["results"]), (401, &Value::Null), "{header:?}");
+        assert_eq!(
+            (reply.status, &reply.json()["results"]),
+            (401, &Value::Null),
+            "{header:?}"
+        );
         assert_eq!(reply.header("www-authenticate"), "Bearer");
     }
     // Registering heeds no credential.
@@ -265,7 +337,9 @@ async fn a_mail_is_sent_only_where_a_setting_says_so(engine: Engine) {
     let app = App::start_with(engine, &[("REGISTRY__TAXI__SEND_VERIFICATION", "true")]).await;
     assert_eq!(app.ask("POST", PATH, &tim()).await.status, 201);
     let mail = app.mailbox().to("tim.smith12@aol.com").await;
-    app.command("verify-email", &json!({ "token": mail.token() })).expect(200).await;
+    app.command("verify-email", &json!({ "token": mail.token() }))
+        .expect(200)
+        .await;
     let app = App::start(engine).await;
     assert_eq!(app.ask("POST", PATH, &tim()).await.status, 201);
     let mut log = app.log().await;
@@ -276,7 +350,10 @@ async fn a_mail_is_sent_only_where_a_setting_says_so(engine: Engine) {
 }
 
 async fn who_asks_for_many_names_is_told_to_wait(engine: Engine) {
-    let settings = [("REGISTRY__LIMITS__ENABLED", "true"), ("REGISTRY__LIMITS__CUSTOMERS_PER_HOUR", "3")];
+    let settings = [
+        ("REGISTRY__LIMITS__ENABLED", "true"),
+        ("REGISTRY__LIMITS__CUSTOMERS_PER_HOUR", "3"),
+    ];
     let app = App::start_with(engine, &settings).await;
     for status in [400, 400, 400, 429] {
         let reply = app.ask("POST", PATH, &json!({})).await;

@@ -42,7 +42,11 @@ async fn registering_has_an_answer_for_every_row(engine: Engine) {
     // row("xhoppe 2", "ok")
     let body = json!({ "msisdn": NUMBER, "password": "12345678", "password_confirmation": "12345678" });
     let reply = app.ask("POST", path, &body).await;
-    is(&reply, 201, &json!({ "msisdn": NUMBER, "valid_for_authentication": false }));
+    is(
+        &reply,
+        201,
+        &json!({ "msisdn": NUMBER, "valid_for_authentication": false }),
+    );
     // row("xhoppe 2", "number already registered")
     let taken = invalid(&json!({ "msisdn": ["has already been taken"] }));
     is(&app.ask("POST", path, &body).await, 422, &taken);
@@ -52,7 +56,10 @@ async fn registering_has_an_answer_for_every_row(engine: Engine) {
     // row("xhoppe 2", "several problems")
     let blank = ["can't be blank"];
     let all = invalid(&json!({ "msisdn": blank, "password": blank, "password_confirmation": blank }));
-    for body in [json!({}), json!({ "msisdn": "", "password": "", "password_confirmation": "" })] {
+    for body in [
+        json!({}),
+        json!({ "msisdn": "", "password": "", "password_confirmation": "" }),
+    ] {
         is(&app.ask("POST", path, &body).await, 422, &all);
     }
     let with = |field: &str, value: Value| {
@@ -61,7 +68,13 @@ async fn registering_has_an_answer_for_every_row(engine: Engine) {
         body
     };
     // row("xhoppe 2", "`msisdn` malformed")
-    for number in [json!("12345"), json!("1234567890123456"), json!("8493x467"), json!(true), json!(["1"])] {
+    for number in [
+        json!("12345"),
+        json!("1234567890123456"),
+        json!("8493x467"),
+        json!(true),
+        json!(["1"]),
+    ] {
         let reply = app.ask("POST", path, &with("msisdn", number)).await;
         is(&reply, 422, &invalid(&json!({ "msisdn": ["is invalid"] })));
     }
@@ -69,33 +82,61 @@ async fn registering_has_an_answer_for_every_row(engine: Engine) {
     let mut short = with("password", json!("1234567"));
     short["password_confirmation"] = json!("1234567");
     let text = "is too short (minimum is 8 characters)";
-    is(&app.ask("POST", path, &short).await, 422, &invalid(&json!({ "password": [text] })));
+    is(
+        &app.ask("POST", path, &short).await,
+        422,
+        &invalid(&json!({ "password": [text] })),
+    );
     // row("xhoppe 2", "longer than 128")
     let mut long = with("password", json!("x".repeat(129)));
     long["password_confirmation"] = json!("x".repeat(129));
     let text = "is too long (maximum is 128 characters)";
-    is(&app.ask("POST", path, &long).await, 422, &invalid(&json!({ "password": [text] })));
+    is(
+        &app.ask("POST", path, &long).await,
+        422,
+        &invalid(&json!({ "password": [text] })),
+    );
     // row("xhoppe 2", "confirmation differs")
-    let reply = app.ask("POST", path, &with("password_confirmation", json!("12345679"))).await;
-    is(&reply, 422, &invalid(&json!({ "password_confirmation": ["doesn't match Password"] })));
+    let reply = app
+        .ask("POST", path, &with("password_confirmation", json!("12345679")))
+        .await;
+    is(
+        &reply,
+        422,
+        &invalid(&json!({ "password_confirmation": ["doesn't match Password"] })),
+    );
     // A number as a number, in a form, or without a label.
     let reply = app.ask("POST", path, &with("msisdn", json!(84_932_467))).await;
-    is(&reply, 201, &json!({ "msisdn": "84932467", "valid_for_authentication": false }));
-    let call = app.call("POST", path).header("content-type", "application/x-www-form-urlencoded");
+    is(
+        &reply,
+        201,
+        &json!({ "msisdn": "84932467", "valid_for_authentication": false }),
+    );
+    let call = app
+        .call("POST", path)
+        .header("content-type", "application/x-www-form-urlencoded");
     let form = "msisdn=84932468&password=12345678&password_confirmation=12345678";
     assert_eq!(call.raw(form).send().await.status, 201);
     let body = with("msisdn", json!("84932469")).to_string();
     assert_eq!(app.call("POST", path).raw(body).send().await.status, 201);
     for wrong in ["{", "[]", "\"x\"", "7"] {
         let call = app.call("POST", path).header("content-type", "application/json");
-        is(&call.raw(wrong).send().await, 400, &json!({ "error": "Malformed request." }));
+        is(
+            &call.raw(wrong).send().await,
+            400,
+            &json!({ "error": "Malformed request." }),
+        );
     }
 }
 
 async fn numbers_are_compared_without_their_grouping(engine: Engine) {
     let app = App::start_with(engine, &[("REGISTRY__XHOPPE__DEFAULT_COUNTRY_CODE", "65")]).await;
     let reply = register(&app, "8493-2466").await;
-    is(&reply, 201, &json!({ "msisdn": "8493-2466", "valid_for_authentication": false }));
+    is(
+        &reply,
+        201,
+        &json!({ "msisdn": "8493-2466", "valid_for_authentication": false }),
+    );
     let code = app.phones().to("+6584932466").await.code();
     for other in ["84932466", "+6584932466", "0065 8493 2466", "(8493) 2466"] {
         let taken = invalid(&json!({ "msisdn": ["has already been taken"] }));
@@ -112,8 +153,17 @@ async fn verifying_has_an_answer_for_every_row(engine: Engine) {
     let code = sms.code();
     assert_eq!(code.len(), 6);
     // row("xhoppe 3", "`code` missing/empty")
-    for body in [json!({}), json!({ "code": "" }), json!({ "code": null }), json!({ "msisdn": NUMBER })] {
-        is(&verify(&app, &body).await, 422, &invalid(&json!({ "code": ["can't be blank"] })));
+    for body in [
+        json!({}),
+        json!({ "code": "" }),
+        json!({ "code": null }),
+        json!({ "msisdn": NUMBER }),
+    ] {
+        is(
+            &verify(&app, &body).await,
+            422,
+            &invalid(&json!({ "code": ["can't be blank"] })),
+        );
     }
     // row("xhoppe 3", "wrong code")
     let wrong = invalid(&json!({ "code": ["is invalid"] }));
@@ -129,26 +179,49 @@ async fn verifying_has_an_answer_for_every_row(engine: Engine) {
     // The mistake stands under the name the request gave its code.
     for name in ["sms_confirmation_token", "verification_code"] {
         let expected = invalid(&json!({ name: ["is invalid"] }));
-        is(&verify(&app, &json!({ "msisdn": NUMBER, name: sms.wrong(1) })).await, 422, &expected);
-        is(&verify(&app, &json!({ name: "" })).await, 422, &invalid(&json!({ name: ["can't be blank"] })));
+        is(
+            &verify(&app, &json!({ "msisdn": NUMBER, name: sms.wrong(1) })).await,
+            422,
+            &expected,
+        );
+        is(
+            &verify(&app, &json!({ name: "" })).await,
+            422,
+            &invalid(&json!({ name: ["can't be blank"] })),
+        );
     }
     // row("xhoppe 3", "`msisdn` given but unknown")
-    is(&verify(&app, &json!({ "msisdn": "84932499", "code": code })).await, 422, &wrong);
+    is(
+        &verify(&app, &json!({ "msisdn": "84932499", "code": code })).await,
+        422,
+        &wrong,
+    );
     // row("xhoppe 3", "code expired (10 minutes, R), or superseded by a newer SMS, or burnt by too many attempts")
     let late = invalid(&json!({ "code": ["is expired"] }));
-    let resend = app.ask("POST", "/api/v1/users/resend_verify", &json!({ "msisdn": NUMBER })).await;
+    let resend = app
+        .ask("POST", "/api/v1/users/resend_verify", &json!({ "msisdn": NUMBER }))
+        .await;
     assert_eq!(resend.status, 200);
     let newer = app.phones().nth_to(NUMBER, 2).await;
-    is(&verify(&app, &json!({ "msisdn": NUMBER, "code": code })).await, 422, &late);
+    is(
+        &verify(&app, &json!({ "msisdn": NUMBER, "code": code })).await,
+        422,
+        &late,
+    );
     is(&verify(&app, &json!({ "code": code })).await, 422, &wrong);
     for number in 0..4 {
         let body = json!({ "msisdn": NUMBER, "code": newer.wrong(number + 7) });
         is(&verify(&app, &body).await, 422, &wrong);
     }
     // The superseded one above counted too: that was the fifth.
-    is(&verify(&app, &json!({ "msisdn": NUMBER, "code": newer.code() })).await, 422, &late);
+    is(
+        &verify(&app, &json!({ "msisdn": NUMBER, "code": newer.code() })).await,
+        422,
+        &late,
+    );
     is(&verify(&app, &json!({ "code": newer.code() })).await, 422, &wrong);
-    app.ask("POST", "/api/v1/users/resend_verify", &json!({ "msisdn": NUMBER })).await;
+    app.ask("POST", "/api/v1/users/resend_verify", &json!({ "msisdn": NUMBER }))
+        .await;
     let last = app.phones().nth_to(NUMBER, 3).await.code();
     // row("xhoppe 3", "ok")
     let spaced = format!(" {} {}", &last[..3], &last[3..]);
@@ -161,8 +234,16 @@ async fn verifying_has_an_answer_for_every_row(engine: Engine) {
     for body in [json!({ "msisdn": NUMBER, "code": last }), json!({ "code": last })] {
         is(&verify(&app, &body).await, 422, &wrong);
     }
-    let reply = app.get("/api/v1/user_info").header("X-Xhoppe-Token", &token).send().await;
-    is(&reply, 200, &json!({ "msisdn": NUMBER, "valid_for_authentication": true }));
+    let reply = app
+        .get("/api/v1/user_info")
+        .header("X-Xhoppe-Token", &token)
+        .send()
+        .await;
+    is(
+        &reply,
+        200,
+        &json!({ "msisdn": NUMBER, "valid_for_authentication": true }),
+    );
     let mut log = app.log().await;
     assert!(!log.dump("secrets").await.contains(&token));
 }
@@ -190,11 +271,15 @@ async fn a_handle_stands_for_the_account_that_registered(engine: Engine) {
     }
     let late = invalid(&json!({ "code": ["is expired"] }));
     is(&ask("x-xhoppe-verification", &handle, &sms.code()).await, 422, &late);
-    app.ask("POST", "/api/v1/users/resend_verify", &json!({ "msisdn": NUMBER })).await;
+    app.ask("POST", "/api/v1/users/resend_verify", &json!({ "msisdn": NUMBER }))
+        .await;
     let next = app.phones().nth_to(NUMBER, 2).await.code();
     assert_eq!(ask("cookie", &cookie, &next).await.status, 200);
     // A handle of nobody's counts as none.
-    assert_eq!(ask("x-xhoppe-verification", "nonsense", &other.code()).await.status, 200);
+    assert_eq!(
+        ask("x-xhoppe-verification", "nonsense", &other.code()).await.status,
+        200
+    );
 }
 
 async fn a_bare_code_is_behind_its_limits(engine: Engine) {
@@ -207,10 +292,19 @@ async fn a_bare_code_is_behind_its_limits(engine: Engine) {
     }
     // row("xhoppe 3", "throttled")
     let reply = verify(&app, &json!({ "code": sms.code() })).await;
-    is(&reply, 429, &json!({ "error": "Too many requests. Please try again later." }));
+    is(
+        &reply,
+        429,
+        &json!({ "error": "Too many requests. Please try again later." }),
+    );
     assert!(reply.header("retry-after").parse::<u32>().unwrap() > 0);
     // With its number the code is taken as ever.
-    assert_eq!(verify(&app, &json!({ "msisdn": NUMBER, "code": sms.code() })).await.status, 200);
+    assert_eq!(
+        verify(&app, &json!({ "msisdn": NUMBER, "code": sms.code() }))
+            .await
+            .status,
+        200
+    );
     // More than fifty failures from everywhere switch the bare form off, also where rates are lifted.
     let app = App::start(engine).await;
     register(&app, NUMBER).await;
@@ -227,17 +321,30 @@ async fn the_bare_form_can_be_switched_off(engine: Engine) {
     let code = app.phones().to(NUMBER).await.code();
     let needed = invalid(&json!({ "msisdn": ["can't be blank"] }));
     is(&verify(&app, &json!({ "code": code })).await, 422, &needed);
-    assert_eq!(verify(&app, &json!({ "msisdn": NUMBER, "code": code })).await.status, 200);
+    assert_eq!(
+        verify(&app, &json!({ "msisdn": NUMBER, "code": code })).await.status,
+        200
+    );
 }
 
 /// Locks the account of a number.
 pub async fn lock(app: &App, number: &str) {
     let admin = app.admin().await;
-    let found = app.get("/v1/users?status=pending").bearer(&admin.access).expect(200).await;
-    let active = app.get("/v1/users?status=active").bearer(&admin.access).expect(200).await;
+    let found = app
+        .get("/v1/users?status=pending")
+        .bearer(&admin.access)
+        .expect(200)
+        .await;
+    let active = app
+        .get("/v1/users?status=active")
+        .bearer(&admin.access)
+        .expect(200)
+        .await;
     let all = [found, active];
     let mut users = all.iter().flat_map(|page| page["items"].as_array().unwrap());
-    let user = users.find(|user| user["phone"] == number).unwrap_or_else(|| panic!("{all:?}"));
+    let user = users
+        .find(|user| user["phone"] == number)
+        .unwrap_or_else(|| panic!("{all:?}"));
     let body = json!({ "user_id": user["id"], "reason": "a test" });
     app.command("lock-user", &body).bearer(&admin.access).expect(200).await;
 }
@@ -249,25 +356,44 @@ async fn a_locked_user_is_valid_for_nothing(engine: Engine) {
     lock(&app, NUMBER).await;
     // row("xhoppe 3", "ok, but the account is locked")
     let reply = verify(&app, &json!({ "msisdn": NUMBER, "code": code })).await;
-    is(&reply, 200, &json!({ "msisdn": NUMBER, "valid_for_authentication": false }));
+    is(
+        &reply,
+        200,
+        &json!({ "msisdn": NUMBER, "valid_for_authentication": false }),
+    );
     let login = json!({ "msisdn": NUMBER, "password": STRONG });
     let reply = app.ask("POST", "/api/v1/login", &login).await;
-    is(&reply, 200, &json!({ "msisdn": NUMBER, "valid_for_authentication": false }));
+    is(
+        &reply,
+        200,
+        &json!({ "msisdn": NUMBER, "valid_for_authentication": false }),
+    );
     // Unlocked, it is verified; tokens of before the lock stay dead.
     let token = app.xhoppe_user("84932467").await;
     let info = || app.get("/api/v1/user_info").header("x-xhoppe-token", &token).send();
     assert_eq!(info().await.status, 200);
     let admin = app.sign_in("boss", crate::harness::PASSWORD).await;
-    let found = app.get("/v1/users?status=active").bearer(&admin.access).expect(200).await;
+    let found = app
+        .get("/v1/users?status=active")
+        .bearer(&admin.access)
+        .expect(200)
+        .await;
     let users = found["items"].as_array().unwrap();
     let user = users.iter().find(|user| user["phone"] == "84932467").unwrap();
     let body = json!({ "user_id": user["id"], "reason": "a test" });
     for command in ["lock-user", "unlock-user"] {
         app.command(command, &body).bearer(&admin.access).expect(200).await;
-        is(&info().await, 401, &json!({ "error": "You are not authorized to perform that action." }));
+        is(
+            &info().await,
+            401,
+            &json!({ "error": "You are not authorized to perform that action." }),
+        );
     }
     let login = json!({ "msisdn": "84932467", "password": STRONG });
-    assert_eq!(app.ask("POST", "/api/v1/login", &login).await.json()["valid_for_authentication"], true);
+    assert_eq!(
+        app.ask("POST", "/api/v1/login", &login).await.json()["valid_for_authentication"],
+        true
+    );
 }
 
 async fn signing_in_and_changing_the_password(engine: Engine) {
@@ -291,17 +417,27 @@ async fn signing_in_and_changing_the_password(engine: Engine) {
         &json!({ "msisdn": "84932467", "valid_for_authentication": false }),
     );
     let reply = login(NUMBER, STRONG).await;
-    assert_eq!((reply.status, &reply.json()["valid_for_authentication"]), (200, &json!(true)));
+    assert_eq!(
+        (reply.status, &reply.json()["valid_for_authentication"]),
+        (200, &json!(true))
+    );
     let second = reply.json()["authentication_token"].as_str().unwrap().to_owned();
     // row("xhoppe 8", "header")
     let info = |name: &'static str, token: &str| app.get("/api/v1/user_info").header(name, token).send();
     assert_eq!(info("x-xhoppe-token", &second).await.status, 200);
     let unauthorized = json!({ "error": "You are not authorized to perform that action." });
-    is(&info("authorization", &format!("Token {second}")).await, 401, &unauthorized);
+    is(
+        &info("authorization", &format!("Token {second}")).await,
+        401,
+        &unauthorized,
+    );
     // Changing the password makes the token anew and ends every other one.
     let change = |token: &str, current: &str, new: &str| {
-        let call = app.call("PUT", "/api/v1/users/change_password").header("x-xhoppe-token", token);
-        call.json(&json!({ "current_password": current, "password": new })).send()
+        let call = app
+            .call("PUT", "/api/v1/users/change_password")
+            .header("x-xhoppe-token", token);
+        call.json(&json!({ "current_password": current, "password": new }))
+            .send()
     };
     let reply = change(&second, "wrong-password", "another-one").await;
     is(&reply, 422, &invalid(&json!({ "current_password": ["is invalid"] })));
@@ -319,9 +455,15 @@ async fn signing_in_and_changing_the_password(engine: Engine) {
     let reply = app.get("/api/v1/login").send().await;
     is(&reply, 405, &json!({ "error": "Method not allowed." }));
     let reply = app.ask("POST", "/api/v1/fb_login", &json!({})).await;
-    is(&reply, 404, &json!({ "error": "The resource you were looking for could not be found." }));
+    is(
+        &reply,
+        404,
+        &json!({ "error": "The resource you were looking for could not be found." }),
+    );
     // Off unless a setting says otherwise.
-    let reply = app.ask("POST", "/api/v1/users/change_password_by_sms", &json!({})).await;
+    let reply = app
+        .ask("POST", "/api/v1/users/change_password_by_sms", &json!({}))
+        .await;
     assert!(matches!(reply.status, 404 | 405), "{}", reply.body);
     crate::trio::shaped(&reply, "xhoppe");
 }

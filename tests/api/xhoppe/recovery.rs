@@ -46,24 +46,41 @@ async fn forgetting_has_an_answer_for_every_row(engine: Engine) {
     }
     // A verified account gets a code to recover, one that waits another code to verify, nobody gets nothing.
     let recovery = app.phones().nth_to(NUMBER, 2).await;
-    assert_eq!((recovery.json["purpose"].as_str(), recovery.code().len()), (Some("reset-password"), 8));
+    assert_eq!(
+        (recovery.json["purpose"].as_str(), recovery.code().len()),
+        (Some("reset-password"), 8)
+    );
     let verification = app.phones().nth_to("84932467", 2).await;
-    assert_eq!((verification.json["purpose"].as_str(), verification.code().len()), (Some("verify-phone"), 6));
+    assert_eq!(
+        (verification.json["purpose"].as_str(), verification.code().len()),
+        (Some("verify-phone"), 6)
+    );
     // row("xhoppe 4", "missing/empty")
     for body in [json!({}), json!({ "msisdn": "" }), json!({ "msisdn": null })] {
         let reply = app.ask("PUT", "/api/v1/users/forget_password", &body).await;
         is(&reply, 422, &invalid(&json!({ "msisdn": ["can't be blank"] })));
     }
     // row("xhoppe 4", "malformed")
-    is(&forget(&app, "x").await, 422, &invalid(&json!({ "msisdn": ["is invalid"] })));
-    let settings = [("REGISTRY__LIMITS__ENABLED", "true"), ("REGISTRY__LIMITS__MESSAGES_PER_HOUR", "2")];
+    is(
+        &forget(&app, "x").await,
+        422,
+        &invalid(&json!({ "msisdn": ["is invalid"] })),
+    );
+    let settings = [
+        ("REGISTRY__LIMITS__ENABLED", "true"),
+        ("REGISTRY__LIMITS__MESSAGES_PER_HOUR", "2"),
+    ];
     let app = App::start_with(engine, &settings).await;
     for status in [200, 200, 429] {
         // row("xhoppe 4", "throttled per source")
         let reply = forget(&app, "84932499").await;
         assert_eq!(reply.status, status);
         if status == 429 {
-            is(&reply, 429, &json!({ "error": "Too many requests. Please try again later." }));
+            is(
+                &reply,
+                429,
+                &json!({ "error": "Too many requests. Please try again later." }),
+            );
             assert!(reply.header("retry-after").parse::<u32>().unwrap() > 0);
         }
     }
@@ -74,10 +91,18 @@ async fn recovering_has_an_answer_for_every_row(engine: Engine) {
     let before = app.xhoppe_user(NUMBER).await;
     // row("xhoppe 5.1", "wrong code, unknown number, no recovery asked for, code already used")
     is(&recover(&app, NUMBER, "12345678").await, 422, &about_code("is invalid"));
-    is(&recover(&app, "84932499", "12345678").await, 422, &about_code("is invalid"));
+    is(
+        &recover(&app, "84932499", "12345678").await,
+        422,
+        &about_code("is invalid"),
+    );
     forget(&app, NUMBER).await;
     let first = app.phones().nth_to(NUMBER, 2).await.code();
-    is(&recover(&app, NUMBER, &eight_wrong(&first, 0)).await, 422, &about_code("is invalid"));
+    is(
+        &recover(&app, NUMBER, &eight_wrong(&first, 0)).await,
+        422,
+        &about_code("is invalid"),
+    );
     // A code of one purpose is none of the other.
     let verify = json!({ "msisdn": NUMBER, "code": first });
     let reply = app.ask("POST", "/api/v1/users/verify", &verify).await;
@@ -87,7 +112,11 @@ async fn recovering_has_an_answer_for_every_row(engine: Engine) {
     let all = invalid(&json!({
         "msisdn": blank, "code": blank, "password": blank, "password_confirmation": blank,
     }));
-    is(&app.ask("PUT", "/api/v1/users/recover_password", &json!({})).await, 422, &all);
+    is(
+        &app.ask("PUT", "/api/v1/users/recover_password", &json!({})).await,
+        422,
+        &all,
+    );
     // Not one of these is a try at the code.
     for _ in 0..6 {
         let body = json!({ "msisdn": NUMBER, "code": eight_wrong(&first, 1), "password": "short" });
@@ -99,14 +128,20 @@ async fn recovering_has_an_answer_for_every_row(engine: Engine) {
         is(&reply, 422, &expected);
     }
     let mut log = app.log().await;
-    let tries = log.numbers("SELECT tries FROM codes WHERE purpose = 'reset-password'").await;
+    let tries = log
+        .numbers("SELECT tries FROM codes WHERE purpose = 'reset-password'")
+        .await;
     assert_eq!(tries, [1]);
     // row("xhoppe 5.1", "expired, superseded or burnt")
     forget(&app, NUMBER).await;
     let second = app.phones().nth_to(NUMBER, 3).await.code();
     is(&recover(&app, NUMBER, &first).await, 422, &about_code("is expired"));
     for number in 0..4 {
-        is(&recover(&app, NUMBER, &eight_wrong(&second, number)).await, 422, &about_code("is invalid"));
+        is(
+            &recover(&app, NUMBER, &eight_wrong(&second, number)).await,
+            422,
+            &about_code("is invalid"),
+        );
     }
     is(&recover(&app, NUMBER, &second).await, 422, &about_code("is expired"));
     // row("xhoppe 5.1", "ok")
@@ -122,7 +157,10 @@ async fn recovering_has_an_answer_for_every_row(engine: Engine) {
     let login = json!({ "msisdn": NUMBER, "password": NEW });
     assert_eq!(app.ask("POST", "/api/v1/login", &login).await.status, 200);
     // row("xhoppe 5.1", "too many requests")
-    let settings = [("REGISTRY__LIMITS__ENABLED", "true"), ("REGISTRY__LIMITS__SECRETS_PER_MINUTE", "2")];
+    let settings = [
+        ("REGISTRY__LIMITS__ENABLED", "true"),
+        ("REGISTRY__LIMITS__SECRETS_PER_MINUTE", "2"),
+    ];
     let app = App::start_with(engine, &settings).await;
     for status in [422, 422, 429] {
         assert_eq!(recover(&app, NUMBER, "12345678").await.status, status);
@@ -154,7 +192,11 @@ async fn burnt_codes_suspend_recovery(engine: Engine) {
         forget(&app, NUMBER).await;
         let code = app.phones().nth_to(NUMBER, 2 + round).await.code();
         for number in 0..5 {
-            is(&recover(&app, NUMBER, &eight_wrong(&code, number)).await, 422, &about_code("is invalid"));
+            is(
+                &recover(&app, NUMBER, &eight_wrong(&code, number)).await,
+                422,
+                &about_code("is invalid"),
+            );
         }
     }
     is(&forget(&app, NUMBER).await, 200, &json!({}));
@@ -173,7 +215,16 @@ async fn the_alias_of_a_later_document_can_be_switched_on(engine: Engine) {
     let code = app.phones().nth_to(NUMBER, 2).await.code();
     let body = json!({ "msisdn": NUMBER, "sms_confirmation_token": code, "password": NEW });
     let reply = app.ask("POST", "/api/v1/users/change_password_by_sms", &body).await;
-    assert_eq!((reply.status, &reply.json()["valid_for_authentication"]), (200, &json!(true)), "{}", reply.body);
+    assert_eq!(
+        (reply.status, &reply.json()["valid_for_authentication"]),
+        (200, &json!(true)),
+        "{}",
+        reply.body
+    );
     let reply = app.ask("POST", "/api/v1/users/change_password_by_sms", &body).await;
-    is(&reply, 422, &invalid(&json!({ "sms_confirmation_token": ["is invalid"] })));
+    is(
+        &reply,
+        422,
+        &invalid(&json!({ "sms_confirmation_token": ["is invalid"] })),
+    );
 }
