@@ -94,7 +94,11 @@ fn names(row: &UserRow, pending: Option<&String>) -> BTreeSet<Name> {
 
     let emails = row.email_canonical.iter().chain(pending).map(name(NameKind::Email));
     let usernames = row.username_canonical.iter().map(name(NameKind::Username));
-    let phones = row.phone.iter().filter(|phone| phone_is_name(row.dialect, phone)).map(name(NameKind::Phone));
+    let phones = row
+        .phone
+        .iter()
+        .filter(|phone| phone_is_name(row.dialect, phone))
+        .map(name(NameKind::Phone));
     let devices = row.devices.iter().map(name(NameKind::Device));
     emails
         .chain(written_like_an_address)

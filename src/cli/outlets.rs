@@ -96,7 +96,8 @@ impl Outlets {
             );
         }
         let public_url = config.public_url.as_deref().unwrap_or(&shown);
-        let links = Links::new(store.keyring().clone(), public_url).agstack(&config.agstack.link_base(public_url), shared);
+        let links =
+            Links::new(store.keyring().clone(), public_url).agstack(&config.agstack.link_base(public_url), shared);
         let options = MailOptions {
             from: self.from.clone(),
             templates: self.templates.clone(),

@@ -130,7 +130,12 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
     }
     // Where no address is set, the one it listens at is what answers refer to, as links in mails do.
     let config = Arc::new(Config {
-        public_url: Some(config.public_url.clone().unwrap_or_else(|| format!("http://{}", reachable(address)))),
+        public_url: Some(
+            config
+                .public_url
+                .clone()
+                .unwrap_or_else(|| format!("http://{}", reachable(address))),
+        ),
         ..(*config).clone()
     });
     let app = App::new(registry, config, Some(metrics), health);

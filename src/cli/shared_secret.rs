@@ -20,7 +20,10 @@ pub(super) fn key(config: &Config, store: &Store) -> Result<Option<SharedKey>> {
         return Ok(None);
     }
     let (secret, place) = match &agstack.shared_secret {
-        Some(secret) => (Zeroizing::new(secret.expose().to_owned()), "`agstack.shared_secret`".to_owned()),
+        Some(secret) => (
+            Zeroizing::new(secret.expose().to_owned()),
+            "`agstack.shared_secret`".to_owned(),
+        ),
         None => {
             let file = config.data_dir.join("keys/agstack.secret");
             (made(&file, store)?, file.display().to_string())
@@ -40,14 +43,21 @@ fn made(file: &Path, store: &Store) -> Result<Zeroizing<String>> {
         Err(problem) if problem.kind() == ErrorKind::NotFound => {}
         Err(problem) => return Err(problem).with_context(|| format!("{} cannot be read", file.display())),
     }
-    let secret = Zeroizing::new(hex(&store.keyring().derived("agstack-shared-secret", uuid::Uuid::nil())));
+    let secret = Zeroizing::new(hex(&store
+        .keyring()
+        .derived("agstack-shared-secret", uuid::Uuid::nil())));
     let written = || -> std::io::Result<()> {
         if let Some(folder) = file.parent() {
             private_folder(folder).map_err(std::io::Error::other)?;
         }
         // Whoever else makes it now makes the same.
         let whole = file.with_extension(format!("{}.new", std::process::id()));
-        let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&whole)?;
+        let mut new = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&whole)?;
         new.write_all(secret.as_bytes())?;
         new.sync_all()?;
         fs::rename(&whole, file)

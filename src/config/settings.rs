@@ -223,7 +223,10 @@ fn is_prefix(text: &str) -> bool {
 
 fn is_path(text: &str) -> bool {
     let named = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte))
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte))
     };
     // `/v1` is the canonical API's.
     text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(named)) && text != "/v1" && !text.starts_with("/v1/")
@@ -231,7 +234,10 @@ fn is_path(text: &str) -> bool {
 
 fn is_host(text: &str) -> bool {
     let name = text.strip_suffix(".*").unwrap_or(text);
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte))
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte))
 }
 
 fn is_filter(text: &str) -> bool {

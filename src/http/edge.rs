@@ -11,8 +11,8 @@ use futures::FutureExt as _;
 use metrics::{counter, histogram};
 use tracing::Instrument as _;
 
-use super::{App, agstack};
 use super::problem::{Problem, Slug};
+use super::{App, agstack};
 
 /// The id of a request: in its answer, its events' metadata and its log lines.
 #[derive(Debug, Clone)]

@@ -171,7 +171,10 @@ impl Registry {
     /// The domains that short tokens were ever given to, by token; those nobody gave are left out.
     pub async fn domains_of_short_authorities(&self, tokens: &[String]) -> Result<HashMap<String, String>, Refusal> {
         let hashes: Vec<[u8; 32]> = tokens.iter().map(|token| shared::secret_hash(token)).collect();
-        let owners = self.store().owners_of_secrets(SecretKind::ShortAuthority, &hashes).await?;
+        let owners = self
+            .store()
+            .owners_of_secrets(SecretKind::ShortAuthority, &hashes)
+            .await?;
         let domain = |hash: &[u8; 32]| owners.get(hash).and_then(|owner| owner.strip_prefix(SHORT));
         let known = tokens.iter().zip(&hashes);
         Ok(known

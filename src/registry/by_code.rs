@@ -20,7 +20,7 @@ use super::{Refusal, Registry, SECOND};
 use crate::guards::bare::{BURNT, Bound, FROM_ADDRESS, FROM_ALL, Lately};
 use crate::guards::network_of;
 use crate::passwords::Password;
-use crate::store::{Credential, Guess, GuardKey, Receipt};
+use crate::store::{Credential, GuardKey, Guess, Receipt};
 
 /// How long a handle stands for the account that was registered with it, microseconds: as long as its code works.
 const HANDLE_LIFE: i64 = 600 * SECOND;
@@ -99,12 +99,14 @@ impl Registry {
                 let guess = self.guess_telling(CodePurpose::VerifyPhone, Some(*user), code);
                 (*user, refused_alike(Box::pin(guess)).await?)
             }
-            CodeOf::Number(phone) => refused_alike(Box::pin(async {
-                let holder = self.store().found_by(NameKind::Phone, phone.msisdn()).await?;
-                let request = self.guess_telling(CodePurpose::VerifyPhone, holder, code).await?;
-                Ok((holder.ok_or(Refusal::InvalidToken)?, request))
-            }))
-            .await?,
+            CodeOf::Number(phone) => {
+                refused_alike(Box::pin(async {
+                    let holder = self.store().found_by(NameKind::Phone, phone.msisdn()).await?;
+                    let request = self.guess_telling(CodePurpose::VerifyPhone, holder, code).await?;
+                    Ok((holder.ok_or(Refusal::InvalidToken)?, request))
+                }))
+                .await?
+            }
         };
         let new = self.new_keyed(asked.caller.dialect, SessionMethod::Verification);
         let (next, at) = (&new, self.store().now());
@@ -216,7 +218,10 @@ impl Registry {
     }
 
     fn burnt(&self, user: Uuid) -> [(GuardKey, Bound); 1] {
-        let guard = self.store().keyring().fingerprint("burnt-recoveries", &[user.as_bytes()]);
+        let guard = self
+            .store()
+            .keyring()
+            .fingerprint("burnt-recoveries", &[user.as_bytes()]);
         [(guard, BURNT)]
     }
 

@@ -52,9 +52,7 @@ impl Registry {
             let placed = details.position.is_some() || before.profile().position.is_some();
             let change = ProfileChange {
                 discoverable: details.discoverable.map(|wanted| wanted && placed),
-                position: details
-                    .position
-                    .map(|position| Some((position, country_at(&position)))),
+                position: details.position.map(|position| Some((position, country_at(&position)))),
                 ..ProfileChange::default()
             };
             let command = UserCommand::UpdateProfile(Box::new(change));

@@ -66,8 +66,8 @@ pub use recovery::RecoveryError;
 pub use refusal::Refusal;
 pub use register::Registration;
 pub use reset::{Contact, ResetProof};
-pub use shared::{SharedBearer, SharedDenial, SharedPair, SharedWant};
 pub use seed::{Seed, SeedError, Seeded};
+pub use shared::{SharedBearer, SharedDenial, SharedPair, SharedWant};
 pub use token_keys::{SigningKeyView, SigningState, signing_states};
 
 use crate::config::{Config, DomainDefault};

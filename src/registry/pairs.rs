@@ -49,7 +49,10 @@ impl Registry {
         };
         self.decide_user(unit, asked, owner, command).await?;
         let (api_key, client_secret) = self.key_pair(owner, key_id).await?.hashes();
-        for (kind, hash) in [(SecretKind::PairedKey, api_key), (SecretKind::ClientSecret, client_secret)] {
+        for (kind, hash) in [
+            (SecretKind::PairedKey, api_key),
+            (SecretKind::ClientSecret, client_secret),
+        ] {
             unit.secret(Secret {
                 kind,
                 hash,

@@ -2,7 +2,9 @@
 
 use aggregates::domain::{Domain, DomainCommand};
 use aggregates::user::{Register, RequestLink, User, UserCommand};
-use aggregates::values::{Boundary, Coordinates, Dialect, Email, FullName, GeoId, Locale, Phone, SessionMethod, Username};
+use aggregates::values::{
+    Boundary, Coordinates, Dialect, Email, FullName, GeoId, Locale, Phone, SessionMethod, Username,
+};
 use projections::{NameKind, phone_is_name};
 use uuid::Uuid;
 

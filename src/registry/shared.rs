@@ -126,7 +126,9 @@ impl Registry {
         password: Password,
     ) -> Result<SharedPair, Refusal> {
         let session = self.store().chance().uuid_v7(self.store().now());
-        let entered = self.enter(caller, identifier, password, Handed::Shared(session)).await?;
+        let entered = self
+            .enter(caller, identifier, password, Handed::Shared(session))
+            .await?;
         self.pair_for(entered.user, session).await
     }
 
@@ -205,9 +207,10 @@ impl Registry {
         let refused = |error: crate::store::StoreError| SharedDenial::Refused(error.into());
         let row = store.authenticated(session).await.map_err(refused)?;
         match row {
-            Some(row) if row.user.id == claims.sub && row.is_live(session, store.now()) => {
-                Ok(SharedBearer { user: row.user, session })
-            }
+            Some(row) if row.user.id == claims.sub && row.is_live(session, store.now()) => Ok(SharedBearer {
+                user: row.user,
+                session,
+            }),
             Some(_) => Err(SharedDenial::Revoked),
             None if store.user(claims.sub).await.map_err(refused)?.is_none() => Err(SharedDenial::Unknown),
             None => Err(SharedDenial::Revoked),

@@ -570,7 +570,10 @@ impl Store {
         let mut owners = HashMap::new();
         for page in hashes.chunks(500) {
             let places: Vec<String> = (2..2 + page.len()).map(|place| format!("${place}")).collect();
-            let sql = format!("SELECT hash, owner FROM secrets WHERE kind = $1 AND hash IN ({})", places.join(", "));
+            let sql = format!(
+                "SELECT hash, owner FROM secrets WHERE kind = $1 AND hash IN ({})",
+                places.join(", ")
+            );
             let found: Vec<(Vec<u8>, String)> = on_pool!(&self.inner.engine, pool => {
                 let mut query = sqlx::query(&sql).bind(kind.as_str());
                 for hash in page {
@@ -582,7 +585,9 @@ impl Store {
                     .collect::<Result<_, StoreError>>()
             })?;
             for (hash, owner) in found {
-                let hash = hash.try_into().map_err(|_| StoreError::corrupt("secrets", &owner, "a hash has 32 bytes"))?;
+                let hash = hash
+                    .try_into()
+                    .map_err(|_| StoreError::corrupt("secrets", &owner, "a hash has 32 bytes"))?;
                 owners.insert(hash, owner);
             }
         }

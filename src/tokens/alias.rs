@@ -100,7 +100,10 @@ mod tests {
         for micros in 0..200 {
             let session = chance.uuid_v7(Timestamp::from_micros(micros * 7_919));
             let name = alias(&keyring, session, ACCESS);
-            assert_eq!((name.get_version_num(), name.get_variant()), (4, uuid::Variant::RFC4122));
+            assert_eq!(
+                (name.get_version_num(), name.get_variant()),
+                (4, uuid::Variant::RFC4122)
+            );
             assert_eq!(session_of(&keyring, name, ACCESS), session);
         }
     }

@@ -128,7 +128,13 @@ pub(super) async fn sign_up(State(app): State<App>, visit: Visit, request: Reque
         Err(Unreadable::Refused(problem)) => return problem.into_response(),
     };
     if !visit.is_meant(Some(&form), false) {
-        return pages::sign_up_again(&visit, StatusCode::FORBIDDEN, Some(words::CROSS_SITE), &form, &Errors::new());
+        return pages::sign_up_again(
+            &visit,
+            StatusCode::FORBIDDEN,
+            Some(words::CROSS_SITE),
+            &form,
+            &Errors::new(),
+        );
     }
     let mut checked = Checked::default();
     let email = checked.email(&form);
@@ -163,9 +169,11 @@ pub(super) async fn sign_up(State(app): State<App>, visit: Visit, request: Reque
         Err(Refusal::DomainBlocked(_) | Refusal::AddressBlocked(_)) => {
             says(StatusCode::UNAUTHORIZED, words::NOT_ALLOWED)
         }
-        Err(Refusal::Taken(NameKind::Phone)) => {
-            refuse_sign_up(&visit, Some(&form), &Errors::from([("phone_num", vec![words::PHONE_TAKEN])]))
-        }
+        Err(Refusal::Taken(NameKind::Phone)) => refuse_sign_up(
+            &visit,
+            Some(&form),
+            &Errors::from([("phone_num", vec![words::PHONE_TAKEN])]),
+        ),
         Err(Refusal::Taken(_)) => says(StatusCode::ACCEPTED, words::EXISTS),
         Err(refusal) => visit.failed(refusal, words::SIGNUP_ERROR),
     }
@@ -255,7 +263,11 @@ pub(super) async fn update(State(app): State<App>, visit: Visit, request: Reques
         position,
     };
     let asked = Asked::plainly(visitor.caller);
-    let changed = match app.registry().change_details(&asked, visitor.account.id, &details).await {
+    let changed = match app
+        .registry()
+        .change_details(&asked, visitor.account.id, &details)
+        .await
+    {
         Ok(changed) => changed,
         Err(Refusal::Taken(_)) => {
             return if visit.json {
@@ -288,7 +300,10 @@ pub(super) async fn update(State(app): State<App>, visit: Visit, request: Reques
 }
 
 /// `GET /activate/{token}`: the token alone is enough, but not under somebody else's name.
-pub(super) async fn activate(visit: Visit, token: Result<Path<String>, axum::extract::rejection::PathRejection>) -> Response {
+pub(super) async fn activate(
+    visit: Visit,
+    token: Result<Path<String>, axum::extract::rejection::PathRejection>,
+) -> Response {
     // Programs that look at a link before its reader does ask for its head only.
     if visit.method == Method::HEAD {
         return StatusCode::OK.into_response();
@@ -308,7 +323,9 @@ pub(super) async fn activate(visit: Visit, token: Result<Path<String>, axum::ext
         Ok(Activation::Now) => visit.done(StatusCode::OK, words::ACTIVATED, "/logout"),
         Ok(Activation::Already) => visit.done(StatusCode::OK, words::ALREADY_ACTIVE, "/"),
         Err(Refusal::InvalidToken) => visit.done(StatusCode::BAD_REQUEST, words::INVALID_ACTIVATION, "/"),
-        Err(refusal @ (Refusal::Unavailable { .. } | Refusal::Internal(_))) => visit.failed(refusal, words::INVALID_LINK),
+        Err(refusal @ (Refusal::Unavailable { .. } | Refusal::Internal(_))) => {
+            visit.failed(refusal, words::INVALID_LINK)
+        }
         Err(_) => visit.done(StatusCode::BAD_REQUEST, words::INVALID_LINK, "/"),
     }
 }

@@ -29,7 +29,10 @@ pub(super) fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// Sets a cookie until the browser ends. Its value is made of our own characters.
 pub(super) fn set(response: &mut Response, secure: bool, name: &str, value: &str) {
-    put(response, &format!("{name}={value}; HttpOnly; SameSite=Lax; Path=/{}", mark(secure)));
+    put(
+        response,
+        &format!("{name}={value}; HttpOnly; SameSite=Lax; Path=/{}", mark(secure)),
+    );
 }
 
 /// Takes a cookie away.
@@ -60,7 +63,10 @@ mod tests {
     #[test]
     fn a_cookie_is_found_among_others() {
         let mut headers = HeaderMap::new();
-        headers.append(COOKIE, HeaderValue::from_static("a=1; access_token_cookie=x.y.z; b=\"2\""));
+        headers.append(
+            COOKIE,
+            HeaderValue::from_static("a=1; access_token_cookie=x.y.z; b=\"2\""),
+        );
         headers.append(COOKIE, HeaderValue::from_static("c=3;access_token_cookie=late;d="));
         assert_eq!(value(&headers, ACCESS), Some("x.y.z"));
         assert_eq!((value(&headers, "b"), value(&headers, "c")), (Some("2"), Some("3")));

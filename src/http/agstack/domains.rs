@@ -42,7 +42,9 @@ pub(super) async fn authority_token(visit: Visit, query: Result<Query<DomainQuer
     if !visit.trusted() {
         // Elsewhere only whoever has an address of the domain may ask.
         match visit.visitor(SharedWant::Access).await {
-            Ok(visitor) if visitor.account.email_verified && visitor.account.email_domain.as_deref() == Some(domain.as_str()) => {}
+            Ok(visitor)
+                if visitor.account.email_verified
+                    && visitor.account.email_domain.as_deref() == Some(domain.as_str()) => {}
             Ok(_) => return visit.told_twice(StatusCode::UNAUTHORIZED, words::NEED_LOGIN),
             Err(why) => return visit.turned_away(why),
         }

@@ -117,7 +117,11 @@ impl Form {
 
     fn of_urlencoded(bytes: &[u8]) -> Self {
         let mut values = HashMap::new();
-        for pair in bytes.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).take(MOST_FIELDS) {
+        for pair in bytes
+            .split(|byte| *byte == b'&')
+            .filter(|pair| !pair.is_empty())
+            .take(MOST_FIELDS)
+        {
             let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
             let (name, value) = pair.split_at(at);
             let value = Zeroizing::new(decoded(value.get(1..).unwrap_or_default()));
@@ -240,7 +244,10 @@ mod tests {
     #[test]
     fn json_that_is_no_object_has_no_fields() {
         for text in ["", "[]", "1", "null", "{", "{\"a\":1,\"a\":2}"] {
-            assert!(matches!(Form::of_json(text.as_bytes()), Err(Unreadable::Malformed)), "{text}");
+            assert!(
+                matches!(Form::of_json(text.as_bytes()), Err(Unreadable::Malformed)),
+                "{text}"
+            );
         }
         let form = json(r#"{"phone_num":921234567890,"email":["a"],"x":null}"#);
         assert_eq!(form.text("phone_num"), Some("921234567890"));

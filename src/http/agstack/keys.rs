@@ -26,7 +26,11 @@ pub(super) async fn verify(visit: Visit) -> Response {
     let (Some(api_key), Some(client_secret)) = keys else {
         return says(StatusCode::BAD_REQUEST, false, Some(words::KEYS_REQUIRED));
     };
-    let found = visit.app.registry().is_key_pair(api_key.trim(), client_secret.trim()).await;
+    let found = visit
+        .app
+        .registry()
+        .is_key_pair(api_key.trim(), client_secret.trim())
+        .await;
     match found {
         Ok(holds) => says(StatusCode::OK, holds, None),
         Err(refusal) => {

@@ -90,8 +90,14 @@ mod tests {
 
     #[test]
     fn whoever_asks_for_json_gets_it() {
-        assert!(json(&[("user-agent", FIREFOX), ("accept", "application/json, text/plain")]));
-        assert!(json(&[("user-agent", FIREFOX), ("content-type", "application/json; charset=utf-8")]));
+        assert!(json(&[
+            ("user-agent", FIREFOX),
+            ("accept", "application/json, text/plain")
+        ]));
+        assert!(json(&[
+            ("user-agent", FIREFOX),
+            ("content-type", "application/json; charset=utf-8")
+        ]));
         assert!(json(&[("user-agent", FIREFOX), ("x-asset-registry", "True")]));
         assert!(json(&[("accept", "text/html"), ("x-from-asset-registry", "true")]));
         assert!(!json(&[("accept", "text/html"), ("x-from-asset-registry", "False")]));

@@ -253,7 +253,13 @@ pub(super) fn sign_up_again(
     form: &Form,
     errors: &Errors,
 ) -> Response {
-    let wrong = |name: &str| errors.get(name).and_then(|all| all.first()).copied().unwrap_or_default();
+    let wrong = |name: &str| {
+        errors
+            .get(name)
+            .and_then(|all| all.first())
+            .copied()
+            .unwrap_or_default()
+    };
     let typed = |name: &str| form.text(name).unwrap_or_default();
     let place = [wrong("lat"), wrong("lng")];
     let view = SignUp {

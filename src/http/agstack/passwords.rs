@@ -44,7 +44,11 @@ pub(super) async fn forgot(State(app): State<App>, visit: Visit, request: Reques
         };
     };
     let asked = Asked::plainly(visit.caller.clone());
-    match app.registry().request_password_reset(&asked, &Contact::Email(email)).await {
+    match app
+        .registry()
+        .request_password_reset(&asked, &Contact::Email(email))
+        .await
+    {
         Ok(()) => visit.done(StatusCode::OK, words::RESET_SENT, "/"),
         Err(refusal) => visit.failed(refusal, words::INVALID_FORM),
     }
@@ -77,7 +81,12 @@ pub(super) async fn reset(
             invalid(&checked.errors)
         } else {
             let first = checked.errors.values().flatten().next().copied();
-            pages::reset_again(&visit, StatusCode::BAD_REQUEST, first.unwrap_or(words::INVALID_FORM), &token)
+            pages::reset_again(
+                &visit,
+                StatusCode::BAD_REQUEST,
+                first.unwrap_or(words::INVALID_FORM),
+                &token,
+            )
         };
     };
     let asked = Asked::plainly(visit.caller.clone());
@@ -87,10 +96,10 @@ pub(super) async fn reset(
         Ok(None) if visit.json => visit.told(StatusCode::BAD_REQUEST, words::SAME_PASSWORD),
         Ok(None) => pages::reset_again(&visit, StatusCode::BAD_REQUEST, words::SAME_PASSWORD, &token),
         Err(Refusal::Weak(_)) if visit.json => invalid(&Errors::from([("password", vec![words::STRONG_PASSWORD])])),
-        Err(Refusal::Weak(_)) => {
-            pages::reset_again(&visit, StatusCode::BAD_REQUEST, words::STRONG_PASSWORD, &token)
+        Err(Refusal::Weak(_)) => pages::reset_again(&visit, StatusCode::BAD_REQUEST, words::STRONG_PASSWORD, &token),
+        Err(refusal @ (Refusal::Unavailable { .. } | Refusal::Internal(_))) => {
+            visit.failed(refusal, words::INVALID_LINK)
         }
-        Err(refusal @ (Refusal::Unavailable { .. } | Refusal::Internal(_))) => visit.failed(refusal, words::INVALID_LINK),
         Err(_) => lost(),
     }
 }

@@ -36,7 +36,12 @@ const PATHS: [&str; 21] = [
     "/activate",
 ];
 /// What stands before a parameter.
-const BEGINNINGS: [&str; 4] = ["/activate/", "/reset-password/", "/admin/domains/", "/admin/blocked-emails/"];
+const BEGINNINGS: [&str; 4] = [
+    "/activate/",
+    "/reset-password/",
+    "/admin/domains/",
+    "/admin/blocked-emails/",
+];
 /// The path on which every text in `message` would be read as yes (contract, section 3.9).
 pub(super) const VERIFY: &str = "/verify-api-secret-keys";
 

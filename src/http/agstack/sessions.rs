@@ -143,7 +143,11 @@ fn kept_out(visit: &Visit, refusal: Refusal, email: &str) -> Response {
             visit.told(status, text)
         } else {
             // Redrawn with the address that was typed: only the password is to be typed again.
-            let status = if status == StatusCode::UNAUTHORIZED { StatusCode::OK } else { status };
+            let status = if status == StatusCode::UNAUTHORIZED {
+                StatusCode::OK
+            } else {
+                status
+            };
             pages::log_in(visit, status, Some(text), email)
         }
     };
@@ -173,10 +177,9 @@ async fn sign_in_device(visit: &Visit, device: &str) -> Response {
     };
     match visit.app.registry().sign_in_device(&visit.caller, device, proof).await {
         Ok(pair) => let_in(visit, &pair),
-        Err(Refusal::Denied(Denial::TooManyTries { retry_after })) => refusals::retry_after(
-            visit.told(StatusCode::TOO_MANY_REQUESTS, words::TOO_MANY),
-            retry_after,
-        ),
+        Err(Refusal::Denied(Denial::TooManyTries { retry_after })) => {
+            refusals::retry_after(visit.told(StatusCode::TOO_MANY_REQUESTS, words::TOO_MANY), retry_after)
+        }
         Err(Refusal::Denied(_) | Refusal::InvalidCredentials) => {
             visit.told(StatusCode::BAD_REQUEST, words::INVALID_DEVICE)
         }

@@ -78,7 +78,10 @@ pub(super) async fn dashboard(visit: Visit) -> Response {
     let now = DateTime::from_timestamp_micros(registry.store().now().as_micros());
     let months = now.and_then(|now| year_until(now.date_naive()));
     let Some((from, to)) = months else {
-        return visit.failed(crate::registry::Refusal::Internal("there is no such day".into()), "Dashboard Error");
+        return visit.failed(
+            crate::registry::Refusal::Internal("there is no such day".into()),
+            "Dashboard Error",
+        );
     };
     let counted = async {
         Ok::<_, crate::registry::Refusal>((
@@ -129,11 +132,21 @@ fn figures(statistics: &Statistics, users: i64, domains: i64) -> Response {
 }
 
 fn named(country: &str) -> String {
-    if country.is_empty() { "unknown".to_owned() } else { country.to_owned() }
+    if country.is_empty() {
+        "unknown".to_owned()
+    } else {
+        country.to_owned()
+    }
 }
 
 fn bars(statistics: &Statistics) -> Vec<Bar> {
-    let most = statistics.periods.iter().map(|period| period.registrations).max().unwrap_or(0).max(1);
+    let most = statistics
+        .periods
+        .iter()
+        .map(|period| period.registrations)
+        .max()
+        .unwrap_or(0)
+        .max(1);
     let bar = |(place, period): (usize, &crate::registry::StatisticsPeriod)| {
         let height = period.registrations.max(0) * TALL / most;
         Bar {
@@ -152,7 +165,10 @@ fn bars(statistics: &Statistics) -> Vec<Bar> {
 fn slices(countries: &[(String, i64)]) -> (Vec<Slice>, Vec<(String, i64)>) {
     let (shown, others) = countries.split_at(countries.len().min(SLICES));
     let other: i64 = others.iter().map(|(_, number)| number).sum();
-    let mut parts: Vec<(String, i64)> = shown.iter().map(|(country, number)| (named(country), *number)).collect();
+    let mut parts: Vec<(String, i64)> = shown
+        .iter()
+        .map(|(country, number)| (named(country), *number))
+        .collect();
     if other > 0 {
         parts.push(("others".to_owned(), other));
     }
@@ -163,14 +179,21 @@ fn slices(countries: &[(String, i64)]) -> (Vec<Slice>, Vec<(String, i64)>) {
         before += number;
         Slice {
             percent: format!("{:.1}", share(number, total) * 100.0),
-            path: if number == total { String::new() } else { outline(from, to) },
+            path: if number == total {
+                String::new()
+            } else {
+                outline(from, to)
+            },
             country,
             number,
             color,
         }
     };
     let slices = parts.into_iter().enumerate().map(slice).collect();
-    let rest = others.iter().map(|(country, number)| (named(country), *number)).collect();
+    let rest = others
+        .iter()
+        .map(|(country, number)| (named(country), *number))
+        .collect();
     (slices, rest)
 }
 
@@ -200,14 +223,24 @@ mod tests {
     #[test]
     fn the_last_twelve_months_begin_on_a_first() {
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
-        assert_eq!(year_until(day("2026-11-21")), Some((day("2025-12-01"), day("2026-11-21"))));
-        assert_eq!(year_until(day("2024-02-29")), Some((day("2023-03-01"), day("2024-02-29"))));
+        assert_eq!(
+            year_until(day("2026-11-21")),
+            Some((day("2025-12-01"), day("2026-11-21")))
+        );
+        assert_eq!(
+            year_until(day("2024-02-29")),
+            Some((day("2023-03-01"), day("2024-02-29")))
+        );
     }
 
     #[test]
     fn slices_make_up_the_whole_circle_and_small_countries_are_one() {
         let of = |counts: &[i64]| {
-            let countries: Vec<_> = counts.iter().enumerate().map(|(n, count)| (format!("C{n}"), *count)).collect();
+            let countries: Vec<_> = counts
+                .iter()
+                .enumerate()
+                .map(|(n, count)| (format!("C{n}"), *count))
+                .collect();
             slices(&countries)
         };
         assert!(of(&[]).0.is_empty());

@@ -4,12 +4,12 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 
 use aggregates::values::Dialect;
+use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::http::header::{AUTHORIZATION, HOST, LOCATION, ORIGIN, REFERER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use axum::Json;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use projections::UserRow;
 use serde_json::{Value, json};
@@ -78,7 +78,11 @@ impl FromRequestParts<App> for Visit {
             method: parts.method.clone(),
             json: negotiate::wants_json(&parts.headers),
             address,
-            base: if within.is_some() { prefix.to_owned() } else { String::new() },
+            base: if within.is_some() {
+                prefix.to_owned()
+            } else {
+                String::new()
+            },
             path: within.unwrap_or(all).to_owned(),
             app: app.clone(),
         })
@@ -314,7 +318,16 @@ mod tests {
         for path in ["/", "/home", "/update?x=1", "/a//b"] {
             assert_eq!(local(path), Some(path));
         }
-        for path in ["", "home", "//evil.example", "/\\evil.example", "https://evil.example/", "/a b", "/\u{e9}", "/\n"] {
+        for path in [
+            "",
+            "home",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example/",
+            "/a b",
+            "/\u{e9}",
+            "/\n",
+        ] {
             assert_eq!(local(path), None, "{path}");
         }
     }

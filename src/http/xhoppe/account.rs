@@ -18,9 +18,7 @@ use crate::guards::Class;
 use crate::http::App;
 use crate::passwords::Password;
 use crate::passwords::rules::OwnData;
-use crate::registry::{
-    Asked, CodeOf, CodeRefusal, Denial, Identifier, Keyed, NewPassword, Refusal, Registration,
-};
+use crate::registry::{Asked, CodeOf, CodeRefusal, Denial, Identifier, Keyed, NewPassword, Refusal, Registration};
 
 /// Digits of a code that verifies.
 const VERIFY_DIGITS: usize = 6;
@@ -89,7 +87,11 @@ pub(super) async fn register(
     let row = app.registry().user(id).await?;
     let mut response = (StatusCode::CREATED, Json(UserBody::new(&row, None))).into_response();
     let handle = app.registry().handle_of(id);
-    let secure = app.config().public_url.as_deref().is_some_and(|url| url.starts_with("https://"));
+    let secure = app
+        .config()
+        .public_url
+        .as_deref()
+        .is_some_and(|url| url.starts_with("https://"));
     let cookie = format!(
         "{HANDLE_COOKIE}={handle}; Path=/api/v1/users; Max-Age=600; HttpOnly; SameSite=Strict{}",
         if secure { "; Secure" } else { "" }

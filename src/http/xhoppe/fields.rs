@@ -115,10 +115,7 @@ impl Form {
                 None
             }
             Err(PasswordError::TooLong) => {
-                self.refuse(
-                    name,
-                    format!("is too long (maximum is {MOST_CHARACTERS} characters)"),
-                );
+                self.refuse(name, format!("is too long (maximum is {MOST_CHARACTERS} characters)"));
                 None
             }
         }

@@ -29,11 +29,7 @@ pub(super) fn router(config: &Config) -> Router<App> {
     router = both(router, "/api/v1/login", post(account::login));
     router = both(router, "/api/v1/user_info", get(account::user_info));
     if config.xhoppe.change_password_by_sms {
-        router = both(
-            router,
-            "/api/v1/users/change_password_by_sms",
-            post(recovery::by_sms),
-        );
+        router = both(router, "/api/v1/users/change_password_by_sms", post(recovery::by_sms));
     }
     router
 }

@@ -31,9 +31,7 @@ pub(super) async fn forget(
     let phone = form.msisdn(&app.config().xhoppe.default_country_code);
     form.finish()?;
     if let Some((phone, _)) = phone {
-        app.registry()
-            .request_recovery(&Asked::plainly(caller), &phone)
-            .await?;
+        app.registry().request_recovery(&Asked::plainly(caller), &phone).await?;
     }
     Ok(Json(json!({})).into_response())
 }
@@ -80,11 +78,7 @@ async fn set(
         return Err(Refused::field(code.name, INVALID));
     };
     let asked = Asked::plainly(caller);
-    match app
-        .registry()
-        .recover_by_code(&asked, &phone, &digits, password)
-        .await
-    {
+    match app.registry().recover_by_code(&asked, &phone, &digits, password).await {
         Ok(done) => Ok(Json(UserBody::new(&done.account, done.keyed.as_ref())).into_response()),
         Err(refusal) => Err(about_code(code.name, refusal)),
     }

@@ -589,7 +589,10 @@ async fn write_secrets(connection: &mut PgConnection, plan: &Plan) -> Result<(),
             .bind(requests.clone())
             .execute(&mut *connection)
             .await?;
-        sqlx::query(DROP_PAST_CODES).bind(requests).execute(&mut *connection).await?;
+        sqlx::query(DROP_PAST_CODES)
+            .bind(requests)
+            .execute(&mut *connection)
+            .await?;
     }
     if !plan.codes.is_empty() {
         let purposes: Vec<&str> = plan.codes.iter().map(|c| c.purpose).collect();

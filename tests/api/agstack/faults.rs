@@ -35,16 +35,22 @@ async fn a_fault_is_told_in_the_words_of_its_route(engine: Engine) {
     let body = json!({ "email": "bob@farm.example", "password": PASSWORD });
     without(&app, "domains", web.post("/signup", &body), 500, says("Signup Error")).await;
     row("agstack 3.9", "internal failure");
-    let verify = web.get("/verify-api-secret-keys").header("api-key", "a").header("client-secret", "b");
+    let verify = web
+        .get("/verify-api-secret-keys")
+        .header("api-key", "a")
+        .header("client-secret", "b");
     let body = json!({ "message": false, "error": "Verify API Keys Error" });
     without(&app, "secrets", verify, 401, body).await;
     row("agstack 2.3", "unexpected");
     let body = json!({ "phone_num": "921234567890" });
     let update = web.post("/update", &body).bearer(&access);
-    without(&app, "events", update, 500, says("Update User Error")).await;
+    without(&app, "log_head", update, 500, says("Update User Error")).await;
     row("agstack 2.4", "internal failure");
     let logout = web.get("/logout").bearer(&access);
-    without(&app, "events", logout, 500, says("User Registry Logout Error")).await;
+    without(&app, "log_head", logout, 500, says("User Registry Logout Error")).await;
     // Nothing was half done.
-    web.get("/logout").bearer(&access).says(200, "Successfully logged out").await;
+    web.get("/logout")
+        .bearer(&access)
+        .says(200, "Successfully logged out")
+        .await;
 }

@@ -23,30 +23,62 @@ async fn none_of_the_holes_is_there(engine: Engine) {
     let path = path.strip_prefix("https://ur.example").unwrap().to_owned();
     web.signs_up("old@farm.example").await;
     let old = Web::browser(&app);
-    old.form("/login", &[("email", "old@farm.example"), ("password", PASSWORD)]).leads_to("/home").await;
-    web.get(&path).says(200, "You have activated your account. API Keys are shared via email. Thanks!").await;
+    old.form("/login", &[("email", "old@farm.example"), ("password", PASSWORD)])
+        .leads_to("/home")
+        .await;
+    web.get(&path)
+        .says(
+            200,
+            "You have activated your account. API Keys are shared via email. Thanks!",
+        )
+        .await;
     web.logs_in("new@farm.example").await;
     old.get("/home").shows(200, "Your account is not activated yet").await;
     row("agstack 4", "H8");
     // Behind https, cookies travel encrypted only.
-    let reply = web.post("/login", &json!({ "email": "new@farm.example", "password": PASSWORD })).send().await;
-    assert!(set_cookie(&reply, "access_token_cookie").unwrap().ends_with("; HttpOnly; SameSite=Lax; Path=/; Secure"));
+    let reply = web
+        .post("/login", &json!({ "email": "new@farm.example", "password": PASSWORD }))
+        .send()
+        .await;
+    assert!(
+        set_cookie(&reply, "access_token_cookie")
+            .unwrap()
+            .ends_with("; HttpOnly; SameSite=Lax; Path=/; Secure")
+    );
     let session = Web::python_session(&app);
     session.logs_in("new@farm.example").await;
-    let post = |origin: &str| session.form("/update", &[("phone_num", "921234567890")]).header("origin", origin);
+    let post = |origin: &str| {
+        session
+            .form("/update", &[("phone_num", "921234567890")])
+            .header("origin", origin)
+    };
     assert_eq!(post("https://evil.example").send().await.status, 403);
     assert_eq!(post("https://ur.example").send().await.status, 202);
     // A form from elsewhere signs nobody in.
     let browser = Web::browser(&app);
     let form = [("email", "new@farm.example"), ("password", PASSWORD)];
-    let reply = browser.form("/login", &form).header("origin", "https://evil.example").send().await;
+    let reply = browser
+        .form("/login", &form)
+        .header("origin", "https://evil.example")
+        .send()
+        .await;
     assert_eq!((reply.status, set_cookie(&reply, "access_token_cookie")), (403, None));
     row("agstack 4", "H11");
     // By GET no device signs up; see also `signing_up`.
-    assert_eq!(web.get("/signup").header("x-device-id", "0123456789abcdef").send().await.status, 405);
+    assert_eq!(
+        web.get("/signup")
+            .header("x-device-id", "0123456789abcdef")
+            .send()
+            .await
+            .status,
+        405
+    );
     row("agstack 4", "H12");
     // An account without a password, and a request without a name, are no faults.
-    web.post("/signup", &json!({})).header("x-device-id", "0123456789abcdef").send().await;
+    web.post("/signup", &json!({}))
+        .header("x-device-id", "0123456789abcdef")
+        .send()
+        .await;
     let nameless = Web::agent(&app, None, "*/*");
     assert_eq!(nameless.get("/").send().await.status, 400);
     row("agstack 4", "H15");
@@ -54,7 +86,10 @@ async fn none_of_the_holes_is_there(engine: Engine) {
     assert_eq!(web.get("/dashboard").bearer(&access).send().await.status, 403);
     row("agstack 4", "H17");
     row("agstack 4", "H19");
-    let call = web.get("/").header("x-asset-registry", "True").header("x-email", "new@farm.example");
+    let call = web
+        .get("/")
+        .header("x-asset-registry", "True")
+        .header("x-email", "new@farm.example");
     let reply = call.header("x-password", PASSWORD).send().await;
     assert_eq!((reply.status, reply.header("cache-control")), (200, "no-store"));
     let log = app.server.log();
@@ -62,15 +97,28 @@ async fn none_of_the_holes_is_there(engine: Engine) {
     // With the bare id, where its operator wants that.
     let app = App::start_with(engine, &[("REGISTRY__AGSTACK__BARE_DEVICE_ID", "true")]).await;
     let web = Web::python(&app);
-    web.post("/signup", &json!({})).header("x-device-id", "0123456789abcdef").send().await;
-    let reply = web.call("POST", "/login").header("x-device-id", "0123456789abcdef").send().await;
+    web.post("/signup", &json!({}))
+        .header("x-device-id", "0123456789abcdef")
+        .send()
+        .await;
+    let reply = web
+        .call("POST", "/login")
+        .header("x-device-id", "0123456789abcdef")
+        .send()
+        .await;
     assert_eq!(reply.status, 200, "{reply:?}");
     // A short secret is none.
     row("agstack 4", "H7");
     let place = &app.place;
     let short = [("REGISTRY__AGSTACK__SHARED_SECRET", "changeme")];
-    let refused = place.run_with(&["serve", "--listen", "127.0.0.1:0"], &short, "").await.unwrap_err();
-    assert!(refused.contains("agstack.shared_secret") && !refused.contains("changeme"), "{refused}");
+    let refused = place
+        .run_with(&["serve", "--listen", "127.0.0.1:0"], &short, "")
+        .await
+        .unwrap_err();
+    assert!(
+        refused.contains("agstack.shared_secret") && !refused.contains("changeme"),
+        "{refused}"
+    );
 }
 
 async fn what_belongs_to_other_apis_opens_nothing_here(engine: Engine) {
@@ -88,32 +136,57 @@ async fn what_belongs_to_other_apis_opens_nothing_here(engine: Engine) {
         "Bearer ".to_owned(),
         String::new(),
     ] {
-        web.get("/home").header("authorization", &scheme).says(401, "Need to Login.").await;
+        web.get("/home")
+            .header("authorization", &scheme)
+            .says(401, "Need to Login.")
+            .await;
     }
     for token in [&canonical.access, &canonical.refresh, "urk_x", &"x".repeat(5_000)] {
         let reply = web.get("/home").bearer(token).send().await;
-        assert_eq!((reply.status, &reply.json()["message"]), (401, &json!("Need to Login.")), "{reply:?}");
+        assert_eq!(
+            (reply.status, &reply.json()["message"]),
+            (401, &json!("Need to Login.")),
+            "{reply:?}"
+        );
     }
     row("agstack 6", "cookies");
     for path in ["/v1/me", "/v1/sessions"] {
         let call = app.get(path).header("cookie", format!("access_token_cookie={access}"));
         call.send().await.refused(401, "unauthenticated");
     }
-    app.get("/v1/me").bearer(&refresh).send().await.refused(401, "unauthenticated");
+    app.get("/v1/me")
+        .bearer(&refresh)
+        .send()
+        .await
+        .refused(401, "unauthenticated");
     let body = json!({ "refresh_token": refresh });
-    app.post("/v1/sessions/refresh", &body).send().await.refused(401, "invalid-credentials");
+    app.post("/v1/sessions/refresh", &body)
+        .send()
+        .await
+        .refused(401, "invalid-credentials");
     // Bodies of the other APIs.
     for body in [
         json!({ "identifier": "ada@farm.example", "password": PASSWORD }),
         json!({ "username": "ada", "password": PASSWORD }),
         json!({ "phone": "+6584932466", "password": PASSWORD }),
     ] {
-        web.post("/login", &body).says(400, "Invalid request or missing credentials").await;
+        web.post("/login", &body)
+            .says(400, "Invalid request or missing credentials")
+            .await;
         assert_eq!(web.post("/signup", &body).send().await.status, 400);
     }
     // Bytes that are no text anywhere lead to no fault.
-    for (name, value) in [("x-email", &b"\xe9\xff"[..]), ("x-password", b"\xff"), ("cookie", b"access_token_cookie=\xff"), ("user-agent", b"\xff"), ("authorization", b"Bearer \xff")] {
-        let call = web.get("/").header("x-asset-registry", "True").header("x-email", "a@b.example");
+    for (name, value) in [
+        ("x-email", &b"\xe9\xff"[..]),
+        ("x-password", b"\xff"),
+        ("cookie", b"access_token_cookie=\xff"),
+        ("user-agent", b"\xff"),
+        ("authorization", b"Bearer \xff"),
+    ] {
+        let call = web
+            .get("/")
+            .header("x-asset-registry", "True")
+            .header("x-email", "a@b.example");
         let reply = call.header("x-password", "x").header(name, value).send().await;
         assert!((400..500).contains(&reply.status), "{name}: {reply:?}");
     }
@@ -124,23 +197,36 @@ async fn what_belongs_to_other_apis_opens_nothing_here(engine: Engine) {
         ("application/json", b"\xff"),
     ] {
         for path in ["/login", "/signup", "/forgot-password", "/reset-password/x"] {
-            let reply = web.call("POST", path).header("content-type", kind).raw(body).send().await;
+            let reply = web
+                .call("POST", path)
+                .header("content-type", kind)
+                .raw(body)
+                .send()
+                .await;
             assert!((400..500).contains(&reply.status), "{path} {kind}: {reply:?}");
         }
     }
     // The clients of old keep to Latin-1 in headers.
-    web.post("/forgot-password", &json!({ "email": "ada@farm.example" })).send().await;
+    web.post("/forgot-password", &json!({ "email": "ada@farm.example" }))
+        .send()
+        .await;
     let path = super::web::reset_link(&app, "ada@farm.example").await;
     let reply = web.post(&path, &json!({ "password": "Pässw0rd1" })).send().await;
     assert_eq!(reply.status, 200, "{reply:?}");
     for password in ["Pässw0rd1".as_bytes(), b"P\xe4ssw0rd1"] {
-        let call = web.get("/").header("x-asset-registry", "True").header("x-email", "ada@farm.example");
+        let call = web
+            .get("/")
+            .header("x-asset-registry", "True")
+            .header("x-email", "ada@farm.example");
         assert_eq!(call.header("x-password", password).send().await.status, 200);
     }
 }
 
 async fn refusals_of_outer_layers_have_this_dialects_shape(engine: Engine) {
-    let settings = [("REGISTRY__LIMITS__ENABLED", "true"), ("REGISTRY__LIMITS__SIGN_INS_PER_MINUTE", "2")];
+    let settings = [
+        ("REGISTRY__LIMITS__ENABLED", "true"),
+        ("REGISTRY__LIMITS__SIGN_INS_PER_MINUTE", "2"),
+    ];
     let app = App::start_with(engine, &settings).await;
     let web = Web::python(&app);
     row("agstack 6", "fallback 404/405/413/415/429/5xx bodies");
@@ -148,8 +234,13 @@ async fn refusals_of_outer_layers_have_this_dialects_shape(engine: Engine) {
     assert!(reply.header("allow").contains("POST"), "{reply:?}");
     let kind = |kind: &str| web.call("POST", "/signup").header("content-type", kind);
     kind("text/plain").raw("x").says(415, "Unsupported media type").await;
-    kind("application/json").raw(vec![b' '; (16 << 10) + 1]).says(413, "Too large").await;
-    web.get(&format!("/domains?{}", "x".repeat(5_000))).says(413, "Too large").await;
+    kind("application/json")
+        .raw(vec![b' '; (16 << 10) + 1])
+        .says(413, "Too large")
+        .await;
+    web.get(&format!("/domains?{}", "x".repeat(5_000)))
+        .says(413, "Too large")
+        .await;
     let browser = Web::agent(&app, Some(FIREFOX), "text/html");
     browser.call("PUT", "/signup").shows(405, "Method not allowed").await;
     let body = json!({ "email": "nobody@farm.example", "password": PASSWORD });
@@ -158,14 +249,20 @@ async fn refusals_of_outer_layers_have_this_dialects_shape(engine: Engine) {
         (reply.status == 429).then_some(reply)
     })
     .await;
-    assert_eq!(limited.json(), json!({ "message": "Too many attempts. Please try again later." }));
+    assert_eq!(
+        limited.json(),
+        json!({ "message": "Too many attempts. Please try again later." })
+    );
     assert!(limited.header("retry-after").parse::<u32>().unwrap() > 0 && !limited.header("ratelimit").is_empty());
     // Elsewhere the canonical API words them.
     app.get("/nothing").send().await.refused(404, "not-found");
 }
 
 async fn the_dialect_is_mounted_a_second_time_where_it_is_asked_for(engine: Engine) {
-    row("agstack 6", "`/login`, `/logout`, `/signup`, `/update`, `/refresh`, `/resend`, `/home`, `/dashboard`, `/domains`, `/activate/{token}`, `/forgot-password`, `/reset-password/{token}`");
+    row(
+        "agstack 6",
+        "`/login`, `/logout`, `/signup`, `/update`, `/refresh`, `/resend`, `/home`, `/dashboard`, `/domains`, `/activate/{token}`, `/forgot-password`, `/reset-password/{token}`",
+    );
     let app = App::start_with(engine, &[("REGISTRY__AGSTACK__PREFIX", "/agstack")]).await;
     let web = Web::python(&app);
     web.signs_up("ada@farm.example").await;
@@ -174,18 +271,32 @@ async fn the_dialect_is_mounted_a_second_time_where_it_is_asked_for(engine: Engi
         assert_eq!(web.post(path, &body).send().await.status, 200, "{path}");
     }
     let browser = Web::browser(&app);
-    browser.get("/agstack/update").leads_to("/agstack/?next=%2Fupdate").await;
+    browser
+        .get("/agstack/update")
+        .leads_to("/agstack/?next=%2Fupdate")
+        .await;
     let page = browser.get("/agstack/").shows(200, "action=\"/agstack/login\"").await;
     assert!(page.body.contains("href=\"/agstack/agstack.css\""));
     assert_eq!(browser.get("/agstack/agstack.css").send().await.status, 200);
-    let form = [("email", "ada@farm.example"), ("password", PASSWORD), ("next", "/update")];
+    let form = [
+        ("email", "ada@farm.example"),
+        ("password", PASSWORD),
+        ("next", "/update"),
+    ];
     browser.form("/agstack/login", &form).leads_to("/agstack/update").await;
     web.get("/agstack/nothing").says(404, "Not found").await;
 
     let app = App::start_with(engine, &[("REGISTRY__AGSTACK__HOST", "ur.example")]).await;
     let web = Web::python(&app);
     web.get("/domains").header("host", "ur.example").send().await;
-    assert_eq!(web.get("/domains").header("host", "ur.example:8080").send().await.status, 200);
+    assert_eq!(
+        web.get("/domains")
+            .header("host", "ur.example:8080")
+            .send()
+            .await
+            .status,
+        200
+    );
     assert_eq!(web.get("/domains").send().await.status, 404);
 
     let app = App::start_with(engine, &[("REGISTRY__AGSTACK__ENABLED", "false")]).await;

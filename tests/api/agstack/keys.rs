@@ -5,7 +5,10 @@ use serde_json::json;
 use super::web::{PASSWORD, Web, activated, claims, row};
 use crate::harness::{App, Engine, on_both_engines};
 
-on_both_engines![a_pair_of_keys_opens_until_another_is_made, the_answer_of_verifying_never_holds_a_text];
+on_both_engines![
+    a_pair_of_keys_opens_until_another_is_made,
+    the_answer_of_verifying_never_holds_a_text
+];
 
 async fn a_pair_of_keys_opens_until_another_is_made(engine: Engine) {
     let app = App::start(engine).await;
@@ -22,28 +25,47 @@ async fn a_pair_of_keys_opens_until_another_is_made(engine: Engine) {
         keys
     };
     let holds = async |key: &str, secret: &str| {
-        let call = web.get("/verify-api-secret-keys").header("api-key", key).header("client-secret", secret);
+        let call = web
+            .get("/verify-api-secret-keys")
+            .header("api-key", key)
+            .header("client-secret", secret);
         let reply = call.send().await;
         assert_eq!(reply.status, 200, "{reply:?}");
         reply.json()["message"] == true
     };
     let (key, secret) = make().await;
-    assert!(key.len() == 64 && key.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
+    assert!(
+        key.len() == 64 && key.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{key}"
+    );
     row("agstack 3.9", "pair matches one user");
     assert!(holds(&key, &secret).await);
     let (second, its_secret) = make().await;
     row("agstack 3.9", "no match");
     assert!(!holds(&key, &secret).await && holds(&second, &its_secret).await);
-    for (key, secret) in [(&second, &secret), (&key, &its_secret), (&its_secret, &second), (&second, &second)] {
+    for (key, secret) in [
+        (&second, &secret),
+        (&key, &its_secret),
+        (&its_secret, &second),
+        (&second, &second),
+    ] {
         assert!(!holds(key, secret).await);
     }
     // Listed with the owner's other keys, and revoked like one.
     let canonical = app.sign_in("ada@farm.example", PASSWORD).await;
     let keys = app.get("/v1/api-keys").bearer(&canonical.access).expect(200).await;
-    let works: Vec<_> = keys["items"].as_array().unwrap().iter().filter(|key| key["revoked"] == false).collect();
+    let works: Vec<_> = keys["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|key| key["revoked"] == false)
+        .collect();
     assert_eq!((works.len(), &works[0]["name"]), (1, &json!("AgStack")));
     let order = json!({ "key_id": works[0]["id"] });
-    app.command("revoke-api-key", &order).bearer(&canonical.access).expect(200).await;
+    app.command("revoke-api-key", &order)
+        .bearer(&canonical.access)
+        .expect(200)
+        .await;
     assert!(!holds(&second, &its_secret).await);
     // Neither half opens anything by itself.
     for token in [&second, &its_secret] {
@@ -56,7 +78,10 @@ async fn a_pair_of_keys_opens_until_another_is_made(engine: Engine) {
     let order = json!({ "user_id": user, "reason": "asked for" });
     app.command("lock-user", &order).bearer(&admin.access).expect(200).await;
     assert!(!holds(&key, &secret).await);
-    app.command("unlock-user", &order).bearer(&admin.access).expect(200).await;
+    app.command("unlock-user", &order)
+        .bearer(&admin.access)
+        .expect(200)
+        .await;
     assert!(holds(&key, &secret).await);
     row("agstack 4", "H2");
     let mut log = app.log().await;
@@ -69,7 +94,10 @@ async fn a_pair_of_keys_opens_until_another_is_made(engine: Engine) {
 
     // A browser is sent them by mail, and must mean it.
     let browser = Web::browser(&app);
-    browser.form("/login", &[("email", "ada@farm.example"), ("password", PASSWORD)]).leads_to("/home").await;
+    browser
+        .form("/login", &[("email", "ada@farm.example"), ("password", PASSWORD)])
+        .leads_to("/home")
+        .await;
     assert_eq!(browser.get("/generate-api-keys").send().await.status, 405);
     row("agstack 4", "H8");
     let from = |origin: &str| browser.call("POST", "/generate-api-keys").header("origin", origin);
@@ -78,10 +106,19 @@ async fn a_pair_of_keys_opens_until_another_is_made(engine: Engine) {
     assert_eq!(browser.call("POST", "/generate-api-keys").send().await.status, 403);
     let before = app.mailbox().mails().len();
     from(app.base()).leads_to("/home").await;
-    browser.get("/home").shows(200, "API Keys are shared via email. Thanks!").await;
+    browser
+        .get("/home")
+        .shows(200, "API Keys are shared via email. Thanks!")
+        .await;
     let token = browser.cookie("form_token").unwrap();
-    browser.form("/generate-api-keys", &[("form_token", &token)]).leads_to("/home").await;
-    let other = browser.form("/generate-api-keys", &[("form_token", "AAAAAAAAAAAAAAAAAAAAAA")]).send().await;
+    browser
+        .form("/generate-api-keys", &[("form_token", &token)])
+        .leads_to("/home")
+        .await;
+    let other = browser
+        .form("/generate-api-keys", &[("form_token", "AAAAAAAAAAAAAAAAAAAAAA")])
+        .send()
+        .await;
     assert_eq!(other.status, 403);
     let mails = crate::harness::until("two mails with keys", async || {
         let mails = app.mailbox().mails();
@@ -91,9 +128,14 @@ async fn a_pair_of_keys_opens_until_another_is_made(engine: Engine) {
     assert_eq!(mails.last().unwrap().subject, "API Keys");
 
     // A device has no domain of its own.
-    let call = web.post("/signup", &json!({})).header("x-device-id", "0123456789abcdef");
+    let call = web
+        .post("/signup", &json!({}))
+        .header("x-device-id", "0123456789abcdef");
     let secret = call.send().await.json()["device_secret"].as_str().unwrap().to_owned();
-    let call = web.call("POST", "/login").header("x-device-id", "0123456789abcdef").header("x-device-secret", &secret);
+    let call = web
+        .call("POST", "/login")
+        .header("x-device-id", "0123456789abcdef")
+        .header("x-device-secret", &secret);
     let device = call.send().await.json()["access_token"].as_str().unwrap().to_owned();
     let keys = web.get("/generate-api-keys").bearer(&device).send().await.json();
     assert_eq!(claims(keys["client_secret"].as_str().unwrap())["sub"], "mobile_login");
@@ -111,7 +153,10 @@ async fn the_answer_of_verifying_never_holds_a_text(engine: Engine) {
     row("agstack 3.9", "header missing");
     let required = json!({ "message": false, "error": "API Key and Client Secret are required." });
     web.get("/verify-api-secret-keys").is(400, required.clone()).await;
-    web.get("/verify-api-secret-keys").header("api-key", "x").is(400, required.clone()).await;
+    web.get("/verify-api-secret-keys")
+        .header("api-key", "x")
+        .is(400, required.clone())
+        .await;
     let long = "x".repeat(5_000);
     let browser = Web::browser(&app);
     let mut statuses = Vec::new();
@@ -136,6 +181,9 @@ async fn the_answer_of_verifying_never_holds_a_text(engine: Engine) {
         (reply.status == 429).then_some(reply)
     })
     .await;
-    assert_eq!(limited.json(), json!({ "message": false, "error": "Too many attempts. Please try again later." }));
+    assert_eq!(
+        limited.json(),
+        json!({ "message": false, "error": "Too many attempts. Please try again later." })
+    );
     assert!(limited.header("retry-after").parse::<u32>().unwrap() > 0);
 }

@@ -29,7 +29,10 @@ async fn every_outcome_of_logging_in_is_the_contracts(engine: Engine) {
         let body = reply.json();
         assert_eq!((reply.status, body.as_object().unwrap().len()), (200, 2), "{reply:?}");
         assert_eq!(reply.header("cache-control"), "no-store");
-        for (cookie, field) in [("access_token_cookie", "access_token"), ("refresh_token_cookie", "refresh_token")] {
+        for (cookie, field) in [
+            ("access_token_cookie", "access_token"),
+            ("refresh_token_cookie", "refresh_token"),
+        ] {
             let line = set_cookie(&reply, cookie).unwrap();
             let token = body[field].as_str().unwrap();
             assert_eq!(line, format!("{cookie}={token}; HttpOnly; SameSite=Lax; Path=/"));
@@ -45,9 +48,15 @@ async fn every_outcome_of_logging_in_is_the_contracts(engine: Engine) {
         web.call("POST", "/"),
         web.get("/").json(&json!(["x"])),
     ] {
-        let call = call.header("x-asset-registry", "true").header("x-email", "ada@farm.example");
+        let call = call
+            .header("x-asset-registry", "true")
+            .header("x-email", "ada@farm.example");
         let reply = call.header("x-password", PASSWORD).send().await;
-        assert_eq!((reply.status, reply.json()["access_token"].is_string()), (200, true), "{reply:?}");
+        assert_eq!(
+            (reply.status, reply.json()["access_token"].is_string()),
+            (200, true),
+            "{reply:?}"
+        );
     }
     row("agstack 2.2", "no such user");
     let body = json!({ "email": "nobody@farm.example", "password": PASSWORD });
@@ -56,7 +65,10 @@ async fn every_outcome_of_logging_in_is_the_contracts(engine: Engine) {
     row("agstack 2.2", "wrong password");
     let wrong = json!({ "email": "ada@farm.example", "password": "Wrong0rd" });
     web.post("/login", &wrong).says(401, "Wrong password").await;
-    let call = web.get("/").header("x-asset-registry", "True").header("x-email", "ada@farm.example");
+    let call = web
+        .get("/")
+        .header("x-asset-registry", "True")
+        .header("x-email", "ada@farm.example");
     call.header("x-password", "Wrong0rd").says(401, "Wrong password").await;
     row("agstack 2.2", "missing/invalid fields");
     let missing = "Invalid request or missing credentials";
@@ -74,7 +86,10 @@ async fn every_outcome_of_logging_in_is_the_contracts(engine: Engine) {
     }
     web.call("POST", "/login").says(400, missing).await;
     web.get("/").says(400, missing).await;
-    let call = web.call("POST", "/").header("content-type", "application/json").raw("{");
+    let call = web
+        .call("POST", "/")
+        .header("content-type", "application/json")
+        .raw("{");
     call.says(400, missing).await;
     row("agstack 2.2", "e-mail on the blocked list");
     row("agstack 4", "H13");
@@ -84,7 +99,10 @@ async fn every_outcome_of_logging_in_is_the_contracts(engine: Engine) {
         .says(403, "\"ada@farm.example\" is blacklisted")
         .await;
     web.post("/login", &wrong).says(401, "Wrong password").await;
-    app.command("unblock-address", &order).bearer(&admin.access).send().await;
+    app.command("unblock-address", &order)
+        .bearer(&admin.access)
+        .send()
+        .await;
     row("agstack 2.2", "asset-registry unreachable on a body login");
     // Nobody is asked: no login depends on another service.
     web.logs_in("ada@farm.example").await;
@@ -94,7 +112,12 @@ async fn every_outcome_of_logging_in_is_the_contracts(engine: Engine) {
     browser.get("/").shows(200, "Log in").await;
     browser.form("/login", &pairs).leads_to("/home").await;
     browser.get("/login").leads_to("/home").await;
-    for (next, to) in [("/update?x=1", "/update?x=1"), ("//evil.example", "/home"), ("https://evil.example/", "/home"), ("/\\evil", "/home")] {
+    for (next, to) in [
+        ("/update?x=1", "/update?x=1"),
+        ("//evil.example", "/home"),
+        ("https://evil.example/", "/home"),
+        ("/\\evil", "/home"),
+    ] {
         row("agstack 4", "H10");
         let browser = Web::browser(&app);
         let form = [("email", "ada@farm.example"), ("password", PASSWORD), ("next", next)];
@@ -115,14 +138,19 @@ async fn every_outcome_of_logging_in_is_the_contracts(engine: Engine) {
     let session = Web::python_session(&app);
     session.logs_in("ada@farm.example").await;
     let reply = session.post("/login", &json!({})).send().await;
-    assert_eq!((reply.status, reply.json()["refresh_token"].is_string()), (200, true), "{reply:?}");
+    assert_eq!(
+        (reply.status, reply.json()["refresh_token"].is_string()),
+        (200, true),
+        "{reply:?}"
+    );
     let (access, _) = web.logs_in("ada@farm.example").await;
     assert_eq!(web.get("/").bearer(&access).send().await.status, 200);
 
     // One pool: an account of the canonical API signs in here.
     let body = json!({ "email": "kim@farm.example", "username": "kim", "password": "seven green goats on a hill" });
     app.command("register-user", &body).expect(201).await;
-    web.logs_in_with("kim@farm.example", "seven green goats on a hill").await;
+    web.logs_in_with("kim@farm.example", "seven green goats on a hill")
+        .await;
 
     // One answer for both, where its operator wants that.
     let app = App::start_with(engine, &[("REGISTRY__AGSTACK__UNIFORM_LOGIN_ERRORS", "true")]).await;
@@ -159,19 +187,34 @@ async fn tokens_say_what_the_contract_lists(engine: Engine) {
         json!({ "fresh": false, "type": "access", "sub": user, "domain": "farm.example", "is_activated": false, "uuid": user })
     );
     row("agstack 1.4", "refresh");
-    assert_eq!(fixed(&refresh, 86_400), json!({ "fresh": false, "type": "refresh", "sub": user }));
+    assert_eq!(
+        fixed(&refresh, 86_400),
+        json!({ "fresh": false, "type": "refresh", "sub": user })
+    );
     row("agstack 1.4", "client secret");
     row("agstack 4", "H16");
     let keys = web.get("/generate-api-keys").bearer(&access).send().await.json();
     let secret = claims(keys["client_secret"].as_str().unwrap());
     assert_eq!(
         (&secret["sub"], &secret["type"], &secret["fresh"], &secret["token_use"]),
-        (&json!("farm.example"), &json!("access"), &json!(false), &json!("client_secret"))
+        (
+            &json!("farm.example"),
+            &json!("access"),
+            &json!(false),
+            &json!("client_secret")
+        )
     );
-    assert_eq!((&secret["exp"], &secret["aud"], &secret["iss"]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!(
+        (&secret["exp"], &secret["aud"], &secret["iss"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
     assert!(secret["iat"].is_i64() && secret["iat"] == secret["nbf"] && secret["jti"].is_string());
     // Its form is a token's, and it is none.
-    let refused = web.get("/home").bearer(keys["client_secret"].as_str().unwrap()).send().await;
+    let refused = web
+        .get("/home")
+        .bearer(keys["client_secret"].as_str().unwrap())
+        .send()
+        .await;
     assert_eq!((refused.status, &refused.json()["message"]), (401, &json!(NEED)));
     row("agstack 5.3", "token intake `GET /`");
     // What peers share verifies all of them.
@@ -197,25 +240,49 @@ async fn a_token_that_opens_nothing_is_told_why(engine: Engine) {
     let (access, refresh) = web.logs_in("ada@farm.example").await;
     let told = |reason: &str| json!({ "message": NEED, "msg": reason });
     row("agstack 1.5", "protected route, no token, API client");
-    for (method, path) in [("GET", "/update"), ("POST", "/update"), ("GET", "/home"), ("GET", "/generate-api-keys"), ("GET", "/dashboard"), ("GET", "/asset-registry-home"), ("GET", "/resend"), ("GET", "/refresh")] {
+    for (method, path) in [
+        ("GET", "/update"),
+        ("POST", "/update"),
+        ("GET", "/home"),
+        ("GET", "/generate-api-keys"),
+        ("GET", "/dashboard"),
+        ("GET", "/asset-registry-home"),
+        ("GET", "/resend"),
+        ("GET", "/refresh"),
+    ] {
         web.call(method, path).says(401, NEED).await;
     }
     row("agstack 1.5", "protected route, no token, browser");
-    Web::browser(&app).get("/update?x=1").leads_to("/?next=%2Fupdate%3Fx%3D1").await;
+    Web::browser(&app)
+        .get("/update?x=1")
+        .leads_to("/?next=%2Fupdate%3Fx%3D1")
+        .await;
     row("agstack 1.5", "malformed / bad signature");
     for (token, reason) in [
         ("nonsense", "Not enough segments"),
         ("a.b.c", "Not enough segments"),
-        (&format!("{}x", &access[..access.len() - 1]), "Signature verification failed"),
+        (
+            &format!("{}x", &access[..access.len() - 1]),
+            "Signature verification failed",
+        ),
     ] {
         web.get("/home").bearer(token).is(401, told(reason)).await;
     }
     let canonical = app.sign_in("ada@farm.example", PASSWORD).await;
-    web.get("/home").bearer(&canonical.access).is(401, told("Not enough segments")).await;
+    web.get("/home")
+        .bearer(&canonical.access)
+        .is(401, told("Not enough segments"))
+        .await;
     row("agstack 1.5", "refresh token on an access-only route");
-    web.get("/home").bearer(&refresh).is(401, told("Only non-refresh tokens are allowed")).await;
+    web.get("/home")
+        .bearer(&refresh)
+        .is(401, told("Only non-refresh tokens are allowed"))
+        .await;
     row("agstack 1.5", "access token on a refresh-only route");
-    web.get("/refresh").bearer(&access).is(401, told("Only refresh tokens are allowed")).await;
+    web.get("/refresh")
+        .bearer(&access)
+        .is(401, told("Only refresh tokens are allowed"))
+        .await;
     row("agstack 1.5", "expired");
     let mut old = claims(&access);
     (old["iat"], old["nbf"], old["exp"]) = (json!(1_000), json!(1_000), json!(2_000));
@@ -229,7 +296,10 @@ async fn a_token_that_opens_nothing_is_told_why(engine: Engine) {
     browser.get("/refresh").leads_to("/home").await;
     browser.get("/home").shows(200, "ada@farm.example").await;
     row("agstack 1.5", "revoked");
-    web.get("/logout").bearer(&access).says(200, "Successfully logged out").await;
+    web.get("/logout")
+        .bearer(&access)
+        .says(200, "Successfully logged out")
+        .await;
     for token in [&access, &refresh] {
         let reply = web.get("/logout").bearer(token).send().await;
         assert_eq!((reply.status, reply.json()), (401, told("Token has been revoked")));
@@ -243,13 +313,24 @@ async fn a_token_that_opens_nothing_is_told_why(engine: Engine) {
         json!({ "iat": claims(&access)["iat"].as_i64().unwrap() - 1 }),
     ] {
         let mut forged = claims(&access);
-        forged.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        forged
+            .as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
         let reply = web.get("/home").bearer(&signed(&app, &forged)).send().await;
-        assert_eq!((reply.status, &reply.json()["message"]), (401, &json!(NEED)), "{change}");
+        assert_eq!(
+            (reply.status, &reply.json()["message"]),
+            (401, &json!(NEED)),
+            "{change}"
+        );
     }
     assert!(!user.is_empty());
     // None of them opens anything of the canonical API, whose tokens open nothing here.
-    app.get("/v1/me").bearer(&access).send().await.refused(401, "unauthenticated");
+    app.get("/v1/me")
+        .bearer(&access)
+        .send()
+        .await
+        .refused(401, "unauthenticated");
 }
 
 async fn logging_out_ends_both_tokens_at_once(engine: Engine) {
@@ -261,10 +342,17 @@ async fn logging_out_ends_both_tokens_at_once(engine: Engine) {
     for (method, which) in [("GET", 0), ("POST", 1), ("DELETE", 0)] {
         let (access, refresh) = web.logs_in("ada@farm.example").await;
         let token = if which == 0 { &access } else { &refresh };
-        let reply = web.call(method, "/logout").bearer(token).says(200, "Successfully logged out").await;
+        let reply = web
+            .call(method, "/logout")
+            .bearer(token)
+            .says(200, "Successfully logged out")
+            .await;
         for cookie in ["access_token_cookie", "refresh_token_cookie"] {
             let line = set_cookie(&reply, cookie).unwrap();
-            assert!(line.starts_with(&format!("{cookie}=; Expires=Thu, 01 Jan 1970")), "{line}");
+            assert!(
+                line.starts_with(&format!("{cookie}=; Expires=Thu, 01 Jan 1970")),
+                "{line}"
+            );
         }
         for path in ["/home", "/generate-api-keys"] {
             assert_eq!(web.get(path).bearer(&access).send().await.status, 401);
@@ -304,7 +392,14 @@ async fn refreshing_gives_every_claim_again(engine: Engine) {
     for name in ["domain", "is_activated", "uuid", "sub", "type"] {
         assert_eq!(fresh[name], first[name]);
     }
-    assert_eq!(web.get("/home").bearer(body["access_token"].as_str().unwrap()).send().await.status, 200);
+    assert_eq!(
+        web.get("/home")
+            .bearer(body["access_token"].as_str().unwrap())
+            .send()
+            .await
+            .status,
+        200
+    );
     // It is not used up.
     assert_eq!(web.get("/refresh").bearer(&refresh).send().await.status, 200);
     row("agstack 3.5", "browser");
@@ -312,10 +407,22 @@ async fn refreshing_gives_every_claim_again(engine: Engine) {
     let form = [("email", "ada@farm.example"), ("password", PASSWORD)];
     browser.form("/login", &form).leads_to("/home").await;
     let reply = browser.get("/refresh").leads_to("/home").await;
-    assert!(set_cookie(&reply, "access_token_cookie").unwrap().contains("; HttpOnly; SameSite=Lax; Path=/"));
+    assert!(
+        set_cookie(&reply, "access_token_cookie")
+            .unwrap()
+            .contains("; HttpOnly; SameSite=Lax; Path=/")
+    );
     let own = format!("{}/update", app.base());
-    browser.get("/refresh").header("referer", &own).leads_to("/update").await;
-    browser.get("/refresh").header("referer", "https://evil.example/x").leads_to("/home").await;
+    browser
+        .get("/refresh")
+        .header("referer", &own)
+        .leads_to("/update")
+        .await;
+    browser
+        .get("/refresh")
+        .header("referer", "https://evil.example/x")
+        .leads_to("/home")
+        .await;
     row("agstack 3.5", "no refresh token");
     web.get("/refresh").says(401, NEED).await;
 }
@@ -335,10 +442,19 @@ async fn who_gets_json_and_who_a_page(engine: Engine) {
     }
     let page = Web::agent(&app, Some(FIREFOX), "text/html");
     page.get("/home").leads_to("/?next=%2Fhome").await;
-    page.get("/home").header("x-from-asset-registry", "True").says(401, NEED).await;
-    page.get("/home").header("content-type", "application/json").says(401, NEED).await;
+    page.get("/home")
+        .header("x-from-asset-registry", "True")
+        .says(401, NEED)
+        .await;
+    page.get("/home")
+        .header("content-type", "application/json")
+        .says(401, NEED)
+        .await;
     let phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Mobile/15E148";
-    Web::agent(&app, Some(phone), "text/html,*/*").get("/home").leads_to("/?next=%2Fhome").await;
+    Web::agent(&app, Some(phone), "text/html,*/*")
+        .get("/home")
+        .leads_to("/?next=%2Fhome")
+        .await;
     Web::agent(&app, Some(phone), "*/*").get("/home").says(401, NEED).await;
 }
 
@@ -350,10 +466,16 @@ async fn too_many_failures_must_wait(engine: Engine) {
     for email in ["ada@farm.example", "nobody@farm.example"] {
         let mut seen = Vec::new();
         while seen.len() < 12 {
-            let reply = web.post("/login", &json!({ "email": email, "password": "Wrong0rd" })).send().await;
+            let reply = web
+                .post("/login", &json!({ "email": email, "password": "Wrong0rd" }))
+                .send()
+                .await;
             seen.push(reply.status);
             if reply.status == 429 {
-                assert_eq!(reply.json(), json!({ "message": "Too many attempts. Please try again later." }));
+                assert_eq!(
+                    reply.json(),
+                    json!({ "message": "Too many attempts. Please try again later." })
+                );
                 assert!(reply.header("retry-after").parse::<u32>().unwrap() > 0);
                 break;
             }
@@ -362,7 +484,14 @@ async fn too_many_failures_must_wait(engine: Engine) {
     }
     // One mail a minute.
     let (access, _) = web.logs_in_later("ada@farm.example").await;
-    web.get("/resend").bearer(&access).says(200, "A new confirmation email has been sent.").await;
-    let reply = web.get("/resend").bearer(&access).says(429, "Too many attempts. Please try again later.").await;
+    web.get("/resend")
+        .bearer(&access)
+        .says(200, "A new confirmation email has been sent.")
+        .await;
+    let reply = web
+        .get("/resend")
+        .bearer(&access)
+        .says(429, "Too many attempts. Please try again later.")
+        .await;
     assert!(reply.header("retry-after").parse::<u32>().unwrap() > 0);
 }

@@ -13,4 +13,3 @@ mod passwords;
 mod peer;
 mod signing_up;
 mod web;
-

@@ -26,7 +26,10 @@ async fn the_asset_registry_makes_its_calls(engine: Engine) {
     let access = tokens["access_token"].as_str().unwrap();
     let said = claims(access);
     // Its main guard asks for this claim, true.
-    assert_eq!((&said["is_activated"], &said["domain"]), (&json!(true), &json!("farm.example")));
+    assert_eq!(
+        (&said["is_activated"], &said["domain"]),
+        (&json!(true), &json!("farm.example"))
+    );
     assert!(said.get("aud").is_none());
     row("agstack 5.1", "`GET /logout`");
     // Without a blank, and with the access token.
@@ -37,9 +40,19 @@ async fn the_asset_registry_makes_its_calls(engine: Engine) {
         .send()
         .await;
     assert_eq!(reply.status, 200, "{reply:?}");
-    assert_eq!(web.get("/refresh").bearer(tokens["refresh_token"].as_str().unwrap()).send().await.status, 401);
+    assert_eq!(
+        web.get("/refresh")
+            .bearer(tokens["refresh_token"].as_str().unwrap())
+            .send()
+            .await
+            .status,
+        401
+    );
     row("agstack 5.1", "`GET /domains`");
-    assert_eq!(web.get("/domains").send().await.json()["Domains"], json!(["farm.example", "registry.example"]));
+    assert_eq!(
+        web.get("/domains").send().await.json()["Domains"],
+        json!(["farm.example", "registry.example"])
+    );
     row("agstack 5.1", "`POST /domains`");
     // It reads `Message` of every answer.
     for token in [None, Some(admin.access.as_str()), Some(admin.access.as_str())] {
@@ -63,15 +76,25 @@ async fn the_asset_registry_makes_its_calls(engine: Engine) {
         .json(&json!([token]))
         .send()
         .await;
-    assert_eq!((&reply.json()["error"], &reply.json()["authority_token_dict"][&token]), (&json!(null), &json!("farm.example")));
+    assert_eq!(
+        (&reply.json()["error"], &reply.json()["authority_token_dict"][&token]),
+        (&json!(null), &json!("farm.example"))
+    );
     row("agstack 5.1", "any route with header `API-KEYS-AUTHENTICATION`");
     let (access, _) = web.logs_in("ada@farm.example").await;
     let keys = web.get("/generate-api-keys").bearer(&access).send().await.json();
     for (key, secret, holds) in [
-        (keys["api_key"].as_str().unwrap(), keys["client_secret"].as_str().unwrap(), true),
+        (
+            keys["api_key"].as_str().unwrap(),
+            keys["client_secret"].as_str().unwrap(),
+            true,
+        ),
         ("x", "y", false),
     ] {
-        let call = web.get("/verify-api-secret-keys").header("api-key", key).header("client-secret", secret);
+        let call = web
+            .get("/verify-api-secret-keys")
+            .header("api-key", key)
+            .header("client-secret", secret);
         assert_eq!(call.send().await.json()["message"], json!(holds));
     }
 }
@@ -83,11 +106,16 @@ async fn the_other_clients_make_theirs(engine: Engine) {
     let body = json!({ "email": "ada@farm.example", "password": PASSWORD, "phone_num": "", "discoverable": "true", "newsletter": "" });
     assert_eq!(dart.post("/signup", &body).send().await.status, 201);
     let (access, refresh) = dart.logs_in("ada@farm.example").await;
-    let call = dart.call("PATCH", "/update").json(&json!({ "phone_num": "921234567890" }));
+    let call = dart
+        .call("PATCH", "/update")
+        .json(&json!({ "phone_num": "921234567890" }));
     call.bearer(&access).says(202, "Phone number updated").await;
     assert!(dart.get("/authority-token?domain=farm.example").send().await.json()["authority_token"].is_null());
     assert!(dart.get("/domains").send().await.json()["Domains"].is_array());
-    dart.call("DELETE", "/logout").bearer(&refresh).says(200, "Successfully logged out").await;
+    dart.call("DELETE", "/logout")
+        .bearer(&refresh)
+        .says(200, "Successfully logged out")
+        .await;
     // A backend in Java, which calls itself Postman.
     let java = Web::agent(&app, Some("Postman"), "*/*");
     let call = java.post("/login", &json!({ "email": "ada@farm.example", "password": PASSWORD }));
@@ -99,7 +127,10 @@ async fn the_other_clients_make_theirs(engine: Engine) {
     // Notebooks with a session that keeps cookies.
     let notebook = Web::python_session(&app);
     for _ in 0..2 {
-        let reply = notebook.post("/", &json!({ "email": "ada@farm.example", "password": PASSWORD })).send().await;
+        let reply = notebook
+            .post("/", &json!({ "email": "ada@farm.example", "password": PASSWORD }))
+            .send()
+            .await;
         assert_eq!(reply.status, 200, "{reply:?}");
     }
     assert_eq!(notebook.get("/home").send().await.status, 200);

@@ -194,8 +194,15 @@ impl Call<'_> {
         if !cookies.is_empty() && !self.request.headers().contains_key("cookie") {
             self = self.header("cookie", cookies.join("; "));
         }
-        let (web, what) = (self.web, format!("{} {}", self.request.method(), self.request.url().path()));
-        let response = web.http.execute(self.request).await.unwrap_or_else(|problem| panic!("{what}: {problem:?}"));
+        let (web, what) = (
+            self.web,
+            format!("{} {}", self.request.method(), self.request.url().path()),
+        );
+        let response = web
+            .http
+            .execute(self.request)
+            .await
+            .unwrap_or_else(|problem| panic!("{what}: {problem:?}"));
         let reply = Reply {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
@@ -220,7 +227,10 @@ impl Call<'_> {
     pub async fn is(self, status: u16, body: Value) -> Reply {
         let reply = self.send().await;
         assert_eq!((reply.status, reply.json()), (status, body), "{reply:?}");
-        assert!(reply.header("content-type").starts_with("application/json"), "{reply:?}");
+        assert!(
+            reply.header("content-type").starts_with("application/json"),
+            "{reply:?}"
+        );
         reply
     }
 
@@ -244,9 +254,17 @@ impl Call<'_> {
         assert!(reply.body.contains(words), "no {words:?} in {}", reply.body);
         let policy = reply.header("content-security-policy");
         assert!(policy.contains("default-src 'none'"), "{reply:?}");
-        assert!(!reply.body.contains("<script") && !reply.body.contains("style=\""), "{}", reply.body);
+        assert!(
+            !reply.body.contains("<script") && !reply.body.contains("style=\""),
+            "{}",
+            reply.body
+        );
         // Nothing is fetched from elsewhere.
-        assert!(!reply.body.contains("http://") && !reply.body.contains("https://"), "{}", reply.body);
+        assert!(
+            !reply.body.contains("http://") && !reply.body.contains("https://"),
+            "{}",
+            reply.body
+        );
         reply
     }
 }
