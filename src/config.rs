@@ -8,6 +8,7 @@ mod dialects;
 mod error;
 mod layers;
 mod network;
+mod queue;
 mod secret;
 mod sections;
 mod settings;
@@ -25,10 +26,11 @@ pub use self::dialects::{Agstack, Cadasta, Taxi, Xhoppe};
 pub use self::error::{ConfigError, ConfigErrors, Layer};
 use self::layers::Layers;
 pub use self::network::{InvalidNetwork, Network};
+pub use self::queue::{InvalidQueue, Queue, QueueKind};
 pub use self::secret::{REDACTED, Secret};
 pub use self::sections::{
-    Amqp, DomainDefault, Domains, Followers, Http, Keys, Limits, Log, LogFormat, Mail, Passwords, Registration, Sms,
-    Store, Tokens,
+    Amqp, AmqpMode, DomainDefault, Domains, Feed, Followers, Http, Keys, Limits, Log, LogFormat, Mail, Notary,
+    Passwords, Registration, Sms, Store, Tokens,
 };
 
 /// Everything an operator may set.
@@ -68,6 +70,10 @@ pub struct Config {
     pub store: Store,
     /// Followers.
     pub followers: Followers,
+    /// The feed.
+    pub feed: Feed,
+    /// The signed heads of the log.
+    pub notary: Notary,
     /// Logging.
     pub log: Log,
     /// The `AgStack` dialect.
@@ -101,6 +107,8 @@ impl Default for Config {
             amqp: Amqp::default(),
             store: Store::default(),
             followers: Followers::default(),
+            feed: Feed::default(),
+            notary: Notary::default(),
             log: Log::default(),
             agstack: Agstack::default(),
             cadasta: Cadasta::default(),
@@ -195,6 +203,18 @@ impl Config {
             self.amqp.exchange.is_empty().then_some("`amqp.exchange` is empty"),
             (self.amqp.exchange == self.amqp.pii_exchange)
                 .then_some("`amqp.pii_exchange` may not be the public exchange"),
+            self.amqp
+                .replay_exchange
+                .is_empty()
+                .then_some("`amqp.replay_exchange` is empty"),
+            (self.amqp.replay_exchange == self.amqp.exchange || self.amqp.replay_exchange == self.amqp.pii_exchange)
+                .then_some("`amqp.replay_exchange` may not be one of the other exchanges"),
+            (!self.amqp.alternate_exchange.is_empty()
+                && [&self.amqp.exchange, &self.amqp.pii_exchange, &self.amqp.replay_exchange]
+                    .contains(&&self.amqp.alternate_exchange))
+            .then_some("`amqp.alternate_exchange` may not be one of the other exchanges"),
+            (self.amqp.pii_exchange.is_empty() && !self.amqp.pii_queues.is_empty())
+                .then_some("`amqp.pii_queues` is set without `amqp.pii_exchange`"),
         ]
         .into_iter()
         .flatten()

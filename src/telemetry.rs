@@ -9,7 +9,9 @@ use std::io::IsTerminal;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
@@ -39,7 +41,7 @@ pub enum TelemetryError {
 /// second call changes nothing, so that several servers can live in one test process.
 pub fn install_log(log: &Log) -> Result<(), TelemetryError> {
     let filter = EnvFilter::builder().parse(&log.level)?;
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(is_ours));
     let layer = fmt::layer().with_writer(std::io::stderr);
     let _already = match log.format {
         LogFormat::Text => {
@@ -51,6 +53,13 @@ pub fn install_log(log: &Log) -> Result<(), TelemetryError> {
             .try_init(),
     };
     Ok(())
+}
+
+/// The broker's library writes whole messages and the password it signs in with, the one even as a warning. What matters
+/// of it is said by ours, once.
+fn is_ours(line: &Metadata<'_>) -> bool {
+    let library = line.target().split("::").next().unwrap_or_default();
+    !matches!(library, "lapin" | "amq_protocol" | "amq_protocol_tcp" | "tcp_stream")
 }
 
 /// The metrics of this process.

@@ -1,11 +1,13 @@
 # Sourced by tests/python and tests/schemathesis: one service of its own over a fresh folder, and an administrator.
 #
-# `serving NAME` needs `work` (a temporary folder) and sets `url`; `stop_serving` ends the service.
+# `serving NAME [SETTING=VALUE …]` needs `work` (a temporary folder) and sets `url` and `program`; `stop_serving` ends the
+# service.
 
 server=
 
 serving() {
-    local program line=
+    local name=$1 line=
+    shift
     program=${USER_REGISTRY:-}
     if [ -z "$program" ]; then
         cargo build --quiet --locked --bin user-registry
@@ -15,7 +17,7 @@ serving() {
     mkdir -p "$work/data"
     # Nothing of the environment's own settings; how often somebody may call is not what is asked here.
     env -i PATH="$PATH" HOME="$work" RUST_LOG="${RUST_LOG:-warn}" REGISTRY__LIMITS__ENABLED=false \
-        REGISTRY__PASSWORDS__QUEUE=1000 REGISTRY__PASSWORDS__WAIT_MS=60000 \
+        REGISTRY__PASSWORDS__QUEUE=1000 REGISTRY__PASSWORDS__WAIT_MS=60000 "$@" \
         "$program" serve --data-dir "$work/data" --listen 127.0.0.1:0 >"$work/out" 2>"$work/log" &
     server=$!
     for _ in {1..600}; do
@@ -24,7 +26,7 @@ serving() {
         kill -0 "$server" 2>/dev/null || break
         sleep 0.1
     done
-    [ -n "$line" ] || { cat "$work/log" >&2; echo "$1: the service does not listen" >&2; exit 1; }
+    [ -n "$line" ] || { cat "$work/log" >&2; echo "$name: the service does not listen" >&2; exit 1; }
     url=$line
     env -i PATH="$PATH" HOME="$work" "$program" admin create --data-dir "$work/data" --email boss@registry.example \
         --username boss --password-stdin <<<'seven green goats on a hill' >/dev/null

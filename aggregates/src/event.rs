@@ -43,6 +43,10 @@ pub struct Kind {
     pub name: &'static str,
     /// The fields in the order they are declared, each with its level.
     pub fields: &'static [(&'static str, Level)],
+    /// What it means that this has happened.
+    pub about: &'static str,
+    /// What each field means, in the order of `fields`.
+    pub meanings: &'static [&'static str],
 }
 
 /// An event of one of our aggregates, as the store and the folds see it.
@@ -152,6 +156,14 @@ impl<T: Declared> Declared for Vec<T> {
     const LEVEL: Level = T::LEVEL;
 }
 
+/// The comment among some attributes, as one text.
+macro_rules! words {
+    ($($out:literal)* ;) => { concat!($($out),*) };
+    ($($out:literal)* ; #[doc = $text:literal] $($rest:tt)*) => { $crate::event::words!($($out)* $text ; $($rest)*) };
+    ($($out:literal)* ; #[$($other:tt)*] $($rest:tt)*) => { $crate::event::words!($($out)* ; $($rest)*) };
+}
+pub(crate) use words;
+
 /// Declares an event enum: variants with their type names and fields whose types are [`Declared`].
 ///
 /// `own_id field` after the fields names the field that holds the id the event is stored under.
@@ -160,9 +172,9 @@ macro_rules! events {
         $(#[$meta:meta])*
         pub enum $name:ident {
             $(
-                $(#[$vmeta:meta])*
+                $(#[$($vmeta:tt)*])*
                 $variant:ident = $type:literal {
-                    $( $(#[$fmeta:meta])* $field:ident : $fty:ty, )*
+                    $( $(#[$($fmeta:tt)*])* $field:ident : $fty:ty, )*
                 } $( own_id $own:ident )? ,
             )*
         }
@@ -172,9 +184,9 @@ macro_rules! events {
         #[serde(tag = "type")]
         pub enum $name {
             $(
-                $(#[$vmeta])*
+                $(#[$($vmeta)*])*
                 #[serde(rename = $type)]
-                $variant { $( $(#[$fmeta])* $field: $fty, )* },
+                $variant { $( $(#[$($fmeta)*])* $field: $fty, )* },
             )*
         }
 
@@ -185,6 +197,8 @@ macro_rules! events {
                     fields: &[$(
                         (stringify!($field), <$fty as $crate::event::Declared>::LEVEL),
                     )*],
+                    about: $crate::event::words!(; $(#[$($vmeta)*])*),
+                    meanings: &[$( $crate::event::words!(; $(#[$($fmeta)*])*), )*],
                 },)*
             ];
 
@@ -264,6 +278,18 @@ mod tests {
         contract.sort();
         ours.sort();
         assert_eq!(ours, contract);
+    }
+
+    /// The page of events, and every bundle, tell what each of them means.
+    #[test]
+    fn every_kind_and_every_field_says_what_it_means() {
+        for kind in every_kind() {
+            assert!(kind.about.trim().ends_with('.'), "{}: {:?}", kind.name, kind.about);
+            assert_eq!(kind.meanings.len(), kind.fields.len(), "{}", kind.name);
+            for ((field, _), meaning) in kind.fields.iter().zip(kind.meanings) {
+                assert!(!meaning.trim().is_empty(), "{} of {}", field, kind.name);
+            }
+        }
     }
 
     /// Sealing follows the levels, so a field that slips to `Fact` would be published in clear. Whoever

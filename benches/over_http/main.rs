@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench over_http                       both engines
-//! cargo bench --bench over_http -- sqlite reads       some of: sqlite postgres · reads passwords cycle storm size timing
+//! cargo bench --bench over_http -- sqlite reads       some of: sqlite postgres · reads passwords cycle storm size timing feed
 //! ```
 //!
 //! Every figure stands beside a peer that was measured in the same run, in turns with it: a bare axum handler that does
@@ -13,6 +13,7 @@
 //! A figure below its limit is no failure of this program: only what cannot be measured is.
 
 mod client;
+mod feed;
 #[path = "../main_road/load.rs"]
 mod load;
 mod peer;
@@ -64,7 +65,7 @@ fn main() -> Result<()> {
         if chosen.is_empty() { words.to_vec() } else { chosen }
     };
     let engines = chosen(&["sqlite", "postgres"]);
-    let scenes = chosen(&["reads", "passwords", "cycle", "storm", "size", "timing"]);
+    let scenes = chosen(&["reads", "passwords", "cycle", "storm", "size", "timing", "feed"]);
     let scale = Scale {
         rounds: variable("OVER_HTTP_ROUNDS", 3),
         seconds: variable("OVER_HTTP_SECONDS", 3.0),
@@ -76,6 +77,9 @@ fn main() -> Result<()> {
         run_time.block_on(scenes::run(name, &scenes, scale, &mut report))?;
         if scenes.contains(&"size") {
             run_time.block_on(size::run(name, scale, &mut report))?;
+        }
+        if scenes.contains(&"feed") {
+            run_time.block_on(feed::run(name, scale, &mut report))?;
         }
         if scenes.contains(&"timing") {
             run_time.block_on(timing::run(name, &mut report))?;

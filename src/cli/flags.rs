@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use aggregates::values::{Email, Username};
+use aggregates::values::{Email, Timestamp, Username};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::audit::note::PublicKey;
 use crate::config::{Overrides, Secret};
+use crate::store::Until;
 
 /// Accounts of people and the standing of their e-mail domains, kept as events.
 ///
@@ -70,9 +72,138 @@ enum Typed {
     /// Keys: those that sign, and the master that wraps all others
     #[command(subcommand)]
     Keys(KeysVerb),
+    /// What follows the log: how far it is, and what to do about one that stopped
+    #[command(subcommand)]
+    Followers(FollowersVerb),
+    /// Publish a range of the log once more, to an exchange of its own
+    Publish(PublishFlags),
+    /// Take an account's history away with its proofs, and check such a file or the whole store
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// Print what happened to an account
+    History(HistoryFlags),
+    /// Erase people once more after the store was restored from a backup
+    Erase(EraseFlags),
     /// For trying things out and for measuring
     #[command(subcommand)]
     Dev(DevVerb),
+}
+
+/// What to do with followers, also while the service runs.
+#[derive(Debug, Subcommand)]
+pub(super) enum FollowersVerb {
+    /// Print how far each is, why it stands, and what was ever skipped
+    List,
+    /// Have one that stopped try again at once; ends with 1 when it stops again
+    Retry {
+        /// The follower
+        name: String,
+    },
+    /// Let one that stopped pass over the event it stands at; that is kept for ever
+    Skip(SkipFlags),
+}
+
+/// What to skip.
+#[derive(Debug, Args)]
+pub(super) struct SkipFlags {
+    /// The follower
+    pub name: String,
+    /// Position of the event it stands at
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub position: i64,
+    /// Why; kept and shown. No personal data belongs here
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+/// What to publish again.
+#[derive(Debug, Args)]
+pub(super) struct PublishFlags {
+    /// The first position
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub from: i64,
+    /// The last position
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(i64).range(1..))]
+    pub to: i64,
+    /// amqp://… of the broker; in the environment fewer people can read it
+    #[arg(long, value_name = "URL")]
+    amqp_url: Option<Secret>,
+}
+
+/// What auditors do.
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditVerb {
+    /// Write one account's events with their proofs to a file
+    Export(ExportFlags),
+    /// Check such a file, without a store, or a whole store; names the first bad position and ends with 1
+    Verify(VerifyFlags),
+    /// Print the notary's public keys
+    Key,
+}
+
+/// What to take away.
+#[derive(Debug, Args)]
+pub(super) struct ExportFlags {
+    /// Whose: an id, an address or a username
+    #[arg(long, value_name = "USER")]
+    pub user: String,
+    /// From this log position or time on
+    #[arg(long, value_name = "POSITION|TIME", value_parser = moment)]
+    pub from: Option<Until>,
+    /// Up to this log position or time
+    #[arg(long, value_name = "POSITION|TIME", value_parser = moment)]
+    pub to: Option<Until>,
+    /// The file to write; it must not be there yet
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// What to check.
+#[derive(Debug, Args)]
+pub(super) struct VerifyFlags {
+    /// The file of an export
+    #[arg(required_unless_present = "store", conflicts_with = "store")]
+    pub file: Option<PathBuf>,
+    /// Check the whole store instead: events, tree, heads and read models
+    #[arg(long)]
+    pub store: bool,
+    /// A public key you trust, as `audit key` or /v1/log/key told it; more than one may be given
+    #[arg(long, value_name = "KEY", value_parser = PublicKey::parse)]
+    pub key: Vec<PublicKey>,
+    /// Another folder with copies of the signed heads, with --store; more than one may be given
+    #[arg(long, value_name = "DIR", requires = "store")]
+    pub heads: Vec<PathBuf>,
+}
+
+/// Whose history to print.
+#[derive(Debug, Args)]
+pub(super) struct HistoryFlags {
+    /// An id, an address or a username
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// Print the account as it was at this log position or time instead
+    #[arg(long, value_name = "POSITION|TIME", value_parser = moment)]
+    pub at: Option<Until>,
+    /// JSON, one event a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whom to erase.
+#[derive(Debug, Args)]
+pub(super) struct EraseFlags {
+    /// The file `erased` beside the signed heads, or any list of ids, one a line
+    #[arg(long, value_name = "FILE")]
+    pub from_list: PathBuf,
+}
+
+fn moment(text: &str) -> Result<Until, String> {
+    if let Ok(position) = text.parse() {
+        return Ok(Until::Position(position));
+    }
+    Timestamp::parse(text)
+        .map(Until::Time)
+        .map_err(|_| "a log position such as 42, or a time such as 2026-11-21T09:30:00Z, is expected".to_owned())
 }
 
 /// What to do with keys.
@@ -90,6 +221,8 @@ pub(super) enum KeysVerb {
 pub(super) enum Rotate {
     /// The key that signs access tokens
     Signing(SigningFlags),
+    /// The key that signs heads of the log; what the former one signed stays verifiable
+    Notary,
     /// The master key; goes on where an earlier run was ended
     Master(MasterFlags),
 }
@@ -217,6 +350,11 @@ pub(super) enum Verb {
     Rebuild(Rebuild),
     Config(ConfigVerb),
     Keys(KeysVerb),
+    Followers(FollowersVerb),
+    Publish(PublishFlags),
+    Audit(AuditVerb),
+    History(HistoryFlags),
+    Erase(EraseFlags),
     Dev(DevVerb),
 }
 
@@ -246,8 +384,13 @@ impl Command {
                     amqp_url: flags.amqp_url.or(cli.serve.amqp_url),
                 },
             ),
+            Some(Typed::Publish(mut publish)) if cli.serve.listen.is_none() => {
+                let amqp_url = publish.amqp_url.take().or(cli.serve.amqp_url);
+                let flags = ServeFlags { listen: None, amqp_url };
+                (Verb::Publish(publish), flags)
+            }
             Some(_) if cli.serve.given() => {
-                let why = "--listen and --amqp-url belong to `serve`";
+                let why = "--listen belongs to `serve`, --amqp-url to `serve` and `publish`";
                 return Err(Cli::command().error(ErrorKind::ArgumentConflict, why));
             }
             Some(Typed::Migrate) => (Verb::Migrate, cli.serve),
@@ -256,6 +399,11 @@ impl Command {
             Some(Typed::Rebuild(_)) => (Verb::Rebuild(Rebuild::Check), cli.serve),
             Some(Typed::Config(verb)) => (Verb::Config(verb), cli.serve),
             Some(Typed::Keys(verb)) => (Verb::Keys(verb), cli.serve),
+            Some(Typed::Followers(verb)) => (Verb::Followers(verb), cli.serve),
+            Some(Typed::Publish(flags)) => (Verb::Publish(flags), cli.serve),
+            Some(Typed::Audit(verb)) => (Verb::Audit(verb), cli.serve),
+            Some(Typed::History(flags)) => (Verb::History(flags), cli.serve),
+            Some(Typed::Erase(flags)) => (Verb::Erase(flags), cli.serve),
             Some(Typed::Dev(verb)) => (Verb::Dev(verb), cli.serve),
         };
         Ok(Self {
@@ -315,6 +463,15 @@ mod tests {
             "keys list",
             "keys rotate signing --after 0",
             "keys rotate master --prepare",
+            "followers list",
+            "followers retry mail",
+            "followers skip mail --position 7 --reason because",
+            "publish --from 1 --to 7",
+            "audit export --user ada --out f",
+            "audit verify --store",
+            "audit verify f",
+            "history ada --at 4 --json",
+            "erase --from-list f",
         ] {
             let flags = "--config f.toml --data-dir d --database-url postgres://h/d";
             for line in [format!("{verb} {flags}"), format!("{flags} {verb}")] {
@@ -390,6 +547,33 @@ mod tests {
         assert!(matches!(verb("rebuild --swap").unwrap(), Verb::Rebuild(Rebuild::Swap)));
         assert_eq!(verb("rebuild").unwrap_err(), ErrorKind::MissingRequiredArgument);
         assert_eq!(verb("rebuild --check --swap").unwrap_err(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn a_broker_may_be_named_before_or_behind_publish() {
+        for line in [
+            "publish --from 1 --to 7 --amqp-url amqp://h",
+            "--amqp-url amqp://h publish --from 1 --to 7",
+        ] {
+            let command = parse(line).unwrap();
+            assert_eq!(command.overrides.amqp_url.unwrap().expose(), "amqp://h", "{line}");
+        }
+        let wrong = parse("--listen 127.0.0.1:0 publish --from 1 --to 7");
+        assert_eq!(wrong.unwrap_err(), ErrorKind::ArgumentConflict);
+        assert_eq!(
+            parse("publish --from 0 --to 7").unwrap_err(),
+            ErrorKind::ValueValidation
+        );
+    }
+
+    #[test]
+    fn a_skip_needs_a_position_and_a_reason() {
+        for line in [
+            "followers skip mail --position 7",
+            "followers skip mail --reason because",
+        ] {
+            assert_eq!(parse(line).unwrap_err(), ErrorKind::MissingRequiredArgument, "{line}");
+        }
     }
 
     #[test]

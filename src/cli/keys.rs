@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use aggregates::values::Timestamp;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::flags::{KeysVerb, MasterFlags, Rotate, SigningFlags};
@@ -30,6 +31,13 @@ pub(super) async fn run(config: Config, verb: KeysVerb) -> Result<ExitCode> {
                 say(list(store).await?.trim_end());
                 Ok(())
             }
+            KeysVerb::Rotate(Rotate::Notary) => {
+                let key = store.add_notary_key().await?;
+                say(&format!(
+                    "{key} signs heads of the log from now on; those signed before stay verifiable"
+                ));
+                Ok(())
+            }
             KeysVerb::Rotate(Rotate::Signing(flags)) => rotate_signing(store, &flags).await,
             KeysVerb::Rotate(Rotate::Master(flags)) => rotate_master(store, &config, &flags).await,
         })
@@ -45,7 +53,7 @@ async fn list(store: &Store) -> Result<String> {
     let mut sorted: Vec<_> = rows.iter().collect();
     sorted.sort_by_key(|row| (row.kind.clone(), row.created_at, row.kid.clone()));
     for row in sorted {
-        let made = aggregates::values::Timestamp::from_micros(row.created_at);
+        let made = Timestamp::from_micros(row.created_at);
         // Tokens name a signing key by its thumbprint, so that is what is looked for here.
         let signs = if row.kind == "signing" { signing.next() } else { None };
         let id = signs.map_or(&row.kid, |key| &key.kid);
@@ -55,6 +63,10 @@ async fn list(store: &Store) -> Result<String> {
             (Some(SigningState::Published), _) => "published, signs when the one before has ended".to_owned(),
             (Some(SigningState::Verifies { until }), _) => format!("verifies until {until}"),
             (None, "former") => "former master; data keys are being re-wrapped".to_owned(),
+            (None, "notary") => match row.retired_at {
+                None => "signs heads of the log".to_owned(),
+                Some(at) => format!("signed heads of the log until {}", Timestamp::from_micros(at)),
+            },
             (None, _) => "in use".to_owned(),
         };
         // Writing into a String cannot fail.

@@ -3,16 +3,22 @@
 //! Nothing is decided here that the library decides. `anyhow` stands here and nowhere else.
 
 mod admin;
+mod audit;
 mod config;
+mod erase;
 mod flags;
+mod followers;
+mod history;
 mod keys;
 mod migrate;
 mod open;
 mod outlets;
+mod publish;
 mod rebuild;
 mod seed;
 mod serve;
 mod shared_secret;
+mod who;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -20,7 +26,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use self::flags::{AdminVerb, Command, DevVerb, Verb};
+use self::flags::{AdminVerb, AuditVerb, Command, DevVerb, Verb};
 use crate::config::{Config, ConfigErrors};
 use crate::telemetry;
 
@@ -67,6 +73,13 @@ fn run(command: Command) -> Result<ExitCode> {
             finish(admin::reset_password(config, &reset, reset.password()?))
         }),
         Verb::Keys(verb) => one_off(loaded?, |config| finish(keys::run(config, verb))),
+        Verb::Followers(verb) => one_off(loaded?, |config| finish(followers::run(config, verb))),
+        Verb::Publish(flags) => one_off(loaded?, |config| finish(publish::run(config, flags))),
+        // A file is checked without looking at any configuration: whoever checks it need not have one.
+        Verb::Audit(AuditVerb::Verify(flags)) if !flags.store => audit::verify_file(&flags),
+        Verb::Audit(verb) => one_off(loaded?, |config| finish(audit::run(config, verb))),
+        Verb::History(flags) => one_off(loaded?, |config| finish(history::run(config, flags))),
+        Verb::Erase(flags) => one_off(loaded?, |config| finish(erase::run(config, flags))),
         Verb::Dev(DevVerb::Seed(flags)) => one_off(loaded?, |config| finish(seed::run(config, flags))),
         Verb::Rebuild(rebuild) => one_off(loaded?, |config| finish(rebuild::run(config, rebuild))),
     }

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{Config, Secret};
+use crate::follow::NotaryOptions;
 use crate::store::{EngineOptions, MasterSource, Store, private_folder};
 
 /// How long closing may take before the process ends anyway; the log is safe either way.
@@ -75,6 +76,23 @@ pub(super) fn mail_outbox(config: &Config) -> PathBuf {
 /// The folder of short messages.
 pub(super) fn sms_outbox(config: &Config) -> PathBuf {
     config.data_dir.join("outbox/sms")
+}
+
+/// The folder of the notary's files outside the database.
+pub(super) fn notary_folder(config: &Config) -> PathBuf {
+    let folder = &config.notary.folder;
+    folder.clone().unwrap_or_else(|| config.data_dir.join("notary"))
+}
+
+/// How the notary works.
+pub(super) fn notary(config: &Config) -> NotaryOptions {
+    NotaryOptions {
+        folders: std::iter::once(notary_folder(config))
+            .chain(config.notary.second_folder.clone())
+            .collect(),
+        every: Duration::from_millis(config.notary.every_ms),
+        events: config.notary.events,
+    }
 }
 
 /// Where the master key comes from.

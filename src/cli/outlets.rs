@@ -10,12 +10,14 @@ use tracing::warn;
 
 use super::open;
 use crate::config::{Config, ConfigError};
+use crate::follow::amqp::{Broker, BrokerAddress, Content, Exchange, Publisher};
 use crate::follow::templates::Templates;
 use crate::follow::{
     Gateway, GatewayAddress, Links, MailFollower, MailOptions, Mailer, Outbox, Sms, SmsFollower, SmsOptions, Smtp,
     SmtpServer,
 };
-use crate::store::Store;
+use crate::public::Public;
+use crate::store::{AGAIN, Store};
 use crate::tokens::SharedKey;
 
 /// What mails and short messages are made and carried away by.
@@ -25,6 +27,7 @@ pub(super) struct Outlets {
     templates: Templates,
     server: Option<SmtpServer>,
     gateway: Option<GatewayAddress>,
+    broker: Option<Broker>,
 }
 
 impl Outlets {
@@ -54,6 +57,17 @@ impl Outlets {
                 &"an address such as registry@farm.example or Registry <registry@farm.example>",
             );
         }
+        let broker = config.amqp_url.as_ref().and_then(|url| {
+            let address = BrokerAddress::parse(url.expose());
+            address.map_err(|problem| wrong("amqp_url", &problem)).ok()
+        });
+        let trusted = config.amqp.ca_file.as_ref().and_then(|path| {
+            let text = std::fs::read_to_string(path);
+            if !matches!(&text, Ok(text) if text.contains("-----BEGIN CERTIFICATE-----")) {
+                wrong("amqp.ca_file", &"a readable file of certificates in PEM");
+            }
+            text.ok()
+        });
         let templates = Templates::load(config.mail.templates.as_deref()).map_err(|problems| {
             errors.extend(
                 problems
@@ -61,15 +75,58 @@ impl Outlets {
                     .map(|problem| ConfigError::Together(format!("`mail.templates`: {problem}"))),
             );
         });
+        let broker = broker.map(|address| broker_of(config, address, trusted));
         match (from, templates) {
             (Some(from), Ok(templates)) if errors.is_empty() => Ok(Self {
                 from,
                 templates,
                 server,
                 gateway,
+                broker,
             }),
             _ => Err(errors),
         }
+    }
+
+    /// What publishes events: those without personal data, and the others where that is switched on.
+    pub fn publishers(&self, config: &Config) -> Vec<Publisher> {
+        let (Some(broker), amqp) = (&self.broker, &config.amqp) else {
+            return Vec::new();
+        };
+        let public = Public::new(config.public_url.as_deref());
+        let publisher = |name: &'static str, exchange: &str, queues: &[String], content| Publisher {
+            name: name.to_owned(),
+            known_as: Some(name),
+            broker: broker.clone(),
+            exchange: exchange_of(config, exchange, queues),
+            content,
+            after: 0,
+            until: None,
+        };
+        let mut publishers = vec![publisher(
+            "amqp",
+            &amqp.exchange,
+            &amqp.queues,
+            Content::Public(public.clone()),
+        )];
+        if !amqp.pii_exchange.is_empty() {
+            let content = Content::Personal(public);
+            publishers.push(publisher("amqp-pii", &amqp.pii_exchange, &amqp.pii_queues, content));
+        }
+        publishers
+    }
+
+    /// What publishes a range once more. None: no broker is named.
+    pub fn republisher(&self, config: &Config, from: i64, to: i64) -> Option<Publisher> {
+        Some(Publisher {
+            name: format!("{AGAIN}{from}-{to}"),
+            known_as: None,
+            broker: self.broker.clone()?,
+            exchange: exchange_of(config, &config.amqp.replay_exchange, &[]),
+            content: Content::Public(Public::new(config.public_url.as_deref())),
+            after: from - 1,
+            until: Some(to),
+        })
     }
 
     /// What sends mails.
@@ -101,6 +158,12 @@ impl Outlets {
         let options = MailOptions {
             from: self.from.clone(),
             templates: self.templates.clone(),
+            platform_url: config
+                .cadasta
+                .link_url
+                .clone()
+                .or_else(|| config.public_url.clone())
+                .unwrap_or_else(|| shown.clone()),
             step,
             pause: Duration::from_millis(config.mail.retry_ms),
             most: config.mail.attempts,
@@ -129,6 +192,29 @@ impl Outlets {
     }
 }
 
+fn broker_of(config: &Config, address: BrokerAddress, trusted: Option<String>) -> Broker {
+    let amqp = &config.amqp;
+    Broker {
+        address,
+        trusted,
+        answer: Duration::from_millis(amqp.timeout_ms),
+        pause: Duration::from_millis(amqp.retry_ms),
+        longest: Duration::from_millis(amqp.longest_retry_ms),
+        window: amqp.window,
+        mode: amqp.mode,
+    }
+}
+
+fn exchange_of(config: &Config, name: &str, queues: &[String]) -> Exchange {
+    let alternate = &config.amqp.alternate_exchange;
+    Exchange {
+        name: name.to_owned(),
+        alternate: (!alternate.is_empty()).then(|| alternate.clone()),
+        // Each was checked when the configuration was read.
+        queues: queues.iter().filter_map(|queue| queue.parse().ok()).collect(),
+    }
+}
+
 fn outbox(folder: &Path) -> Result<Outbox> {
     Outbox::open(folder).with_context(|| format!("the folder {} cannot be used", folder.display()))
 }
@@ -148,6 +234,8 @@ mod tests {
         config.mail.templates = Some(folder.path().to_owned());
         config.sms.gateway_url = Some("hunter2".into());
         config.sms.gateway_token = Some("hunter2\n".into());
+        config.amqp_url = Some("hunter2".into());
+        config.amqp.ca_file = Some(folder.path().join("none"));
         let told: Vec<String> = Outlets::of(&config)
             .unwrap_err()
             .iter()
@@ -159,6 +247,8 @@ mod tests {
         `sms.gateway_url` must be an address such as https://user:password@gateway.example/messages
         `sms.gateway_token` must be visible ASCII characters
         `mail.from` must be an address such as registry@farm.example or Registry <registry@farm.example>
+        `amqp_url` must be an address such as amqp://user:password@broker.example/vhost or amqps://user:password@broker.example
+        `amqp.ca_file` must be a readable file of certificates in PEM
         `mail.templates`: FOLDER/verify-phone.sms: line 1: unknown placeholder {{pin}}; here are {{code}}
         ");
     }

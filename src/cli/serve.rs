@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -21,7 +22,7 @@ use super::open::{self, Opened};
 use super::outlets::Outlets;
 use super::{say, shared_secret};
 use crate::config::{Config, LogFormat};
-use crate::follow::{self, FollowOptions, Health, StatisticsFollower};
+use crate::follow::{self, FollowOptions, Health, Notary, StatisticsFollower, amqp};
 use crate::http::{self, App};
 use crate::registry::{Refusal, Registry};
 use crate::store::Store;
@@ -40,7 +41,7 @@ const SWEEP: Duration = Duration::from_mins(10);
 /// How often to look whether keys were rotated. [`Store::rewrap_pass`] counts on it.
 const KEYS: Duration = Duration::from_secs(2);
 /// How often to try for a lease another process holds, and to look whether the outside is back.
-const RETRY: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(config: Config, outlets: Outlets) -> Result<ExitCode> {
     let stop = CancellationToken::new();
@@ -87,6 +88,8 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
         let lease = Duration::from_secs(config.followers.lease_seconds.into());
         let options = FollowOptions { lease, retry: RETRY };
         let owner = owner(store);
+        let notary = Notary::new(store.clone(), open::notary(&config));
+        tasks.spawn(notary.run(owner.clone(), options, health.clone(), stop.clone()));
         tasks.spawn(follow::run(
             StatisticsFollower::new(store.clone()),
             store.clone(),
@@ -106,11 +109,22 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
         tasks.spawn(follow::run(
             sms,
             store.clone(),
-            owner,
+            owner.clone(),
             options,
             health.clone(),
             stop.clone(),
         ));
+        for publisher in outlets.publishers(&config) {
+            tasks.spawn(amqp::publish(
+                publisher,
+                store.clone(),
+                owner.clone(),
+                options,
+                health.clone(),
+                watch::Sender::default(),
+                stop.clone(),
+            ));
+        }
     }
     info!(
         engine = store.engine_name(),
@@ -124,21 +138,8 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
         // Standard error may be closed; that is no reason to end.
         let _ = writeln!(std::io::stderr(), "{}", hints(&config, address));
     }
-    if config.amqp_url.is_some() {
-        // Nothing is lost by it: a publisher will begin at the first event of the log. So it is no reason not to start.
-        warn!("`amqp_url` is set, but this version does not publish to a broker yet");
-    }
-    // Where no address is set, the one it listens at is what answers refer to, as links in mails do.
-    let config = Arc::new(Config {
-        public_url: Some(
-            config
-                .public_url
-                .clone()
-                .unwrap_or_else(|| format!("http://{}", reachable(address))),
-        ),
-        ..(*config).clone()
-    });
-    let app = App::new(registry, config, Some(metrics), health);
+    let listening = format!("http://{}", reachable(address));
+    let app = App::new(registry, config, Some(metrics), health, listening);
     let served = http::serve(listener, app, stop.clone()).await;
     // The accept loop may also have ended by itself.
     stop.cancel();
@@ -159,7 +160,7 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
 }
 
 /// The first signal asks to end, the second ends.
-fn stop_on_signals(stop: &CancellationToken) -> Result<()> {
+pub(super) fn stop_on_signals(stop: &CancellationToken) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = stop.clone();
@@ -225,7 +226,7 @@ async fn tidy(registry: &Registry) {
 }
 
 /// Names this process among its replicas, also after its number was given to another process.
-fn owner(store: &Store) -> String {
+pub(super) fn owner(store: &Store) -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{host}/{}/{}", std::process::id(), store.chance().uuid_v7(store.now()))
 }

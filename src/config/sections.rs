@@ -125,6 +125,8 @@ impl Default for Registration {
 pub struct Domains {
     /// What holds for a domain without a rule. Default `allow`.
     pub default: DomainDefault,
+    /// The DNS servers that are asked for the proof of a domain. Default none: those of the system.
+    pub resolvers: Vec<SocketAddr>,
 }
 
 /// What holds for a domain without a rule.
@@ -296,6 +298,38 @@ pub struct Amqp {
     pub exchange: String,
     /// Exchange of the events with personal data; empty means none. Default empty.
     pub pii_exchange: String,
+    /// Exchange of what `publish` publishes again. Default `registry.replay`.
+    pub replay_exchange: String,
+    /// Exchange that messages go to which no queue takes; empty means none. Default empty: an exchange that has one must
+    /// be declared with it by everybody who declares it.
+    pub alternate_exchange: String,
+    /// Whether a message is a `CloudEvent` in its headers or in its body. Default `binary`.
+    pub mode: AmqpMode,
+    /// Queues to declare and bind to the public exchange, each as `name[:quorum|:classic|:stream] pattern…`. Default none.
+    pub queues: Vec<String>,
+    /// The same for the exchange with personal data. Default none.
+    pub pii_queues: Vec<String>,
+    /// How many messages may be unconfirmed at a time. Default 1,000.
+    pub window: usize,
+    /// How long the broker may take for one answer. Default 10,000.
+    pub timeout_ms: u64,
+    /// The pause after the first failure; each later one is twice as long, up to the longest. Default 500.
+    pub retry_ms: u64,
+    /// The longest pause. Default 10,000.
+    pub longest_retry_ms: u64,
+    /// Certificates (PEM) to trust beside those of the system. Default none.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Where in a message its `CloudEvent` is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AmqpMode {
+    /// The attributes in headers, the data as the body.
+    #[default]
+    Binary,
+    /// The whole as the body.
+    Structured,
 }
 
 impl Default for Amqp {
@@ -303,6 +337,16 @@ impl Default for Amqp {
         Self {
             exchange: "registry.events".into(),
             pii_exchange: String::new(),
+            replay_exchange: "registry.replay".into(),
+            alternate_exchange: String::new(),
+            mode: AmqpMode::default(),
+            queues: Vec::new(),
+            pii_queues: Vec::new(),
+            window: 1_000,
+            timeout_ms: 10_000,
+            retry_ms: 500,
+            longest_retry_ms: 10_000,
+            ca_file: None,
         }
     }
 }
@@ -335,7 +379,7 @@ impl Default for Store {
 pub struct Followers {
     /// Whether this process takes leases. Default true.
     pub enabled: bool,
-    /// How long a lease holds without renewal. Default 10.
+    /// How long a lease holds without renewal. Default 6: another process goes on within ten seconds.
     pub lease_seconds: u32,
     /// How often to look for events of another process. Default 200.
     pub poll_ms: u64,
@@ -345,9 +389,24 @@ impl Default for Followers {
     fn default() -> Self {
         Self {
             enabled: true,
-            lease_seconds: 10,
+            lease_seconds: 6,
             poll_ms: 200,
         }
+    }
+}
+
+/// Section `feed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Feed {
+    /// Most streams of one caller at a time in this process: of a person, or of one API key. Holds while
+    /// `limits.enabled` does. Default 32.
+    pub streams_per_caller: usize,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { streams_per_caller: 32 }
     }
 }
 
@@ -379,4 +438,29 @@ pub enum LogFormat {
     Text,
     /// For machines.
     Json,
+}
+
+/// Section `notary`: the signed heads of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Notary {
+    /// The folder of the copies outside the database. Default `notary` under `data_dir`.
+    pub folder: Option<PathBuf>,
+    /// A second such folder, best on another machine. Default none.
+    pub second_folder: Option<PathBuf>,
+    /// Longest time until a new event is covered by a signed head. Default 2,000.
+    pub every_ms: u64,
+    /// After so many events a head is signed at once. Default 1,000.
+    pub events: u32,
+}
+
+impl Default for Notary {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            second_folder: None,
+            every_ms: 2_000,
+            events: 1_000,
+        }
+    }
 }

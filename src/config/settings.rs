@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use toml::Value;
 
 use super::network::Network;
+use super::queue::Queue;
 
 /// One setting by its dotted name.
 #[derive(Debug)]
@@ -30,7 +31,9 @@ pub(super) enum Kind {
     Filter,
     Origins,
     Networks,
+    Servers,
     Prefixes,
+    Queues,
     Path,
     Host,
 }
@@ -72,6 +75,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("registration.public_check", Kind::Bool),
     setting("registration.unverified_hours", Kind::Whole(1, 8760)),
     setting("domains.default", Kind::Choice(&["allow", "block"])),
+    setting("domains.resolvers", Kind::Servers),
     setting("tokens.issuer", Kind::Text),
     setting("tokens.access_seconds", Kind::Whole(1, 600)),
     setting("tokens.refresh_idle_days", Kind::Whole(1, 30)),
@@ -102,12 +106,27 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("sms.daily_budget", Kind::Whole(0, 100_000_000)),
     setting("amqp.exchange", Kind::Text),
     setting("amqp.pii_exchange", Kind::Text),
+    setting("amqp.replay_exchange", Kind::Text),
+    setting("amqp.alternate_exchange", Kind::Text),
+    setting("amqp.mode", Kind::Choice(&["binary", "structured"])),
+    setting("amqp.queues", Kind::Queues),
+    setting("amqp.pii_queues", Kind::Queues),
+    setting("amqp.window", Kind::Whole(1, 65_535)),
+    setting("amqp.timeout_ms", Kind::Whole(100, 5 * MINUTE)),
+    setting("amqp.retry_ms", Kind::Whole(10, 10 * MINUTE)),
+    setting("amqp.longest_retry_ms", Kind::Whole(10, 60 * MINUTE)),
+    setting("amqp.ca_file", Kind::Text),
     setting("store.connections", Kind::Whole(2, 1000)),
     setting("store.readers", Kind::Whole(1, 1000)),
     setting("store.cache_entries", Kind::Whole(0, 100_000_000)),
     setting("followers.enabled", Kind::Bool),
     setting("followers.lease_seconds", Kind::Whole(1, 3600)),
     setting("followers.poll_ms", Kind::Whole(10, MINUTE)),
+    setting("feed.streams_per_caller", Kind::Whole(1, 1_000_000)),
+    setting("notary.folder", Kind::Text),
+    setting("notary.second_folder", Kind::Text),
+    setting("notary.every_ms", Kind::Whole(20, 10_000)),
+    setting("notary.events", Kind::Whole(1, 1000)),
     setting("log.format", Kind::Choice(&["text", "json"])),
     setting("log.level", Kind::Filter),
     setting("agstack.enabled", Kind::Bool),
@@ -172,7 +191,11 @@ impl Kind {
             Self::Filter => "a log filter such as info or user_registry=debug,warn".into(),
             Self::Origins => "a list of origins such as https://app.example".into(),
             Self::Networks => "a list of networks such as 10.0.0.0/8".into(),
+            Self::Servers => "a list of addresses such as 192.0.2.53:53".into(),
             Self::Prefixes => "a list of beginnings of numbers such as +49".into(),
+            Self::Queues => {
+                "a list of queues with their patterns such as `billing user.* domain.blocked` or `log:stream #`".into()
+            }
             Self::Path => "a path such as /agstack, without / at its end".into(),
             Self::Host => "a host name such as ur.example, or ur.*".into(),
         }
@@ -191,9 +214,13 @@ impl Kind {
             (Self::Networks, Value::Array(items)) => items
                 .iter()
                 .all(|item| item.as_str().is_some_and(|t| t.parse::<Network>().is_ok())),
+            (Self::Servers, Value::Array(items)) => items
+                .iter()
+                .all(|item| item.as_str().is_some_and(|t| t.parse::<SocketAddr>().is_ok())),
             (Self::Path, Value::String(text)) => text.is_empty() || is_path(text),
             (Self::Host, Value::String(text)) => text.is_empty() || is_host(text),
             (Self::Prefixes, Value::Array(items)) => items.iter().all(|item| item.as_str().is_some_and(is_prefix)),
+            (Self::Queues, Value::Array(items)) => items.iter().all(|item| item.as_str().is_some_and(is_queue)),
             _ => false,
         }
     }
@@ -204,7 +231,7 @@ impl Kind {
         match self {
             Self::Bool => text.parse().map_or_else(|_| as_text(), Value::Boolean),
             Self::Whole(..) | Self::Status => text.parse().map_or_else(|_| as_text(), Value::Integer),
-            Self::Origins | Self::Networks | Self::Prefixes => Value::Array(
+            Self::Origins | Self::Networks | Self::Servers | Self::Prefixes | Self::Queues => Value::Array(
                 text.split(',')
                     .map(str::trim)
                     .filter(|item| !item.is_empty())
@@ -219,6 +246,10 @@ impl Kind {
 fn is_prefix(text: &str) -> bool {
     let digits = text.strip_prefix('+').unwrap_or_default();
     (1..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_queue(text: &str) -> bool {
+    text.parse::<Queue>().is_ok()
 }
 
 fn is_path(text: &str) -> bool {

@@ -174,7 +174,9 @@ fn the_table_and_the_structs_agree() {
             Kind::Address => "127.0.0.1:1",
             Kind::Url | Kind::Origins => "https://h",
             Kind::Networks => "10.0.0.0/8",
+            Kind::Servers => "192.0.2.53:53",
             Kind::Prefixes => "+49",
+            Kind::Queues => "billing user.*",
             Kind::Filter => "info",
             Kind::Text | Kind::Secret => "x",
         };

@@ -19,7 +19,7 @@ use super::delivery::{Attempts, Channel, Fate, MAIL, Messenger, Problem, Round};
 use super::letters::{Letter, Notice};
 use super::smtp::{STEPS, Smtp};
 use super::templates::Templates;
-use super::{FollowError, Follower, Outbox, Start, Writes, devices, trouble};
+use super::{FollowError, Follower, Outbox, Start, Writes, devices, platform, trouble};
 use crate::keys::{Enclosed, Keyring};
 use crate::registry::{LinkToken, Purpose};
 use crate::store::{AnyEvent, EventRecord, OpenedEvent, RowWrite, Store};
@@ -87,6 +87,7 @@ pub struct MailFollower {
     mailer: Mailer,
     from: Mailbox,
     templates: Templates,
+    platform_url: String,
     attempts: Attempts,
 }
 
@@ -97,6 +98,8 @@ pub struct MailOptions {
     pub from: Mailbox,
     /// What they say.
     pub templates: Templates,
+    /// What the links of the Cadasta dialect begin with.
+    pub platform_url: String,
     /// How long the mail server may take for one answer.
     pub step: Duration,
     /// The pause after the first attempt that failed.
@@ -121,6 +124,7 @@ impl MailFollower {
             mailer,
             from: options.from,
             templates: options.templates,
+            platform_url: options.platform_url,
             attempts: Attempts {
                 pause: options.pause,
                 most: options.most,
@@ -138,7 +142,16 @@ impl MailFollower {
                     .map_err(|_| FollowError::Never("the stream of a user has no user id".into()))?;
                 let mut drafts = Vec::new();
                 if asks_for_link(user_event) {
-                    drafts.push(self.link(user_event, user));
+                    drafts.push(self.link(user_event, user).map(|draft| Draft {
+                        letter: platform::linked(
+                            draft.letter,
+                            self.store.keyring(),
+                            &self.platform_url,
+                            user_event,
+                            user,
+                        ),
+                        ..draft
+                    }));
                 }
                 if let UserEvent::ApiKeyIssued {
                     key_id, mailed: true, ..
@@ -396,6 +409,7 @@ impl MailFollower {
             .letter
             .words(&self.templates)
             .ok_or_else(|| Problem::new("the mail has no template"))?;
+        let subject = platform::subject(&draft.letter, event).map_or(words.subject, str::to_owned);
         let micros = u64::try_from(event.record.recorded_at.as_micros()).unwrap_or_default();
         let parts = MultiPart::builder()
             .kind(MultiPartKind::Alternative)
@@ -405,7 +419,7 @@ impl MailFollower {
         let message = Message::builder()
             .from(self.from.clone())
             .to(to.clone())
-            .subject(words.subject)
+            .subject(subject)
             .date(UNIX_EPOCH + Duration::from_micros(micros))
             .message_id(Some(format!("<{}.{number}@user-registry>", event.record.event_id)))
             .header(PurposeHeader(draft.letter.purpose().to_owned()))

@@ -4,18 +4,22 @@
 //! rows. One process runs it at a time, under a lease. What it cannot handle stops it: it keeps the position and the
 //! reason, shows both, and never skips. What leaves the process may happen again after a crash, never be lost.
 
+pub mod amqp;
 mod breaker;
 mod delivery;
 mod devices;
 mod gateway;
 pub mod letters;
 mod mail;
+mod notary;
 mod outbox;
+mod platform;
 mod sms;
 mod smtp;
 mod statistics;
 pub mod templates;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +31,7 @@ use tracing::{error, info, warn};
 pub use delivery::try_again;
 pub use gateway::{Gateway, GatewayAddress};
 pub use mail::{Links, MailFollower, MailOptions, Mailer};
+pub use notary::{NOTARY, Notary, NotaryOptions};
 pub use outbox::Outbox;
 pub use sms::{Sms, SmsFollower, SmsOptions};
 pub use smtp::{Smtp, SmtpServer};
@@ -199,6 +204,10 @@ async fn follow<F: Follower>(
             health.set(follower.name(), None);
             return Ok(());
         };
+        if lease.error.is_none() {
+            // Somebody may have let it pass over the event it stood at.
+            health.set(follower.name(), None);
+        }
         if held.as_ref().is_none_or(|before| before.epoch != lease.epoch) {
             info!(
                 follower = follower.name(),
@@ -238,12 +247,12 @@ async fn turn<F: Follower>(
         let (opened, broken) = open(store, records).await?;
         let mut passed = lease.position;
         // One after the other, or all of them in one step to the last.
-        let steps: Vec<&[OpenedEvent]> = if follower.gathers() {
+        let mut steps: VecDeque<&[OpenedEvent]> = if follower.gathers() {
             opened.chunks(opened.len().max(1)).collect()
         } else {
             opened.chunks(1).collect()
         };
-        for step in steps {
+        while let Some(step) = steps.pop_front() {
             let [event, ..] = step else { continue };
             if stop.is_cancelled() {
                 return Ok(false);
@@ -277,6 +286,10 @@ async fn turn<F: Follower>(
                     }
                     store.stopped(lease, position, &problem).await?;
                     return Ok(false);
+                }
+                // Which of them it is shows when each is handled by itself.
+                Err(FollowError::Never(_)) if step.len() > 1 => {
+                    step.chunks(1).rev().for_each(|one| steps.push_front(one));
                 }
                 Err(FollowError::Never(problem)) => {
                     error!(follower = name, position, %problem, "a follower stopped at an event it cannot handle");

@@ -5,12 +5,16 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
+use tokio_util::sync::CancellationToken;
 
 use super::document::Document;
+use super::streams::Streams;
 use super::{caller, canonical, cors, dialects, edge, operations, pages};
 use crate::config::Config;
+use crate::feed::Feed;
 use crate::follow::Health;
 use crate::guards::Guards;
+use crate::public::Public;
 use crate::registry::Registry;
 use crate::telemetry::Metrics;
 
@@ -23,28 +27,44 @@ pub struct App {
 struct Inner {
     registry: Registry,
     config: Arc<Config>,
+    base_url: String,
     metrics: Option<Metrics>,
     health: Health,
     guards: Option<Guards>,
     document: OnceLock<Document>,
+    feed: Feed,
+    streams: Streams,
+    closing: CancellationToken,
 }
 
 impl App {
-    /// The service over these use cases.
+    /// The service over these use cases. `listening` is what addresses of its own begin with if no `public_url` is set.
     #[must_use]
-    pub fn new(registry: Registry, config: Arc<Config>, metrics: Option<Metrics>, health: Health) -> Self {
+    pub fn new(
+        registry: Registry,
+        config: Arc<Config>,
+        metrics: Option<Metrics>,
+        health: Health,
+        listening: String,
+    ) -> Self {
         let guards = config
             .limits
             .enabled
             .then(|| Guards::new(&config.limits, &registry.store().chance().bytes()));
+        let feed = Feed::new(registry.store().clone(), Public::new(config.public_url.as_deref()));
+        let streams = config.limits.enabled.then_some(config.feed.streams_per_caller);
         Self {
             inner: Arc::new(Inner {
                 registry,
+                base_url: config.public_url.clone().unwrap_or(listening),
                 config,
                 metrics,
                 health,
                 guards,
                 document: OnceLock::new(),
+                feed,
+                streams: Streams::new(streams),
+                closing: CancellationToken::new(),
             }),
         }
     }
@@ -55,6 +75,11 @@ impl App {
 
     pub(super) fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// What whole addresses of its own begin with.
+    pub(super) fn base_url(&self) -> &str {
+        &self.inner.base_url
     }
 
     pub(super) fn metrics(&self) -> Option<&Metrics> {
@@ -68,6 +93,20 @@ impl App {
     /// The rates, unless they are lifted.
     pub(super) fn guards(&self) -> Option<&Guards> {
         self.inner.guards.as_ref()
+    }
+
+    pub(super) fn feed(&self) -> &Feed {
+        &self.inner.feed
+    }
+
+    /// The streams that are open.
+    pub(super) fn streams(&self) -> &Streams {
+        &self.inner.streams
+    }
+
+    /// Cancelled when the service is about to end: what waits on purpose then ends.
+    pub(super) fn closing(&self) -> &CancellationToken {
+        &self.inner.closing
     }
 
     /// The document of the API, made when it is first asked for.

@@ -7,7 +7,7 @@ use aggregates::values::{Dialect, Role};
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap};
+use axum::http::{Extensions, HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use projections::UserRow;
@@ -29,6 +29,9 @@ pub(super) struct Peer(pub SocketAddr);
 
 /// Longest a read may take before its caller is told to come back.
 const READ: Duration = Duration::from_millis(2_600);
+
+/// The one route that is answered by a stream.
+const STREAM: &str = "/v1/events/stream";
 
 /// Longest user agent that is kept.
 const USER_AGENT_CHARACTERS: usize = 256;
@@ -72,7 +75,10 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
             None => Problem::new(Slug::NotFound).into_response(),
         };
     };
-    if path.starts_with("/v1/") && !accepts_json(request.headers()) {
+    if path.starts_with("/v1/")
+        && !accepts_json(request.headers(), path == STREAM)
+        && !accepts_its_own(&path, request.headers())
+    {
         return Problem::new(Slug::NotAcceptable).into_response();
     }
     let address = client_address(&app, request.headers(), request.extensions());
@@ -116,9 +122,9 @@ fn hangs() -> Problem {
     Problem::unavailable(2)
 }
 
-/// Whether the client takes JSON. One that says nothing does; of several ranges the most exact decides (RFC 9110,
+/// Whether the client takes JSON, or of a stream its events. One that says nothing does; of several ranges the most exact decides (RFC 9110,
 /// section 12.5.1).
-fn accepts_json(headers: &HeaderMap) -> bool {
+fn accepts_json(headers: &HeaderMap, stream: bool) -> bool {
     let texts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut best = None;
     let mut said = false;
@@ -133,6 +139,8 @@ fn accepts_json(headers: &HeaderMap) -> bool {
             "*/*" => 1,
             "application/*" => 2,
             "application/json" | "application/problem+json" => 3,
+            "text/*" if stream => 2,
+            "text/event-stream" if stream => 3,
             _ => continue,
         };
         let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
@@ -142,12 +150,29 @@ fn accepts_json(headers: &HeaderMap) -> bool {
     !said || best.is_some_and(|(_, taken)| taken)
 }
 
+/// Whether the client takes what a route sends that is no JSON.
+fn accepts_its_own(path: &str, headers: &HeaderMap) -> bool {
+    let own: &[&str] = match path {
+        "/v1/log/head" => &["text/plain", "text/*"],
+        "/v1/users/{id}/history/bundle" => &["application/jsonl"],
+        _ => return false,
+    };
+    let texts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut ranges = texts
+        .flat_map(|text| text.split(','))
+        .filter_map(|range| range.split(';').next());
+    ranges.any(|range| own.iter().any(|own| range.trim().eq_ignore_ascii_case(own)))
+}
+
 fn may(app: &App, needed: Permission, known: &Known) -> Result<(), Problem> {
     let caller = &known.caller;
     let allowed = match needed {
         Permission::Public => return Ok(()),
         Permission::SignedIn => caller.has(Role::User),
         Permission::Person => matches!(caller.who, Who::User { .. }),
+        Permission::Subscriber => [Role::Subscriber, Role::Auditor, Role::Admin]
+            .iter()
+            .any(|role| caller.has(*role)),
         Permission::Reader => caller.has(Role::Admin) || caller.has(Role::Auditor),
         Permission::Checker if app.config().registration.public_check => return Ok(()),
         Permission::Admin | Permission::Checker => caller.has(Role::Admin),
@@ -197,6 +222,21 @@ async fn identify(
         }
         Err(problem) => Err(problem),
     }
+}
+
+/// Whether a credential that was good for a route still is: for what goes on long after its request was let in.
+pub(super) async fn still(app: &App, credential: &HeaderValue, needed: Permission) -> Result<(), Problem> {
+    let text = credential.to_str().map_err(|_| Problem::unknown_token())?;
+    let (who, account) = timeout(READ, bearer(app, text)).await.map_err(|_| hangs())??;
+    let caller = Caller {
+        who,
+        dialect: Dialect::Canonical,
+        request_id: String::new(),
+        ip: None,
+        user_agent: None,
+    };
+    let account = Some(account);
+    may(app, needed, &Known { caller, account })
 }
 
 /// A caller nobody knows yet: through which dialect, from where, with which program.

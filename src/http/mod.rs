@@ -22,10 +22,12 @@ mod query;
 mod routes;
 mod seats;
 mod serve;
+mod streams;
 mod taxi;
 mod xhoppe;
 
 pub use app::App;
+pub use canonical::{event_json, user_json};
 pub use document::{declared as declared_operations, document as openapi};
 pub use routes::{Permission, ROUTES, Route};
 pub use serve::serve;

@@ -12,7 +12,8 @@ use serde::Serialize;
 use super::App;
 use super::document::{self, Absent, shape};
 use super::problem::{Problem, Slug};
-use super::query::Segment;
+use super::query::{Segment, Segments};
+use crate::public;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -21,8 +22,11 @@ pub(super) fn router() -> Router<App> {
         .route("/metrics", get(metrics))
         .route("/.well-known/jwks.json", get(jwks))
         .route("/openapi.json", get(openapi))
+        .route("/asyncapi.json", get(asyncapi))
+        .route("/schemas/{type}/{version}", get(schema))
         .route("/docs", get(docs))
         .route("/docs/tokens", get(token_facts))
+        .route("/docs/events", get(event_facts))
         .route("/problems", get(problem_index))
         .route("/problems/{slug}", get(problem_page))
 }
@@ -127,6 +131,21 @@ async fn openapi(State(app): State<App>) -> Response {
     ([(CONTENT_TYPE, "application/json")], app.document().json.clone()).into_response()
 }
 
+/// What there is to hear, for programs.
+async fn asyncapi(State(app): State<App>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], app.document().channels.clone()).into_response()
+}
+
+/// The schema of the facts of a kind of public event. What was published never changes, so it may be kept.
+async fn schema(Segments(kind, version): Segments) -> Result<Response, Problem> {
+    let schema = public::schema(&kind, &version).ok_or_else(|| Problem::new(Slug::NotFound))?;
+    let headers = [
+        (CONTENT_TYPE, "application/schema+json"),
+        (CACHE_CONTROL, "public, max-age=3600"),
+    ];
+    Ok((headers, schema.to_string()).into_response())
+}
+
 /// The same to read.
 async fn docs(State(app): State<App>) -> Response {
     document::page(app.document().html.clone())
@@ -135,6 +154,11 @@ async fn docs(State(app): State<App>) -> Response {
 /// What those who verify access tokens must know.
 async fn token_facts(State(app): State<App>) -> Response {
     document::page(app.document().tokens.clone())
+}
+
+/// What those who read histories must know.
+async fn event_facts(State(app): State<App>) -> Response {
+    document::page(app.document().events.clone())
 }
 
 async fn problem_index(headers: HeaderMap) -> Response {

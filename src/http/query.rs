@@ -19,6 +19,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
+/// The two segments of a path that together name a thing.
+pub(super) struct Segments(pub String, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segments {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path((first, second))) => Ok(Self(first, second)),
+            Err(_) => Err(Problem::new(Slug::NotFound)),
+        }
+    }
+}
+
 /// The parameters of a request that were not asked for yet, and what is wrong so far.
 pub(super) struct Parameters {
     pairs: Vec<(String, String)>,

@@ -42,6 +42,7 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
     let store = app.registry().store().clone();
     let worded: Worded =
         Arc::new(move |status| Problem::unreadable(status, &store.chance().uuid_v7(store.now()).to_string()));
+    let closing = app.closing().clone();
     let router = app.router();
     let connections = TaskTracker::new();
     loop {
@@ -110,6 +111,7 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
     }
     // At once: a connection the system still took for us would wait for an answer that never comes.
     drop(listener);
+    closing.cancel();
     connections.close();
     if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
         tracing::warn!(

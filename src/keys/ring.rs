@@ -25,6 +25,8 @@ pub enum KeyKind {
     Link,
     /// Access tokens, Ed25519.
     Signing,
+    /// Heads of the log, Ed25519.
+    Notary,
     /// No key: says, by its id, from which master data keys are still being re-wrapped.
     Former,
 }
@@ -38,6 +40,7 @@ impl KeyKind {
             Self::Index => "index",
             Self::Link => "link",
             Self::Signing => "signing",
+            Self::Notary => "notary",
             Self::Former => "former",
         }
     }
@@ -76,13 +79,15 @@ struct Opened {
 struct Live {
     masters: Arc<Masters>,
     signing: Arc<[SigningKey]>,
+    notary: Arc<[SigningKey]>,
     rewrapping: bool,
 }
 
 impl Live {
     fn new(masters: Masters, rows: &[WrappedKey]) -> Result<Self, MasterError> {
         Ok(Self {
-            signing: signing(&masters, rows)?,
+            signing: pairs(KeyKind::Signing, &masters, rows)?,
+            notary: pairs(KeyKind::Notary, &masters, rows)?,
             rewrapping: rows.iter().any(|row| row.kind == KeyKind::Former.as_str()),
             masters: Arc::new(masters),
         })
@@ -150,12 +155,31 @@ impl Keyring {
             chance.fill(&mut *key);
             row(kind, "1".into(), &*key)?;
         }
-        rows.push(Self::draw_signing(
-            &Masters::new(std::slice::from_ref(master), master.id())?,
-            chance,
-            now,
-        )?);
+        let masters = Masters::new(std::slice::from_ref(master), master.id())?;
+        rows.push(Self::draw_signing(&masters, chance, now)?);
+        rows.push(Self::draw_notary(1, &masters, chance, now)?);
         Ok(rows)
+    }
+
+    /// A new key that signs heads of the log, the so manieth of this store. Of two processes that draw the first key of
+    /// a store at once, one number lets only one of them in.
+    pub fn draw_notary(
+        number: u32,
+        masters: &Masters,
+        chance: &Chance,
+        now: Timestamp,
+    ) -> Result<WrappedKey, MasterError> {
+        let mut seed = Zeroizing::new([0_u8; 32]);
+        chance.fill(&mut *seed);
+        let (kind, kid) = (KeyKind::Notary.as_str(), number.to_string());
+        Ok(WrappedKey {
+            wrapped: masters.wrap(&place(kind, &kid), &pkcs8_of(&seed), chance)?,
+            kind: kind.to_owned(),
+            kid,
+            kek_id: masters.id().to_owned(),
+            created_at: now.as_micros(),
+            retired_at: None,
+        })
     }
 
     /// A new key that signs access tokens.
@@ -240,6 +264,13 @@ impl Keyring {
         Arc::clone(&live.signing)
     }
 
+    /// The keys that signed heads of the log, the oldest first; the last one signs.
+    #[must_use]
+    pub fn notary(&self) -> Arc<[SigningKey]> {
+        let live = self.inner.live.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&live.notary)
+    }
+
     /// The keyed hash a name is found by.
     #[must_use]
     pub fn name(&self, kind: NameKind, canonical: &str) -> [u8; 32] {
@@ -306,11 +337,9 @@ fn open(masters: &Masters, row: &WrappedKey) -> Result<Zeroizing<Vec<u8>>, Maste
     masters.unwrap(&place(&row.kind, &row.kid), &row.wrapped)
 }
 
-fn signing(masters: &Masters, rows: &[WrappedKey]) -> Result<Arc<[SigningKey]>, MasterError> {
-    let mut rows: Vec<&WrappedKey> = rows
-        .iter()
-        .filter(|row| row.kind == KeyKind::Signing.as_str())
-        .collect();
+/// The pairs of keys of a kind, the oldest first.
+fn pairs(kind: KeyKind, masters: &Masters, rows: &[WrappedKey]) -> Result<Arc<[SigningKey]>, MasterError> {
+    let mut rows: Vec<&WrappedKey> = rows.iter().filter(|row| row.kind == kind.as_str()).collect();
     rows.sort_by_key(|row| (row.created_at, row.kid.clone()));
     rows.into_iter()
         .map(|row| {
@@ -360,7 +389,7 @@ mod tests {
         let master = MasterKey::new([1; 32]);
         let rows = Keyring::draw(&master, &chance, Timestamp::from_micros(1)).unwrap();
         let ring = Keyring::open(&[master], &rows).unwrap();
-        assert_eq!(ring.signing().len(), 1);
+        assert_eq!((ring.signing().len(), ring.notary().len()), (1, 1));
         let wrong = Keyring::open(&[MasterKey::new([2; 32])], &rows);
         assert!(matches!(wrong, Err(MasterError::Wrong { .. })));
     }

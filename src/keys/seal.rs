@@ -1,12 +1,13 @@
 //! Sealing the personal part of one event.
 //!
 //! Each event has its own key, HKDF-SHA-256 (RFC 5869) of the data key and the event id, so that one event can be
-//! opened for an auditor without opening another. A commitment to that key stands beside the ciphertext: AES-GCM
-//! alone does not bind a ciphertext to one key, and an opened bundle must.
+//! opened for an auditor without opening another. A commitment to that key, its hash, stands beside the ciphertext:
+//! AES-GCM alone does not bind a ciphertext to one key, and an opened bundle must.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::digest::{Context, SHA256};
 use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
@@ -16,9 +17,10 @@ use zeroize::Zeroizing;
 use super::DataKey;
 use crate::chance::Chance;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const COMMITMENT: usize = 32;
-const SALT: &[u8] = b"user-registry event seal v1";
+const SALT: &[u8] = b"user-registry event seal v2";
+const COMMITTED: &[u8] = b"user-registry event key v2\0";
 
 /// Which row and scope a sealed part belongs to; authenticated with it, so that it cannot be moved.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +68,7 @@ pub enum SealError {
 
 /// Seals and opens with the key of one event.
 pub struct Seal {
+    secret: Zeroizing<[u8; 32]>,
     key: LessSafeKey,
     commitment: [u8; COMMITMENT],
 }
@@ -81,17 +84,33 @@ impl KeyType for Length {
 impl Seal {
     /// The seal of one event and scope.
     pub fn new(key: &DataKey, event_id: Uuid, scope: &str) -> Result<Self, SealError> {
-        let mut output = Zeroizing::new([0_u8; 32 + COMMITMENT]);
+        let mut secret = Zeroizing::new([0_u8; 32]);
         Salt::new(HKDF_SHA256, SALT)
             .extract(&*key.0)
-            .expand(&[event_id.as_bytes(), scope.as_bytes()], Length(output.len()))
-            .and_then(|okm| okm.fill(&mut *output))
+            .expand(&[event_id.as_bytes(), scope.as_bytes()], Length(secret.len()))
+            .and_then(|okm| okm.fill(&mut *secret))
             .map_err(|_| SealError::Key)?;
-        let (key, commitment) = output.split_at(32);
+        Self::of_secret(secret)
+    }
+
+    /// The seal with this key of one event.
+    pub fn of_secret(secret: Zeroizing<[u8; 32]>) -> Result<Self, SealError> {
+        let mut context = Context::new(&SHA256);
+        context.update(COMMITTED);
+        context.update(&*secret);
+        let mut commitment = [0; COMMITMENT];
+        commitment.copy_from_slice(context.finish().as_ref());
         Ok(Self {
-            key: LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).map_err(|_| SealError::Key)?),
-            commitment: commitment.try_into().map_err(|_| SealError::Key)?,
+            key: LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &*secret).map_err(|_| SealError::Key)?),
+            commitment,
+            secret,
         })
+    }
+
+    /// The key itself, to be shown to somebody who may read this one event.
+    #[must_use]
+    pub fn secret(&self) -> &[u8; 32] {
+        &self.secret
     }
 
     /// Seals `plain` for the row `identity`: version ‖ nonce ‖ commitment ‖ ciphertext ‖ tag, base64url.
@@ -173,6 +192,19 @@ mod tests {
             another_event.open(&identity(1, id), &sealed).unwrap_err(),
             SealError::Key
         );
+    }
+
+    #[test]
+    fn the_key_of_one_event_opens_it_and_nothing_else() {
+        let (chance, key, id) = (Chance::system(), DataKey(Zeroizing::new([1; 32])), Uuid::from_u128(5));
+        let seal = Seal::new(&key, id, "person").unwrap();
+        let sealed = seal.seal(&identity(1, id), b"plain", &chance).unwrap();
+        let shown = Seal::of_secret(Zeroizing::new(*seal.secret())).unwrap();
+        assert_eq!(shown.open(&identity(1, id), &sealed).unwrap().as_slice(), b"plain");
+        let other = Seal::of_secret(Zeroizing::new([9; 32])).unwrap();
+        assert_eq!(other.open(&identity(1, id), &sealed).unwrap_err(), SealError::Key);
+        let of_another = Seal::new(&key, Uuid::from_u128(6), "person").unwrap();
+        assert_ne!(of_another.secret(), seal.secret());
     }
 
     #[test]

@@ -5,9 +5,9 @@ use aggregates::values::Role;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::command::Asked;
+use super::command::{Asked, Who};
 use super::{Refusal, Registry};
-use crate::store::OpenedEvent;
+use crate::store::{EventFilter, OpenedEvent};
 
 /// One event as it is shown.
 #[derive(Debug, Clone)]
@@ -53,6 +53,23 @@ pub struct HistoryPage {
     pub next: Option<i64>,
 }
 
+impl HistoryEntry {
+    /// The event it followed from, where it names one: the request whose link or code was used.
+    #[must_use]
+    pub fn cause(&self) -> Option<Uuid> {
+        let named = |name: &str| self.event.data.get(name)?.as_str()?.parse().ok();
+        let cause: Option<Uuid> = named("original").or_else(|| named("request"));
+        // A request names itself; one that is sent again names the first.
+        cause.filter(|cause| *cause != self.event.record.event_id)
+    }
+
+    /// The id of the request that led to it.
+    #[must_use]
+    pub fn correlation(&self) -> Option<&str> {
+        self.event.metadata.get("request_id").map(String::as_str)
+    }
+}
+
 impl Registry {
     /// The history of an account. Reading somebody else's is recorded, once per reader, subject and hour.
     pub async fn user_history(
@@ -61,49 +78,77 @@ impl Registry {
         user: Uuid,
         after: i64,
         limit: i64,
+        filter: &EventFilter,
     ) -> Result<HistoryPage, Refusal> {
-        let page = self.page("user", &user.to_string(), after, limit).await?;
-        let mut page = page;
-        if !asked.caller.has(Role::Admin) && !asked.caller.has(Role::Auditor) {
-            // Where an administrator was is the administrator's own.
-            let own = user.to_string();
-            for entry in &mut page.entries {
-                if entry.event.metadata.get("origin_owner") != Some(&own) {
-                    (entry.event.ip, entry.event.user_agent) = (None, None);
-                }
+        let mut page = self.page("user", &user.to_string(), after, limit, filter).await?;
+        for entry in &mut page.entries {
+            if !sees_origin(
+                asked,
+                user,
+                entry.event.metadata.get("origin_owner").map(String::as_str),
+            ) {
+                (entry.event.ip, entry.event.user_agent) = (None, None);
             }
         }
-        if let Some(reader) = asked.caller.user().filter(|reader| *reader != user) {
-            self.command(asked, Some(user), |unit| async move {
-                let command = AuditCommand::ReadHistory {
-                    of: user,
-                    reader,
-                    at: self.store().now(),
-                };
-                let executed = unit.execute::<Audit>(&reader.to_string(), command).await?;
-                unit.unchanged(crate::store::Receipt {
-                    id: reader.to_string(),
-                    version: executed.version,
-                    position: 0,
-                    events: Vec::new(),
-                    created: false,
-                });
-                Ok(())
-            })
-            .await?;
-        }
+        self.record_reading(asked, user).await?;
         Ok(page)
     }
 
-    /// The history of a domain.
-    pub async fn domain_history(&self, name: &str, after: i64, limit: i64) -> Result<HistoryPage, Refusal> {
-        self.page("domain", name, after, limit).await
+    /// Remembers that somebody looked at what somebody else did. Whoever works at the command line has no account: all
+    /// of them are one reader, with the id that is all zeros.
+    pub(super) async fn record_reading(&self, asked: &Asked, user: Uuid) -> Result<(), Refusal> {
+        let reader = match asked.caller.who {
+            Who::System => Some(Uuid::nil()),
+            _ => asked.caller.user(),
+        };
+        let Some(reader) = reader.filter(|reader| *reader != user) else {
+            return Ok(());
+        };
+        self.command(asked, Some(user), |unit| async move {
+            let command = AuditCommand::ReadHistory {
+                of: user,
+                reader,
+                at: self.store().now(),
+            };
+            let executed = unit.execute::<Audit>(&reader.to_string(), command).await?;
+            unit.unchanged(crate::store::Receipt {
+                id: reader.to_string(),
+                version: executed.version,
+                position: 0,
+                events: Vec::new(),
+                created: false,
+            });
+            Ok(())
+        })
+        .await?;
+        Ok(())
     }
 
-    async fn page(&self, kind: &str, id: &str, after: i64, limit: i64) -> Result<HistoryPage, Refusal> {
-        let mut records = self.store().events_of(kind, id, after, limit + 1).await?;
+    /// The history of a domain.
+    pub async fn domain_history(
+        &self,
+        name: &str,
+        after: i64,
+        limit: i64,
+        filter: &EventFilter,
+    ) -> Result<HistoryPage, Refusal> {
+        self.page("domain", name, after, limit, filter).await
+    }
+
+    async fn page(
+        &self,
+        kind: &str,
+        id: &str,
+        after: i64,
+        limit: i64,
+        filter: &EventFilter,
+    ) -> Result<HistoryPage, Refusal> {
+        let mut records = self
+            .store()
+            .filtered_events_of(kind, id, after, limit + 1, filter)
+            .await?;
         // The end of a history is an empty page; what has no history at all is not there.
-        if records.is_empty() && (after == 0 || self.store().events_of(kind, id, 0, 1).await?.is_empty()) {
+        if records.is_empty() && self.store().events_of(kind, id, 0, 1).await?.is_empty() {
             return Err(Refusal::NotFound);
         }
         let more = i64::try_from(records.len()).unwrap_or(i64::MAX) > limit;
@@ -118,4 +163,10 @@ impl Registry {
             .collect();
         Ok(HistoryPage { entries, next })
     }
+}
+
+/// Whether the caller may see where a request came from: where an administrator was is the administrator's own.
+pub(super) fn sees_origin(asked: &Asked, user: Uuid, owner: Option<&str>) -> bool {
+    let reads_all = asked.caller.has(Role::Admin) || asked.caller.has(Role::Auditor);
+    reads_all || owner.is_some_and(|owner| owner == user.to_string())
 }

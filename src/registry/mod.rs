@@ -18,6 +18,7 @@ mod current;
 mod customs;
 mod details;
 mod devices;
+mod domain_proofs;
 mod domains;
 mod erasure;
 mod farewell;
@@ -29,6 +30,8 @@ mod older;
 mod opaque;
 mod overview;
 mod pairs;
+mod past;
+mod proofs;
 mod recovery;
 mod refusal;
 mod register;
@@ -55,6 +58,7 @@ pub use command::{Asked, Caller, Who};
 pub use countries::country_at;
 pub use details::{Changed, Details};
 pub use devices::{DeviceProof, NewDevice};
+pub use domain_proofs::ProofRecord;
 pub use domains::DomainView;
 pub use history::{HistoryEntry, HistoryPage};
 pub use links::{LinkToken, Purpose};
@@ -62,6 +66,8 @@ pub use login::{Denial, Identifier, SignedIn, Tokens};
 pub use older::AccountChange;
 pub use opaque::{Bearer, Keyed};
 pub use overview::{Statistics, StatisticsPeriod};
+pub use past::PastUser;
+pub use proofs::{Inclusion, NotaryKeyView};
 pub use recovery::RecoveryError;
 pub use refusal::Refusal;
 pub use register::Registration;
@@ -71,6 +77,7 @@ pub use shared::{SharedBearer, SharedDenial, SharedPair, SharedWant};
 pub use token_keys::{SigningKeyView, SigningState, signing_states};
 
 use crate::config::{Config, DomainDefault};
+use crate::dns::Dns;
 use crate::passwords::{Hasher, HasherError};
 use crate::store::Store;
 use crate::tokens::{KeyError, SharedKey};
@@ -99,6 +106,7 @@ struct Inner {
     hasher: Hasher,
     token_keys: LiveTokenKeys,
     rules: Rules,
+    dns: Dns,
     tasks: TaskTracker,
     /// The key of tokens that peers read too, where there are any.
     shared: std::sync::OnceLock<SharedKey>,
@@ -166,6 +174,7 @@ impl Registry {
                 token_keys: LiveTokenKeys::new(&config.tokens.issuer, &store)?,
                 store,
                 rules,
+                dns: Dns::new(config.domains.resolvers.clone()),
                 tasks,
                 shared: std::sync::OnceLock::new(),
                 key_uses: moka::sync::Cache::new(KEYS),
@@ -181,6 +190,10 @@ impl Registry {
 
     pub(crate) fn rules(&self) -> &Rules {
         &self.inner.rules
+    }
+
+    fn dns(&self) -> &Dns {
+        &self.inner.dns
     }
 
     pub(crate) fn hasher(&self) -> &Hasher {

@@ -23,7 +23,7 @@ use super::plan::Head;
 use super::postgres::PostgresWriter;
 use super::sqlite::SqliteWriter;
 use crate::chance::Chance;
-use crate::keys::{Keyring, WrappedKey};
+use crate::keys::{KeyKind, Keyring, WrappedKey};
 
 /// How to reach and use a store.
 #[derive(Clone)]
@@ -142,7 +142,12 @@ impl Engine {
                 )
         };
         let quick = pool(2, &[("synchronous_commit", "off")]);
-        let (pool, side) = (pool(options.readers, &[]), pool(2, &[]));
+        // A process that hangs in the middle of a transaction must not keep others from its followers.
+        let side = pool(
+            2,
+            &[("lock_timeout", "4s"), ("idle_in_transaction_session_timeout", "4s")],
+        );
+        let pool = pool(options.readers, &[]);
         Ok(Self::Postgres {
             repository: Arc::new(PostgresEventRepository::new(pool.clone())),
             pool,
@@ -203,6 +208,14 @@ impl Engine {
         if let (true, Some(master)) = (known.is_empty(), masters.first()) {
             self.add_keys(&Keyring::draw(master, chance, now)?).await?;
         }
+        let known = self.wrapped_keys().await?;
+        if known.iter().any(|key| key.kind == KeyKind::Notary.as_str()) {
+            return Ok(Keyring::open(&masters, &known)?);
+        }
+        // A store from before there was a notary.
+        let keyring = Keyring::open(&masters, &known)?;
+        let first = Keyring::draw_notary(1, &keyring.masters(), chance, now)?;
+        self.add_keys(&[first]).await?;
         Ok(Keyring::open(&masters, &self.wrapped_keys().await?)?)
     }
 

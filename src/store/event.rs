@@ -1,6 +1,6 @@
 //! Events of any aggregate, and how one is written and opened.
 
-use aggregates::event::{Level, Recordable};
+use aggregates::event::{Kind, Level, Recordable};
 use aggregates::{audit, domain, session, user};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -29,12 +29,25 @@ pub enum AnyEvent {
 impl AnyEvent {
     /// Reads the opened payload of an event of this kind of stream.
     pub fn parse(aggregate_type: &str, payload: Value) -> Result<Self, serde_json::Error> {
+        Self::read(aggregate_type, payload)
+    }
+
+    /// Reads the payload of an event as it is stored: what is sealed in it stays unknown.
+    pub fn parse_closed(aggregate_type: &str, payload: &str) -> Result<Self, serde_json::Error> {
+        Self::read(aggregate_type, &mut serde_json::Deserializer::from_str(payload))
+    }
+
+    fn read<'de, D>(aggregate_type: &str, payload: D) -> Result<Self, serde_json::Error>
+    where
+        D: serde::Deserializer<'de, Error = serde_json::Error>,
+    {
+        use serde::Deserialize as _;
         use serde::de::Error as _;
         match aggregate_type {
-            "user" => serde_json::from_value(payload).map(Self::User),
-            "session" => serde_json::from_value(payload).map(Self::Session),
-            "domain" => serde_json::from_value(payload).map(Self::Domain),
-            "audit" => serde_json::from_value(payload).map(Self::Audit),
+            "user" => user::UserEvent::deserialize(payload).map(Self::User),
+            "session" => session::SessionEvent::deserialize(payload).map(Self::Session),
+            "domain" => domain::DomainEvent::deserialize(payload).map(Self::Domain),
+            "audit" => audit::AuditEvent::deserialize(payload).map(Self::Audit),
             _ => Err(serde_json::Error::custom("no such kind of stream")),
         }
     }
@@ -49,6 +62,32 @@ impl AnyEvent {
             Self::Audit(event) => event.kind().name,
         }
     }
+}
+
+/// Every kind of event there is.
+pub fn event_kinds() -> impl Iterator<Item = &'static Kind> {
+    [
+        user::UserEvent::KINDS,
+        session::SessionEvent::KINDS,
+        domain::DomainEvent::KINDS,
+        audit::AuditEvent::KINDS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// What every kind of event and each of its fields means, by type.
+#[must_use]
+pub fn event_meanings() -> Value {
+    let kinds = event_kinds().map(|kind| {
+        let fields = kind.fields.iter().zip(kind.meanings);
+        let fields: Members = fields
+            .map(|((name, _), meaning)| ((*name).to_owned(), meaning.trim().into()))
+            .collect();
+        let meaning = serde_json::json!({ "means": kind.about.trim(), "fields": fields });
+        (kind.name.to_owned(), meaning)
+    });
+    Value::Object(kinds.collect())
 }
 
 macro_rules! any_event {

@@ -8,22 +8,26 @@ mod append;
 mod claims;
 mod codes;
 mod context;
+mod disclose;
 mod discover;
 mod due;
 mod engine;
 mod error;
 mod event;
+mod feed;
 mod follow;
 mod lag;
 pub mod leaf;
 mod masters;
 mod memory;
+mod past;
 mod plan;
 mod platform;
 mod postgres;
 mod prepared;
 mod read;
 mod rebuild;
+mod repair;
 mod rotation;
 mod rows;
 mod search;
@@ -31,6 +35,7 @@ mod sqlite;
 mod statistics;
 mod stream;
 mod sweep;
+mod tree;
 mod undelivered;
 mod unit;
 
@@ -47,15 +52,17 @@ pub use api_keys::{ApiKeyRecord, AuthenticatedKeyRow};
 pub use claims::GuardKey;
 pub use codes::{Guess, MOST_TRIES};
 pub use context::{Actor, Context};
+pub use disclose::{Disclosed, Part};
 pub use discover::{Circle, Near};
 pub use due::Due;
 pub use engine::EngineOptions;
 pub(crate) use engine::private_folder;
 pub use error::StoreError;
-pub use event::{AnyEvent, Row};
+pub use event::{AnyEvent, Row, event_kinds, event_meanings};
 pub use follow::{Checkpoint, Lease, RowWrite};
-pub use lag::FollowerState;
+pub use lag::{AGAIN, FollowerState};
 pub use masters::MasterSource;
+pub use past::Until;
 pub use plan::Head;
 pub(crate) use plan::NameKey;
 pub use platform::{PlatformFilter, PlatformOrder};
@@ -64,13 +71,16 @@ pub use prepared::{
     StagedStream,
 };
 pub use read::{
-    AuthenticatedRow, CredentialRow, DomainFilter, EventRecord, OpenedEvent, SecretRow, UserFilter, UserSort,
+    AuthenticatedRow, CredentialRow, DomainFilter, EventFilter, EventRecord, OpenedEvent, SecretRow, UserFilter,
+    UserSort,
 };
 pub use rebuild::{Difference, RebuildReport};
+pub use repair::{Skip, Skipped};
 pub use rotation::{Former, Pass, Rewrapping, SIGNED_LIFE};
 pub use rows::{Cell, Read, Table, Written};
 pub use statistics::{Period, Tally};
 pub use stream::{AnyState, Stream};
+pub use tree::{HashedEvent, StoredHead};
 pub use undelivered::{Ended, Undelivered};
 pub use unit::{ExecuteError, Executed, Unit};
 

@@ -15,7 +15,7 @@ use super::event::{open, sealed_fields};
 use super::plan::Head;
 use super::prepared::{Idempotency, Receipt, SecretKind};
 use super::rows::{DOMAINS, Read, SESSIONS, USERS};
-use super::{AnyEvent, Row, Store, StoreError, Stream};
+use super::{AnyEvent, Row, Store, StoreError, Stream, Until};
 use crate::keys::{DataKey, Seal, SealError};
 
 /// Binds a list's values to a query of either engine.
@@ -182,6 +182,17 @@ pub struct UserFilter {
     pub country: Option<String>,
 }
 
+/// Which events of a stream to list.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Of these types; none: of any.
+    pub types: Vec<&'static str>,
+    /// From then on.
+    pub from: Option<Until>,
+    /// Up to then.
+    pub to: Option<Until>,
+}
+
 /// Which domains to list.
 #[derive(Debug, Clone, Default)]
 pub struct DomainFilter {
@@ -209,7 +220,7 @@ const DATA_KEY: &str = "SELECT wrapped FROM subject_keys WHERE subject = $1 AND 
 /// Who has been erased gets no new key either: their person key is destroyed.
 const DESTROYED: &str =
     "SELECT scope FROM subject_keys WHERE subject = $1 AND scope IN ($2, 'person') AND wrapped IS NULL";
-const EVENT_COLUMNS: &str = "
+pub(super) const EVENT_COLUMNS: &str = "
     SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, position, event_id,
            subject, recorded_at
     FROM events ";
@@ -636,6 +647,53 @@ impl Store {
         })
     }
 
+    /// The same as far as they are of these types (none: of any) and within these moments.
+    pub async fn filtered_events_of(
+        &self,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        after: i64,
+        limit: i64,
+        filter: &EventFilter,
+    ) -> Result<Vec<EventRecord>, StoreError> {
+        let mut list = List::new(EVENT_COLUMNS.to_owned());
+        list.clause("aggregate_type = ?", [aggregate_type.into()]);
+        list.clause("aggregate_id = ?", [aggregate_id.into()]);
+        list.clause("position > ?", [Bound::Number(after)]);
+        for (until, position, time) in [
+            (filter.from, "position >= ?", "recorded_at >= ?"),
+            (filter.to, "position <= ?", "recorded_at <= ?"),
+        ] {
+            match until {
+                Some(Until::Position(number)) => list.clause(position, [Bound::Number(number)]),
+                Some(Until::Time(at)) => list.clause(time, [Bound::Number(at.as_micros())]),
+                None => {}
+            }
+        }
+        if !filter.types.is_empty() {
+            list.one_of("event_type", filter.types.iter().copied());
+        }
+        let sql = list.end("sequence", limit);
+        on_pool!(&self.inner.engine, pool => {
+            let rows = bind_all!(sqlx::query(&sql), list.values).fetch_all(pool).await?;
+            Ok(rows.into_iter().map(|row| record!(row)).collect::<Result<_, sqlx::Error>>()?)
+        })
+    }
+
+    /// The last event of a stream, if there is one.
+    pub async fn last_event_of(
+        &self,
+        aggregate_type: &str,
+        aggregate_id: &str,
+    ) -> Result<Option<EventRecord>, StoreError> {
+        let sql =
+            format!("{EVENT_COLUMNS} WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY sequence DESC LIMIT 1");
+        on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query(&sql).bind(aggregate_type).bind(aggregate_id).fetch_optional(pool).await?;
+            Ok(row.map(|row| record!(row)).transpose()?)
+        })
+    }
+
     /// The sign-ins of a user before a log position, those that failed too, the latest first.
     pub async fn sign_ins_before(&self, user: Uuid, position: i64, limit: i64) -> Result<Vec<EventRecord>, StoreError> {
         let sql = format!(
@@ -676,7 +734,7 @@ impl Store {
             .collect()
     }
 
-    async fn data_keys_of(
+    pub(super) async fn data_keys_of(
         &self,
         wanted: &HashSet<(String, String)>,
     ) -> Result<HashMap<(String, String), DataKey>, StoreError> {
@@ -753,7 +811,7 @@ pub(super) fn open_one(
     })?;
     let (ip, user_agent) = origin(&row, &metadata, keys)?;
     let event = AnyEvent::parse(&record.aggregate_type, payload.clone())
-        .map_err(|problem| StoreError::corrupt("events", record.position, problem))?;
+        .map_err(|problem| StoreError::corrupt("events", record.position, super::event::unreadable(&problem)))?;
     let mut data = match payload {
         Value::Object(data) => data,
         _ => Map::new(),
@@ -793,8 +851,8 @@ fn origin(
         Err(SealError::Key) => return Ok((None, None)),
         Err(problem) => return Err(problem.into()),
     };
-    let origin: HashMap<String, Option<String>> =
-        serde_json::from_slice(&plain).map_err(|problem| StoreError::corrupt("events", row.event_id, problem))?;
+    let origin: HashMap<String, Option<String>> = serde_json::from_slice(&plain)
+        .map_err(|problem| StoreError::corrupt("events", row.event_id, super::event::unreadable(&problem)))?;
     let part = |name: &str| origin.get(name).cloned().flatten();
     Ok((part("ip"), part("user_agent")))
 }
@@ -863,6 +921,14 @@ impl List {
         }
         self.conditions.push(text);
         self.values.extend(values);
+    }
+
+    /// `column` is one of these.
+    fn one_of(&mut self, column: &str, values: impl Iterator<Item = &'static str>) {
+        let first = self.values.len() + 1;
+        self.values.extend(values.map(Bound::from));
+        let places: Vec<String> = (first..=self.values.len()).map(|place| format!("${place}")).collect();
+        self.conditions.push(format!("{column} IN ({})", places.join(", ")));
     }
 
     /// `column` begins with `start`: as a range, which an index answers whatever the pattern.

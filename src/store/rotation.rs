@@ -10,6 +10,8 @@ use sqlx::Row as _;
 
 use super::engine::{on_pool, on_side};
 use super::{Store, StoreError};
+use crate::audit::NotaryKeys;
+use crate::audit::note::PublicKey;
 use crate::keys::{KeyKind, Keyring, MasterError, MasterKey, Masters, WrappedKey, place_of_data_key, place_of_key};
 
 /// Data keys that are re-wrapped in one transaction: few enough that commands hardly wait for SQLite's one writer.
@@ -105,6 +107,39 @@ impl Store {
         });
         self.renew_keys().await?;
         Ok(key.kid)
+    }
+
+    /// Adds a key that signs heads of the log from now on, and gives its public half. Those before it are kept: what
+    /// they signed must be verified for as long as there is a log.
+    pub async fn add_notary_key(&self) -> Result<PublicKey, StoreError> {
+        let now = self.now();
+        let number = u32::try_from(self.keyring().notary().len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
+        // Two rotations at once have one number, and the second is refused.
+        let key = Keyring::draw_notary(number, &self.keyring().masters(), self.chance(), now)?;
+        on_side!(&self.inner.engine, pool => {
+            let mut transaction = pool.begin().await?;
+            sqlx::query(NEW_SIGNING_KEY)
+                .bind(&key.kind)
+                .bind(&key.kid)
+                .bind(&key.wrapped)
+                .bind(&key.kek_id)
+                .bind(key.created_at)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query(RETIRE)
+                .bind(now.as_micros())
+                .bind(&key.kind)
+                .bind(&key.kid)
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+        });
+        self.renew_keys().await?;
+        let keys = NotaryKeys::of(self.keyring());
+        let keys = keys.map_err(|problem| StoreError::corrupt("keys", &key.kid, problem))?;
+        Ok(keys.newest().public().clone())
     }
 
     /// Destroys signing keys whose last token has ended. Doing it in several processes, or again, does no harm.

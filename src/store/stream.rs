@@ -45,6 +45,12 @@ pub trait Stream:
         (level == Level::Person).then_some(Scope::Person)
     }
 
+    /// Where what the stream is about stands now: said in the metadata of its events, so that whoever reads one of them
+    /// need not read those before it.
+    fn status(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The scope whose key is destroyed with this event.
     fn destroys(event: &Self::Event) -> Option<Scope> {
         let _ = event;
@@ -72,6 +78,10 @@ impl Stream for User {
 
     fn subject(&self, id: &str, _: &UserEvent) -> String {
         id.to_owned()
+    }
+
+    fn status(&self) -> Option<&'static str> {
+        Self::status(self).map(aggregates::values::AccountStatus::as_str)
     }
 }
 

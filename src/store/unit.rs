@@ -319,6 +319,7 @@ impl Unit {
     async fn stage<A: Stream>(&self, events: &[A::Event], loaded: &Loaded<A>) -> Result<(), StoreError> {
         let mut staged_events = Vec::with_capacity(events.len());
         let before = self.loaded::<A>(&loaded.id);
+        let mut after = before.clone();
         for (sequence, event) in (loaded.version + 1..).zip(events) {
             let event_id = event
                 .own_id()
@@ -333,7 +334,8 @@ impl Unit {
                 event_id,
             };
             let payload = self.payload::<A>(event, &row, &subject, loaded.version == 0).await?;
-            let metadata = self.metadata(&row, &subject).await?;
+            after.apply(event.clone());
+            let metadata = self.metadata(&row, &subject, after.status()).await?;
             if let Some(scope) = A::destroys(event) {
                 self.destroy_key(&subject, &scope);
             }
@@ -394,7 +396,7 @@ impl Unit {
     }
 
     /// The metadata: a flat object of strings. Where the caller is stands sealed in `origin`.
-    async fn metadata(&self, row: &Row<'_>, subject: &str) -> Result<String, StoreError> {
+    async fn metadata(&self, row: &Row<'_>, subject: &str, status: Option<&str>) -> Result<String, StoreError> {
         let mut metadata: Map<String, Value> = self
             .context
             .facts()
@@ -403,6 +405,9 @@ impl Unit {
             .collect();
         metadata.insert("event_id".into(), row.event_id.to_string().into());
         metadata.insert("subject".into(), subject.into());
+        if let Some(status) = status {
+            metadata.insert("status".into(), status.into());
+        }
         if self.context.ip.is_some() || self.context.user_agent.is_some() {
             let unknown = self.staged().owner.clone();
             let owner = match self.context.origin_owner {

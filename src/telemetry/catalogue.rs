@@ -109,6 +109,22 @@ const METRICS: &[(&str, Kind, &str)] = &[
         Gauge,
         "1 while a follower stands at an event that it could not handle.",
     ),
+    ("registry_feed_streams", Gauge, "Streams of the feed that are open."),
+    (
+        "registry_feed_streams_ended_total",
+        Counter,
+        "Streams that were ended from this side, by why.",
+    ),
+    (
+        "registry_feed_events_total",
+        Counter,
+        "Events that readers of the feed were given, by pull or stream.",
+    ),
+    (
+        "registry_notary_uncovered_events",
+        Gauge,
+        "Events that no signed head outside the database covers yet, as the process that signs last saw it.",
+    ),
     (
         "registry_mails_sent_total",
         Counter,
@@ -145,6 +161,32 @@ const METRICS: &[(&str, Kind, &str)] = &[
         Counter,
         "Short messages not sent because their code had ended.",
     ),
+    (
+        "registry_amqp_published_total",
+        Counter,
+        "Messages that the broker confirmed, by exchange.",
+    ),
+    (
+        "registry_amqp_returned_total",
+        Counter,
+        "Messages among them that reached no queue.",
+    ),
+    (
+        "registry_amqp_refused_total",
+        Counter,
+        "Messages that the broker refused to keep; each is sent again.",
+    ),
+    (
+        "registry_amqp_connections_lost_total",
+        Counter,
+        "Attempts to publish that the broker ended, or that never reached it.",
+    ),
+    (
+        "registry_amqp_connected",
+        Gauge,
+        "1 while this process publishes to the exchange.",
+    ),
+    ("registry_amqp_blocked", Gauge, "1 while the broker takes no messages."),
 ];
 
 /// Tells the recorder of this process what each metric means.

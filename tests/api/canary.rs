@@ -57,6 +57,8 @@ enum Place {
     Events,
     /// Every other table.
     Tables,
+    /// What other services hear.
+    Feed,
     /// The files of the store, byte for byte.
     Files,
     Mails,
@@ -386,6 +388,9 @@ async fn nothing_secret_is_where_it_must_not_be(engine: Engine) {
     let mails = format!("{:?}", app.mailbox().mails());
     let messages = app.phones().messages().iter().map(|sms| sms.json.to_string()).collect();
     places.extend([(Place::Mails, mails), (Place::Messages, messages)]);
+    let heard = crate::feed::everything(&app, &admin.access, 1_000).await;
+    assert!(heard.len() > PEOPLE, "{}", heard.len());
+    places.insert(Place::Feed, json!(heard).to_string());
     if engine == Engine::Sqlite {
         places.insert(Place::Files, files(&app));
     }

@@ -20,14 +20,14 @@ const REGISTRARS: usize = 2;
 
 /// What the clients saw, together.
 #[derive(Default)]
-struct Seen {
-    answered: AtomicUsize,
+pub struct Seen {
+    pub answered: AtomicUsize,
     /// Commands whose answer did not come.
-    cut: AtomicUsize,
+    pub cut: AtomicUsize,
 }
 
 /// One command until it is answered: after a crash it is sent again under its own key. Its receipt; none at the end.
-async fn command(
+pub async fn command(
     seen: &Seen,
     service: &mut watch::Receiver<Option<Client>>,
     (name, body, key): (&str, Value, String),

@@ -6,17 +6,25 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod agstack;
+mod amqp;
 mod bad_input;
+mod cadasta;
 mod canary;
 mod commands;
 mod crash;
 mod document;
+mod feed;
+mod followers;
 mod gateway;
 mod guards;
 mod harness;
 mod mail;
+mod past;
 mod permissions;
 mod replicas;
 mod scenario;
 mod smtp;
 mod stop;
+mod taxi;
+mod trio;
+mod xhoppe;

@@ -16,11 +16,12 @@ enum Who {
     SignedIn,
     /// With a session only.
     Person,
+    SubscriberAuditorOrAdmin,
     AuditorOrAdmin,
     Admin,
 }
 
-use Who::{Admin, AuditorOrAdmin, Person, Public, SignedIn};
+use Who::{Admin, AuditorOrAdmin, Person, Public, SignedIn, SubscriberAuditorOrAdmin};
 
 /// Typed from the contract, not from the code.
 const TABLE: &[(&str, &str, Who)] = &[
@@ -54,6 +55,8 @@ const TABLE: &[(&str, &str, Who)] = &[
     ("POST", "/v1/commands/issue-authority-token", Admin),
     ("POST", "/v1/commands/rotate-authority-token", Admin),
     ("POST", "/v1/commands/revoke-authority-token", Admin),
+    ("POST", "/v1/commands/request-domain-proof", SignedIn),
+    ("POST", "/v1/commands/prove-domain", SignedIn),
     ("POST", "/v1/sessions", Public),
     ("POST", "/v1/sessions/refresh", Public),
     ("GET", "/v1/sessions", Person),
@@ -68,11 +71,20 @@ const TABLE: &[(&str, &str, Who)] = &[
     ("GET", "/v1/users", AuditorOrAdmin),
     ("GET", "/v1/users/{id}", SignedIn),
     ("GET", "/v1/users/{id}/history", SignedIn),
+    ("GET", "/v1/users/{id}/history/bundle", SignedIn),
+    ("GET", "/v1/users/{id}/diff", SignedIn),
+    ("GET", "/v1/log/head", Public),
+    ("GET", "/v1/log/key", Public),
+    ("GET", "/v1/log/proof/inclusion", AuditorOrAdmin),
+    ("GET", "/v1/log/proof/consistency", AuditorOrAdmin),
     ("GET", "/v1/domains", AuditorOrAdmin),
     ("GET", "/v1/domains/check", Admin),
     ("GET", "/v1/domains/{name}", AuditorOrAdmin),
     ("GET", "/v1/domains/{name}/history", AuditorOrAdmin),
     ("GET", "/v1/discover", SignedIn),
+    ("GET", "/v1/events", SubscriberAuditorOrAdmin),
+    ("GET", "/v1/events/stream", SubscriberAuditorOrAdmin),
+    ("GET", "/v1/events/{position}", SubscriberAuditorOrAdmin),
     ("GET", "/v1/statistics", Admin),
     ("GET", "/v1/followers", Admin),
     ("GET", "/.well-known/jwks.json", Public),
@@ -80,8 +92,11 @@ const TABLE: &[(&str, &str, Who)] = &[
     ("GET", "/readyz", Public),
     ("GET", "/metrics", Public),
     ("GET", "/openapi.json", Public),
+    ("GET", "/asyncapi.json", Public),
+    ("GET", "/schemas/{type}/{version}", Public),
     ("GET", "/docs", Public),
     ("GET", "/docs/tokens", Public),
+    ("GET", "/docs/events", Public),
     ("GET", "/problems", Public),
     ("GET", "/problems/{slug}", Public),
     ("GET", "/verify-email", Public),
@@ -139,11 +154,11 @@ const CALLERS: [Kind; 10] = [
     nobody(),
     person("ada", Person, false),
     person("alan", AuditorOrAdmin, true),
-    person("sue", Person, false),
+    person("sue", SubscriberAuditorOrAdmin, false),
     person("boss", Admin, true),
     key("key-of-ada", "ada", Role::User, SignedIn, false),
     key("key-of-alan", "alan", Role::Auditor, AuditorOrAdmin, true),
-    key("key-of-sue", "sue", Role::Subscriber, SignedIn, false),
+    key("key-of-sue", "sue", Role::Subscriber, SubscriberAuditorOrAdmin, false),
     key("key-of-boss", "boss", Role::Admin, Admin, true),
     key("plain-key-of-boss", "boss", Role::User, SignedIn, false),
 ];
@@ -213,11 +228,19 @@ fn request(path: &str, whom: &str, victim: &str, caller: &str) -> (String, Optio
         "/v1/commands/rotate-authority-token" | "/v1/commands/revoke-authority-token" => {
             body(json!({ "domain": format!("{caller}.example") }), 200)
         }
+        // Nobody here but administrators has an address of it; nobody asked for a proof of the other.
+        "/v1/commands/request-domain-proof" => body(json!({ "domain": "registry.example" }), 200),
+        "/v1/commands/prove-domain" => body(json!({ "domain": "unasked.example" }), 409),
         "/v1/sessions/refresh" => body(json!({ "refresh_token": "nonsense" }), 401),
+        "/v1/users/{id}/diff" => at(format!("/v1/users/{whom}/diff?from=0&to=1"), 200),
+        "/v1/log/proof/inclusion" => at(format!("{path}?position=1"), 200),
+        "/v1/log/proof/consistency" => at(format!("{path}?from=1"), 200),
         path if path.starts_with("/v1/users/{id}") => at(path.replace("{id}", whom), 200),
         "/v1/domains/{name}" | "/v1/domains/{name}/history" => at(path.replace("{name}", "registry.example"), 200),
         "/v1/domains/check" => at(format!("{path}?address=ann@farm.example"), 200),
         "/v1/discover" => at(format!("{path}?latitude=1&longitude=2&radius_km=3"), 200),
+        "/v1/events/{position}" => at(path.replace("{position}", "1"), 200),
+        "/schemas/{type}/{version}" => at("/schemas/user.registered/1".to_owned(), 200),
         "/v1/sessions/{id}" => at(path.replace("{id}", NOBODY), 404),
         "/problems/{slug}" => at(path.replace("{slug}", "stale"), 200),
         "/verify-email" | "/reset-password" | "/confirm-email-change" => at(path.to_owned(), 410),
@@ -331,6 +354,9 @@ fn judge(method: &str, path: &str, reply: &Reply, kind: Kind, who: Who, usual: u
             ("POST", "/v1/commands/issue-api-key") if kind.key.is_some() && kind.may < Admin => {
                 (403, Some("forbidden"))
             }
+            // Who has an address of the domain, and administrators.
+            ("POST", "/v1/commands/request-domain-proof") if kind.name != Some("boss") => (403, Some("forbidden")),
+            ("POST", "/v1/commands/prove-domain") if kind.may < Admin => (403, Some("forbidden")),
             ("POST", "/v1/commands/erase-user") if kind.key.is_some() => (403, Some("forbidden")),
             ("POST", "/v1/commands/erase-user") => (403, Some("wrong-password")),
             _ => (usual, None),

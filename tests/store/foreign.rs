@@ -155,6 +155,7 @@ async fn read<R: PersistedEventRepository>(foreign: PersistedEventStore<R, Forei
             "actor",
             "dialect",
             "request_id",
+            "status",
             "origin",
             "origin_owner",
             "origin_scope",

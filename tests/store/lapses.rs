@@ -163,6 +163,7 @@ fn mailer(store: &Store, folder: &Path) -> MailFollower {
     let options = MailOptions {
         from: "registry@localhost".parse().unwrap(),
         templates: Templates::load(None).unwrap(),
+        platform_url: "http://registry.example".to_owned(),
         step: Duration::from_secs(1),
         pause: Duration::from_secs(1),
         most: 1,

@@ -21,7 +21,9 @@ mod log;
 mod memory;
 mod migrations;
 mod names;
+mod notary;
 mod outages;
+mod past;
 mod people;
 mod proxy;
 mod rebuild;
@@ -29,6 +31,7 @@ mod restart;
 mod rotation;
 mod secrets;
 mod sessions;
+mod tamper;
 mod undelivered;
 mod upkeep;
 
@@ -123,6 +126,14 @@ conformance! {
         finding::what_somebody_is_found_by_follows_every_change_and_goes_with_them,
         finding::discovery_finds_whom_a_walk_over_everybody_finds,
         finding::statistics_are_what_a_count_over_the_log_comes_to,
+        notary::every_event_is_proved_and_every_head_continues_the_one_before,
+        notary::another_process_goes_on_and_brings_its_own_copies_up_to_date,
+        notary::after_a_rotation_old_heads_stay_verifiable,
+        notary::a_store_behind_its_copies_is_not_signed,
+        notary::an_event_altered_before_it_was_covered_stops_the_notary,
+        notary::the_tree_and_its_heads_cannot_be_changed,
+        past::an_account_at_any_position_is_what_it_was_then,
+        tamper::every_mutation_is_found_at_its_position_and_no_clean_store_alarms,
         migrations::every_column_has_a_comment,
     }
     postgres {

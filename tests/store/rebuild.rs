@@ -22,10 +22,10 @@ use crate::people::{
 };
 
 /// Numbers without an end, the same in every run.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         // Knuth's MMIX; the upper bits are the good ones.
         self.0 = self
             .0
@@ -34,7 +34,7 @@ impl Dice {
         self.0 >> 11
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(limit).unwrap()).unwrap()
     }
 
@@ -68,8 +68,8 @@ async fn attempt<A: Stream>(store: &Store, id: &str, command: impl Fn() -> A::Co
 
 /// What a history leaves to be meddled with.
 #[derive(Default)]
-struct History {
-    users: Vec<Uuid>,
+pub struct History {
+    pub users: Vec<Uuid>,
     sessions: Vec<Uuid>,
     keys: Vec<(Uuid, Uuid)>,
     links: Vec<(Uuid, Uuid)>,
@@ -77,7 +77,7 @@ struct History {
 }
 
 impl History {
-    async fn step(&mut self, stores: &[&Store], dice: &mut Dice) {
+    pub async fn step(&mut self, stores: &[&Store], dice: &mut Dice) {
         let store = stores[dice.below(stores.len())];
         let number = dice.below(30);
         let link = |request| RequestLink {

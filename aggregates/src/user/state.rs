@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::values::{
-    Boundary, Channel, Coordinates, Country, DeviceKey, Dialect, Email, FullName, GeoId, Locale, Phone, Role,
-    Timestamp, Username,
+    AccountStatus, Boundary, Channel, Coordinates, Country, DeviceKey, Dialect, Email, FullName, GeoId, Locale, Phone,
+    Role, Timestamp, Username,
 };
 
 /// Where an account stands.
@@ -144,6 +144,19 @@ impl User {
     #[must_use]
     pub const fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Where the account stands, as others are told; none before anything has happened.
+    #[must_use]
+    pub const fn status(&self) -> Option<AccountStatus> {
+        match self.phase {
+            Phase::Absent => None,
+            Phase::Pending => Some(AccountStatus::Pending),
+            Phase::Active => Some(AccountStatus::Active),
+            Phase::Locked => Some(AccountStatus::Locked),
+            Phase::Deactivated => Some(AccountStatus::Deactivated),
+            Phase::Erased | Phase::Expired => Some(AccountStatus::Erased),
+        }
     }
 
     /// Whether there is an account: opened and neither erased nor expired.

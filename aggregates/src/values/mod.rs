@@ -30,5 +30,6 @@ pub use text::{ApiKeyName, FullName, GeoId, Note, TextError};
 pub use timestamp::{Timestamp, TimestampError};
 pub use username::{Username, UsernameError};
 pub use words::{
-    Channel, DefaultRule, Dialect, EndReason, LockReason, ProfileField, Role, SessionMethod, StandingKind, WordError,
+    AccountStatus, Channel, DefaultRule, Dialect, EndReason, LockReason, ProfileField, Role, SessionMethod,
+    StandingKind, WordError,
 };

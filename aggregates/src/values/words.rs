@@ -80,6 +80,20 @@ words! {
         Admin = "admin",
     }
 
+    /// Where an account stands.
+    AccountStatus, "status" {
+        /// Nothing is verified yet.
+        Pending = "pending",
+        /// In use.
+        Active = "active",
+        /// Locked by an administrator or by too many attempts.
+        Locked = "locked",
+        /// Taken out of use.
+        Deactivated = "deactivated",
+        /// The person was erased, or the registration has expired. For ever.
+        Erased = "erased",
+    }
+
     /// The way a message takes.
     Channel, "channel" {
         /// By mail, with a link.

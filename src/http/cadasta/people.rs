@@ -137,7 +137,7 @@ pub(super) async fn list(
     let query = Query::of(&uri);
     let filter = filter(&query);
     let (count, rows) = app.registry().platform_users(&filter).await?;
-    let base = app.config().public_url.as_deref().unwrap_or_default();
+    let base = app.base_url();
     let (limit, offset) = (filter.limit, filter.offset);
     let after = offset.saturating_add(limit);
     let page = PageBody {

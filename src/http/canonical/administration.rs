@@ -38,6 +38,8 @@ pub(super) fn router() -> Router<App> {
         .route("/v1/commands/issue-authority-token", post(issue_authority_token))
         .route("/v1/commands/rotate-authority-token", post(rotate_authority_token))
         .route("/v1/commands/revoke-authority-token", post(revoke_authority_token))
+        .route("/v1/commands/request-domain-proof", post(request_domain_proof))
+        .route("/v1/commands/prove-domain", post(prove_domain))
         .route("/v1/users/{id}/sessions", get(sessions).delete(end_sessions))
 }
 
@@ -177,7 +179,7 @@ async fn unblock_address(
     Ok(receipt(&done, "/v1/domains"))
 }
 
-/// What the three orders about an authority token have in common.
+/// What the orders about an authority token and about a proof have in common.
 async fn read_domain(
     app: &App,
     caller: Caller,
@@ -254,6 +256,53 @@ async fn revoke_authority_token(
         .revoke_authority_token(&asked, &domain)
         .await
         .map_err(problem)?;
+    Ok(receipt(&done, "/v1/domains"))
+}
+
+/// What a receipt adds when the proof of a domain was asked for.
+#[derive(Serialize)]
+pub(super) struct AskedProof {
+    txt_name: String,
+    txt_value: String,
+}
+
+shape! {
+    AskedProof as "AskedProof" {
+        /// The name of the TXT record to publish.
+        txt_name: String,
+        /// Its value.
+        txt_value: String,
+    }
+}
+
+/// The owner of an address of the domain, or an administrator.
+async fn request_domain_proof(
+    State(app): State<App>,
+    Known { caller, .. }: Known,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let (asked, domain) = read_domain(&app, caller, &headers, body, "request-domain-proof").await?;
+    let (done, record) = app
+        .registry()
+        .request_domain_proof(&asked, &domain)
+        .await
+        .map_err(problem)?;
+    let more = AskedProof {
+        txt_name: record.name,
+        txt_value: record.value,
+    };
+    Ok(receipt_with(&done, "/v1/domains", &json!(more)))
+}
+
+async fn prove_domain(
+    State(app): State<App>,
+    Known { caller, .. }: Known,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let (asked, domain) = read_domain(&app, caller, &headers, body, "prove-domain").await?;
+    let done = app.registry().prove_domain(&asked, &domain).await.map_err(problem)?;
     Ok(receipt(&done, "/v1/domains"))
 }
 

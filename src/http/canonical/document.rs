@@ -5,6 +5,8 @@
 
 mod accounts;
 mod administration;
+mod feed;
+mod log;
 mod overview;
 mod reads;
 mod sessions;
@@ -25,6 +27,8 @@ pub(in crate::http) fn operations() -> Vec<Operation> {
         reads::operations(),
         administration::operations(),
         overview::operations(),
+        feed::operations(),
+        log::operations(),
     ]
     .into_iter()
     .flatten()

@@ -4,8 +4,11 @@ mod administration;
 mod commands;
 mod discover;
 mod document;
+mod feed;
 mod keys;
+mod log;
 mod overview;
+mod past;
 mod people;
 mod reads;
 mod reply;
@@ -22,6 +25,7 @@ use crate::registry::Refusal;
 use projections::NameKind;
 
 pub(super) use document::operations;
+pub use past::{event_json, user_json};
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -49,11 +53,18 @@ pub(super) fn router() -> Router<App> {
         .route("/v1/me", get(reads::me))
         .route("/v1/users", get(reads::users))
         .route("/v1/users/{id}", get(reads::user))
-        .route("/v1/users/{id}/history", get(reads::user_history))
+        .route("/v1/users/{id}/history", get(past::user_history))
+        .route("/v1/users/{id}/history/bundle", get(past::bundle))
+        .route("/v1/users/{id}/diff", get(past::user_diff))
+        .route("/v1/log/head", get(log::head))
+        .route("/v1/log/key", get(log::keys))
+        .route("/v1/log/proof/inclusion", get(log::inclusion))
+        .route("/v1/log/proof/consistency", get(log::consistency))
         .route("/v1/domains", get(reads::domains))
         .route("/v1/domains/check", get(reads::check_address))
         .route("/v1/domains/{name}", get(reads::domain))
-        .route("/v1/domains/{name}/history", get(reads::domain_history))
+        .route("/v1/domains/{name}/history", get(past::domain_history))
+        .merge(feed::router())
         .route("/v1/discover", get(discover::discover))
         .route("/v1/statistics", get(overview::statistics))
         .route("/v1/followers", get(overview::followers))

@@ -1,6 +1,6 @@
 //! What administrators see of the whole: statistics and followers.
 
-use aggregates::values::{Country, DomainName};
+use aggregates::values::{Country, DomainName, Timestamp};
 use axum::Json;
 use axum::extract::State;
 use chrono::{Days, Months, NaiveDate};
@@ -15,10 +15,12 @@ use crate::http::document::shape;
 use crate::http::problem::Problem;
 use crate::http::query::Parameters;
 use crate::registry::Statistics;
-use crate::store::FollowerState;
+use crate::store::{FollowerState, Skip};
 
 /// Most periods of an answer: a leap year of days, or as many months.
 const MOST_PERIODS: i64 = 366;
+/// How many skips of a follower are shown.
+const SKIPS: usize = 20;
 
 #[derive(Debug, Serialize)]
 struct PeriodBody {
@@ -209,9 +211,28 @@ pub(super) struct FollowerBody {
     owner: Option<String>,
     error: Option<String>,
     error_position: Option<i64>,
+    skipped: Vec<SkipBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct SkipBody {
+    position: i64,
+    reason: String,
+    error: String,
+    at: Timestamp,
 }
 
 shape! {
+    /// An event that a follower passed over because an operator said so.
+    SkipBody as "Skip" {
+        position: i64,
+        /// The operator's words.
+        reason: String,
+        /// Why the follower had stopped there.
+        error: String,
+        at: Timestamp,
+    }
+
     /// Something that happens because of the log, and how far it has come.
     FollowerBody as "Follower" {
         name: String,
@@ -227,6 +248,19 @@ shape! {
         /// Why it stopped or waits.
         error: Option<String>,
         error_position: Option<i64>,
+        /// Events it passed over on an operator's word, the last twenty.
+        skipped: Vec<SkipBody>,
+    }
+}
+
+impl From<Skip> for SkipBody {
+    fn from(skip: Skip) -> Self {
+        Self {
+            position: skip.position,
+            reason: skip.reason,
+            error: skip.error,
+            at: Timestamp::from_micros(skip.at),
+        }
     }
 }
 
@@ -243,6 +277,7 @@ impl From<FollowerState> for FollowerBody {
             owner: of.owner,
             error: of.error,
             error_position: of.error_position,
+            skipped: state.skips.into_iter().rev().take(SKIPS).map(SkipBody::from).collect(),
         }
     }
 }

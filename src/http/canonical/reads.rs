@@ -10,14 +10,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use projections::{Status, UserRow};
 use uuid::Uuid;
 
+use super::past::user_at;
 use super::problem;
 use super::reply::set;
-use super::wire::{DomainBody, EventBody, Page, UserBody, VerdictBody};
+use super::wire::{DomainBody, Page, UserBody, VerdictBody};
 use crate::http::App;
 use crate::http::caller::SignedInUser;
 use crate::http::problem::{FieldError, Problem, Slug};
 use crate::http::query::{Parameters, Segment};
-use crate::registry::{Asked, HistoryPage};
 use crate::store::{DomainFilter, UserFilter, UserSort};
 
 /// Largest page, and the usual one (contract, section 4).
@@ -26,9 +26,9 @@ pub(super) const USUAL: i64 = 50;
 /// Longest search text, characters.
 const SEARCH: usize = 128;
 
-fn user_reply(row: UserRow) -> Response {
-    let version = row.version;
-    let mut response = Json(UserBody::from(row)).into_response();
+pub(super) fn user_reply(body: UserBody) -> Response {
+    let version = body.version();
+    let mut response = Json(body).into_response();
     set(&mut response, ETAG, &format!("\"{version}\""));
     response
 }
@@ -39,11 +39,11 @@ pub(super) async fn me(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     parameters.finish()?;
-    Ok(user_reply(account))
+    Ok(user_reply(account.into()))
 }
 
 /// The user a path names, if the caller may see them: oneself, or anybody for administrators and auditors.
-fn visible(caller: &SignedInUser, id: &str) -> Result<Uuid, Problem> {
+pub(super) fn visible(caller: &SignedInUser, id: &str) -> Result<Uuid, Problem> {
     let not_found = || Problem::new(Slug::NotFound);
     let id = Uuid::parse_str(id).map_err(|_| not_found())?;
     let reads_all = caller.caller.has(Role::Admin) || caller.caller.has(Role::Auditor);
@@ -60,34 +60,11 @@ pub(super) async fn user(
     Segment(id): Segment,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    parameters.finish()?;
-    let id = visible(&caller, &id)?;
-    Ok(user_reply(app.registry().user(id).await.map_err(problem)?))
-}
-
-pub(super) async fn user_history(
-    State(app): State<App>,
-    caller: SignedInUser,
-    Segment(id): Segment,
-    mut parameters: Parameters,
-) -> Result<Json<Page<EventBody, i64>>, Problem> {
-    let (after, limit) = (parameters.after(), parameters.limit(MOST, USUAL));
-    parameters.finish()?;
-    let id = visible(&caller, &id)?;
-    let asked = Asked::plainly(caller.caller);
-    Ok(history(
-        app.registry()
-            .user_history(&asked, id, after, limit)
-            .await
-            .map_err(problem)?,
-    ))
-}
-
-fn history(page: HistoryPage) -> Json<Page<EventBody, i64>> {
-    Json(Page {
-        items: page.entries.into_iter().map(EventBody::from).collect(),
-        next: page.next,
-    })
+    let seen = visible(&caller, &id)?;
+    if let Some(past) = user_at(&app, caller, &id, parameters).await? {
+        return Ok(past);
+    }
+    Ok(user_reply(app.registry().user(seen).await.map_err(problem)?.into()))
 }
 
 /// Where a page of users ended: the sort key of its last user and that user's id, bound to the order.
@@ -213,7 +190,7 @@ pub(super) async fn domains(
 }
 
 /// A domain a path names; what is no domain name is no domain.
-fn domain_name(text: &str) -> Result<DomainName, Problem> {
+pub(super) fn domain_name(text: &str) -> Result<DomainName, Problem> {
     DomainName::parse(text).map_err(|_| Problem::new(Slug::NotFound))
 }
 
@@ -228,22 +205,6 @@ pub(super) async fn domain(
     let mut response = Json(DomainBody::from(view)).into_response();
     set(&mut response, ETAG, &format!("\"{version}\""));
     Ok(response)
-}
-
-pub(super) async fn domain_history(
-    State(app): State<App>,
-    Segment(name): Segment,
-    mut parameters: Parameters,
-) -> Result<Json<Page<EventBody, i64>>, Problem> {
-    let (after, limit) = (parameters.after(), parameters.limit(MOST, USUAL));
-    parameters.finish()?;
-    let name = domain_name(&name)?;
-    Ok(history(
-        app.registry()
-            .domain_history(name.as_str(), after, limit)
-            .await
-            .map_err(problem)?,
-    ))
 }
 
 /// Whether an address may register now, and the rule that says so.

@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::past::AsOf;
 use crate::registry::{DomainView, HistoryEntry, SignedIn};
+use crate::store::OpenedEvent;
 
 mod shapes;
 
@@ -47,6 +49,22 @@ pub(super) struct UserBody {
     last_login: Option<Timestamp>,
     version: i64,
     log_position: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<AsOf>,
+}
+
+impl UserBody {
+    pub const fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// The account as it was.
+    pub fn as_of(self, as_of: AsOf) -> Self {
+        Self {
+            as_of: Some(as_of),
+            ..self
+        }
+    }
 }
 
 impl From<UserRow> for UserBody {
@@ -83,6 +101,7 @@ impl From<UserRow> for UserBody {
             last_login: row.last_login,
             version: row.version,
             log_position: row.log_position,
+            as_of: None,
         }
     }
 }
@@ -170,9 +189,18 @@ impl<'a> From<&'a SignedIn> for TokenBody<'a> {
 }
 
 #[derive(Serialize)]
-struct ActorBody {
+pub(super) struct ActorBody {
     kind: Option<String>,
     id: Option<String>,
+}
+
+impl ActorBody {
+    pub fn of(event: &OpenedEvent) -> Self {
+        Self {
+            kind: event.metadata.get("actor").cloned(),
+            id: event.metadata.get("actor_id").cloned(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -193,6 +221,8 @@ pub(super) struct EventBody {
     at: Timestamp,
     actor: ActorBody,
     origin: OriginBody,
+    cause: Option<Uuid>,
+    correlation: Option<String>,
     data: Value,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     erased: bool,
@@ -200,7 +230,8 @@ pub(super) struct EventBody {
 
 impl From<HistoryEntry> for EventBody {
     fn from(entry: HistoryEntry) -> Self {
-        let data = entry.data();
+        let (data, cause) = (entry.data(), entry.cause());
+        let correlation = entry.correlation().map(str::to_owned);
         let event = entry.event;
         let fact = |name: &str| event.metadata.get(name).cloned();
         Self {
@@ -209,15 +240,14 @@ impl From<HistoryEntry> for EventBody {
             event_id: event.record.event_id,
             kind: event.record.event_type.clone(),
             at: event.record.recorded_at,
-            actor: ActorBody {
-                kind: fact("actor"),
-                id: fact("actor_id"),
-            },
+            actor: ActorBody::of(&event),
             origin: OriginBody {
                 dialect: fact("dialect"),
                 ip: event.ip.clone(),
                 request_id: fact("request_id"),
             },
+            cause,
+            correlation,
             data,
             erased: event.erased,
         }

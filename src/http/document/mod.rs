@@ -3,11 +3,11 @@
 //!
 //! Each operation is declared where its API is (`operations()`); this module knows what all of them have in common.
 
+mod events;
 mod operation;
 mod page;
 mod problems;
 mod service;
-pub(in crate::http) mod shape;
 mod tokens;
 mod values;
 
@@ -19,11 +19,12 @@ use serde_json::{Map, Value, json};
 
 pub(in crate::http) use self::operation::{Fields, Operation};
 pub(in crate::http) use self::page::page;
-pub(in crate::http) use self::shape::{Absent, Body, Components, Listed, Shape, shape};
 pub(in crate::http) use self::values::{Code, CurrentPassword, Empty, EventType, Identifier, NewPassword, Token, Word};
 use super::routes::{Permission, ROUTES};
 use super::{canonical, problem};
 use crate::config::Config;
+use crate::public;
+pub(in crate::http) use crate::shape::{self, Absent, Body, Components, Listed, Shape, shape};
 use operation::{Header, Sent};
 
 /// The version of the document: that of the API, not of the program.
@@ -41,10 +42,14 @@ const ABOUT: &str = "Accounts of people and the standing of their e-mail domains
 pub(in crate::http) struct Document {
     /// For programs.
     pub json: Bytes,
+    /// What others can hear, for programs.
+    pub channels: Bytes,
     /// To read.
     pub html: Bytes,
     /// Of access tokens.
     pub tokens: Bytes,
+    /// Of events.
+    pub events: Bytes,
 }
 
 impl Document {
@@ -52,8 +57,10 @@ impl Document {
     pub fn new(config: &Config) -> Self {
         let document = document(config);
         Self {
+            channels: public::asyncapi(config).to_string().into(),
             html: page::html(&document).into(),
             tokens: tokens::html(config).into(),
+            events: events::html().into(),
             json: document.to_string().into(),
         }
     }
@@ -131,6 +138,11 @@ fn parameters() -> Value {
                             With another body it is refused.",
             "schema": { "type": "string", "pattern": "^[!-~]{1,255}$" },
         },
+        "Last-Event-ID": {
+            "name": "Last-Event-ID", "in": "header", "required": false,
+            "description": "The `id` of the last event that was received.",
+            "schema": { "type": "string", "pattern": "^[0-9]{1,18}$" },
+        },
         "If-Match": {
             "name": "If-Match", "in": "header", "required": false,
             "description": "A version in double quotes, as ETag gave it: refused when it is not the newest.",
@@ -171,6 +183,7 @@ fn who(permission: Permission, config: &Config) -> (&'static str, &'static str) 
         Permission::Public => ("public", "Anybody."),
         Permission::SignedIn => ("signed-in", "Anybody signed in, or a program with an API key."),
         Permission::Person => ("person", "Anybody signed in. No API key."),
+        Permission::Subscriber => ("subscriber", "Subscribers, auditors and administrators."),
         Permission::Reader => ("reader", "Administrators and auditors."),
         Permission::Checker if config.registration.public_check => ("checker", "Anybody."),
         Permission::Checker => ("checker", "Administrators."),
@@ -183,7 +196,11 @@ fn security(permission: Permission, config: &Config) -> Value {
         Permission::Public => json!([]),
         Permission::Checker if config.registration.public_check => json!([]),
         Permission::Person => json!([{ "accessToken": [] }]),
-        Permission::SignedIn | Permission::Reader | Permission::Admin | Permission::Checker => {
+        Permission::SignedIn
+        | Permission::Subscriber
+        | Permission::Reader
+        | Permission::Admin
+        | Permission::Checker => {
             json!([{ "accessToken": [] }, { "apiKey": [] }])
         }
     }
@@ -213,7 +230,7 @@ fn described(operation: &Operation, permission: Permission, config: &Config, nam
 
 fn parameters_of(operation: &Operation) -> Vec<Value> {
     let mut parameters = Vec::new();
-    if let Some((name, schema)) = segment(operation.path) {
+    for (name, schema) in segments(operation.path) {
         parameters.push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
     }
     for parameter in &operation.parameters {
@@ -228,6 +245,9 @@ fn parameters_of(operation: &Operation) -> Vec<Value> {
         }
         parameters.push(one);
     }
+    if operation.last_event_id {
+        parameters.push(json!({ "$ref": "#/components/parameters/Last-Event-ID" }));
+    }
     if operation.conditions {
         for name in ["Idempotency-Key", "If-Match"] {
             parameters.push(json!({ "$ref": format!("#/components/parameters/{name}") }));
@@ -236,16 +256,18 @@ fn parameters_of(operation: &Operation) -> Vec<Value> {
     parameters
 }
 
-/// The one named segment of a path. What a name may be, its path does not tell: anything else is not found.
-fn segment(path: &str) -> Option<(&str, Value)> {
-    let (_, rest) = path.split_once('{')?;
-    let (name, _) = rest.split_once('}')?;
-    let schema = match name {
-        "id" => json!({ "type": "string", "format": "uuid" }),
-        "name" => json!({ "type": "string", "format": "idn-hostname", "minLength": 1 }),
-        _ => json!({ "type": "string", "minLength": 1 }),
-    };
-    Some((name, schema))
+/// The named segments of a path. What a name may be, its path does not tell: anything else is not found.
+fn segments(path: &str) -> impl Iterator<Item = (&str, Value)> {
+    let names = path.split('{').skip(1).filter_map(|part| part.split_once('}'));
+    names.map(|(name, _)| {
+        let schema = match name {
+            "id" => json!({ "type": "string", "format": "uuid" }),
+            "name" => json!({ "type": "string", "format": "idn-hostname", "minLength": 1 }),
+            "position" => json!({ "type": "integer", "format": "int64", "minimum": 1 }),
+            _ => json!({ "type": "string", "minLength": 1 }),
+        };
+        (name, schema)
+    })
 }
 
 fn body_of(sent: &Sent, config: &Config) -> Value {

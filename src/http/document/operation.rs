@@ -61,6 +61,7 @@ pub(in crate::http) struct Operation {
     pub(super) text: &'static str,
     pub(super) parameters: Vec<Parameter>,
     pub(super) conditions: bool,
+    pub(super) last_event_id: bool,
     pub(super) sent: Option<Sent>,
     pub(super) answers: Vec<Answer>,
     pub(super) refusals: Vec<Slug>,
@@ -76,6 +77,7 @@ impl Operation {
             text: "",
             parameters: Vec::new(),
             conditions: false,
+            last_event_id: false,
             sent: None,
             answers: Vec::new(),
             refusals: Vec::new(),
@@ -248,6 +250,17 @@ impl Operation {
     /// A text.
     pub fn plain(self, media: &'static str, about: &'static str) -> Self {
         self.answer(200, about, Some((media, String::schema)), &[])
+    }
+
+    /// A JSON Schema.
+    pub fn json_schema(self, about: &'static str) -> Self {
+        self.answer(200, about, Some(("application/schema+json", Value::schema)), &[])
+    }
+
+    /// An answer that goes on: server-sent events.
+    pub fn stream(mut self, about: &'static str) -> Self {
+        self.last_event_id = true;
+        self.answer(200, about, Some(("text/event-stream", String::schema)), &[])
     }
 
     fn answer(mut self, status: u16, about: &'static str, media: Option<Media>, headers: &[Header]) -> Self {

@@ -55,7 +55,7 @@ pub(super) fn html(document: &Value) -> String {
     let _ = write!(
         out,
         "<h1>{} <small>{}</small></h1>\n{}<p>For programs: <a href=\"/openapi.json\">/openapi.json</a>. \
-         <a href=\"/docs/tokens\">Verifying access tokens</a>. <a href=\"/problems\">Kinds of problem</a>.</p>\n<nav>",
+         <a href=\"/docs/tokens\">Verifying access tokens</a>. <a href=\"/docs/events\">What events mean</a>. <a href=\"/problems\">Kinds of problem</a>.</p>\n<nav>",
         of(&info["title"]),
         of(&info["version"]),
         paragraphs(&info["description"]),

@@ -36,7 +36,7 @@ pub(super) fn of(operation: &Operation, permission: Permission, config: &Config)
         Permission::Public => {}
         Permission::Checker if config.registration.public_check => slugs.extend(known),
         Permission::SignedIn => slugs.extend(known),
-        Permission::Person | Permission::Reader | Permission::Admin | Permission::Checker => {
+        Permission::Person | Permission::Subscriber | Permission::Reader | Permission::Admin | Permission::Checker => {
             slugs.extend(known);
             slugs.push(Slug::Forbidden);
         }

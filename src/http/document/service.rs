@@ -57,8 +57,20 @@ pub(super) fn operations() -> Vec<Operation> {
             .text("What a service needs to verify tokens by itself; see /docs/tokens.")
             .answers::<Jwks>(200, "Every key whose tokens are accepted."),
         Operation::get("/openapi.json", TAG, "This document").answers::<Value>(200, "OpenAPI 3.1."),
+        Operation::get("/asyncapi.json", TAG, "What other services can hear, and how")
+            .text("The public events by pull, as a stream and through a broker, with the schema of each.")
+            .answers::<Value>(200, "AsyncAPI 3.0."),
+        Operation::get(
+            "/schemas/{type}/{version}",
+            TAG,
+            "The schema of what a public event says",
+        )
+        .text("Of its member `data`; the event names it as its `dataschema`.")
+        .json_schema("A JSON Schema of 2020-12.")
+        .refused(&[Slug::NotFound]),
         Operation::get("/docs", TAG, "This document to read").page(200, "The page."),
         Operation::get("/docs/tokens", TAG, "How to verify an access token").page(200, "The page."),
+        Operation::get("/docs/events", TAG, "What every type of event means").page(200, "The page."),
         Operation::get("/problems", TAG, "Every kind of problem")
             .page(200, "A list; plain text for those who do not ask for HTML.")
             .plain("text/plain", "The list."),

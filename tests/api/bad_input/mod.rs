@@ -8,6 +8,7 @@ mod case;
 mod commands;
 mod credentials;
 mod every;
+mod feed;
 mod headers;
 mod names;
 mod people;
@@ -41,7 +42,7 @@ async fn every_bad_request_has_its_own_answer_and_no_effect(engine: Engine) {
         other,
     };
 
-    let tables: [fn(&Scene) -> Vec<Case>; 12] = [
+    let tables: [fn(&Scene) -> Vec<Case>; 13] = [
         bodies::cases,
         registering::cases,
         names::cases,
@@ -52,6 +53,7 @@ async fn every_bad_request_has_its_own_answer_and_no_effect(engine: Engine) {
         headers::cases,
         credentials::cases,
         reads::cases,
+        feed::cases,
         routes::cases,
         every::cases,
     ];

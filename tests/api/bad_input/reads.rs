@@ -7,6 +7,52 @@ pub fn cases(scene: &Scene) -> Vec<Case> {
     let mut cases = parameters();
     cases.extend(overview());
     cases.extend(paths(scene));
+    cases.extend(past(scene));
+    cases
+}
+
+/// Moments, filters and proofs.
+fn past(scene: &Scene) -> Vec<Case> {
+    let get = |path: String| case(format!("GET {path}"), "GET", path).by(By::Admin);
+    let user = format!("/v1/users/{}", scene.user.user);
+    let mut cases = Vec::new();
+    for moment in [
+        "",
+        "-1",
+        "1.5",
+        "yesterday",
+        "99999999999999999999",
+        "9999999",
+        "2026-13-01T00:00:00Z",
+        "2026-11-21",
+        "2999-01-01T00:00:00Z",
+        "1%002",
+    ] {
+        cases.push(get(format!("{user}?at={moment}")).is(400, "invalid", &["/at"]));
+        cases.push(get(format!("{user}/diff?from={moment}&to=1")).is(400, "invalid", &["/from"]));
+        cases.push(get(format!("{user}/diff?from=1&to={moment}")).is(400, "invalid", &["/to"]));
+    }
+    cases.extend([
+        get(format!("{user}?at=1&at=2")).is(400, "invalid", &["/at"]),
+        get(format!("{user}?at=0")).is(404, "not-found", &[]),
+        get(format!("{user}?at=1970-01-01T00:00:00Z")).is(404, "not-found", &[]),
+        get(format!("{user}/diff")).is(400, "invalid", &["/from", "/to"]),
+        get(format!("{user}/diff?from=2&to=1&by=me")).is(400, "invalid", &["/to", "/by"]),
+        get(format!("{user}/diff?from=0&to=0")).is(404, "not-found", &[]),
+        get(format!("{user}/history?types=user.gone&from=x&to=y")).is(400, "invalid", &["/types", "/from", "/to"]),
+        get(format!("{user}/history?types=")).is(400, "invalid", &["/types"]),
+        get(format!("{user}/history?types=*")).is(400, "invalid", &["/types"]),
+        get(format!("{user}/history?types=user.locked,,")).is(400, "invalid", &["/types"]),
+        get(format!("{user}/history/bundle?from=x&limit=1")).is(400, "invalid", &["/from", "/limit"]),
+        get("/v1/log/proof/inclusion".into()).is(400, "invalid", &["/position"]),
+        get("/v1/log/proof/inclusion?position=0".into()).is(400, "invalid", &["/position"]),
+        get("/v1/log/proof/inclusion?position=9999999".into()).is(400, "invalid", &["/position"]),
+        get("/v1/log/proof/inclusion?position=1&size=9999999".into()).is(400, "invalid", &["/size"]),
+        get("/v1/log/proof/inclusion?position=x&size=x&of=1".into()).is(400, "invalid", &["/position", "/size", "/of"]),
+        get("/v1/log/proof/consistency".into()).is(400, "invalid", &["/from"]),
+        get("/v1/log/proof/consistency?from=-1&to=99999999999999999999".into()).is(400, "invalid", &["/from", "/to"]),
+        get("/v1/log/proof/consistency?from=9999999".into()).is(400, "invalid", &["/from"]),
+    ]);
     cases
 }
 

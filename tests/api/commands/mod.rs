@@ -14,6 +14,7 @@ mod notices;
 mod operations;
 mod passwords;
 mod phones;
+mod proofs;
 mod refreshing;
 mod resets;
 mod sessions;

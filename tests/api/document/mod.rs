@@ -120,6 +120,7 @@ fn every_operation_says_who_may_use_it_as_the_table_of_routes_does() {
             Permission::Public => ("public", &[]),
             Permission::SignedIn => ("signed-in", &["accessToken", "apiKey"]),
             Permission::Person => ("person", &["accessToken"]),
+            Permission::Subscriber => ("subscriber", &["accessToken", "apiKey"]),
             Permission::Reader => ("reader", &["accessToken", "apiKey"]),
             Permission::Admin => ("admin", &["accessToken", "apiKey"]),
             Permission::Checker => ("checker", &["accessToken", "apiKey"]),

@@ -7,7 +7,6 @@ mod outages;
 mod rates;
 mod strict;
 mod tries;
-mod wire;
 
 use crate::harness::App;
 

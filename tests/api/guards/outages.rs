@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::wire::{Line, Wire};
 use crate::harness::{App, Engine, LONG, PASSWORD, Place, Server, run, until};
+use crate::harness::{Line, Wire};
 
 #[test]
 fn a_database_that_is_gone_is_told_within_three_seconds_and_heals() {

@@ -114,19 +114,33 @@ impl Call {
     /// Sends it. The answer must be one the document promises.
     pub async fn try_send(self) -> Result<Reply, reqwest::Error> {
         let request = self.request.try_clone();
-        let response = self.http.execute(self.request).await?;
+        let mut response = self.http.execute(self.request).await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let reply = Reply {
-            status,
-            headers,
-            body: response.text().await?,
+        let body = if headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|kind| kind == "text/event-stream")
+        {
+            // It would never end.
+            let first = response.chunk().await?.unwrap_or_default();
+            String::from_utf8_lossy(&first).into_owned()
+        } else {
+            response.text().await?
         };
+        let reply = Reply { status, headers, body };
         let request = request.unwrap();
         if let Some(violation) = super::contract::violation(&request, self.body.as_deref(), &reply) {
             let what = format!("{} {}", request.method(), request.url().path());
             panic!("{what} does not keep to /openapi.json: {violation}\n{reply:?}");
         }
         Ok(reply)
+    }
+
+    /// Sends it and leaves the answer open, however long it goes on.
+    pub async fn open(mut self) -> super::Stream {
+        *self.request.timeout_mut() = Some(std::time::Duration::from_mins(20));
+        let response = self.http.execute(self.request).await.unwrap();
+        assert_eq!(response.status(), 200, "{:?}", response.text().await);
+        super::Stream::new(response)
     }
 
     pub async fn send(self) -> Reply {

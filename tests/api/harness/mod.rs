@@ -11,23 +11,32 @@ mod inside;
 mod log;
 mod mail_server;
 mod mailbox;
+mod name_server;
 mod people;
 mod phones;
 mod place;
+mod rabbit;
 mod server;
+mod stream;
+mod wire;
 
 use std::time::Duration;
 
 pub use client::{Client, Reply};
 pub use forge::{Forge, encoded, unsigned};
 pub use gateway::Gateway;
+pub use inside::Inside;
 pub use log::Log;
 pub use mail_server::{Answer, Delivered, MailServer, Offers, Step};
-pub use mailbox::Mailbox;
+pub use mailbox::{Mail, Mailbox};
+pub use name_server::NameServer;
 pub use people::{PASSWORD, Tokens};
 pub use phones::Phones;
 pub use place::Place;
+pub use rabbit::{Heard, Listener, Rabbit};
 pub use server::Server;
+pub use stream::{Piece, Stream};
+pub use wire::{Line, Wire};
 
 /// Longer than anything here takes: what is waited for this long does not come.
 pub const LONG: Duration = Duration::from_mins(1);

@@ -4,7 +4,7 @@ use aggregates::values::{DomainName, Email, Note, Role};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::super::administration::IssuedToken;
+use super::super::administration::{AskedProof, IssuedToken};
 use super::super::reply::ReceiptWith;
 use super::{Receipt, command};
 use crate::http::document::{Fields, Operation};
@@ -122,5 +122,14 @@ fn tokens() -> Vec<Operation> {
         order("/v1/commands/revoke-authority-token", "Takes it away")
             .done::<Receipt>()
             .refused(&[Slug::NotFound]),
+        order("/v1/commands/request-domain-proof", "Says how to prove a domain")
+            .text("For an administrator, or who has a verified address of this very domain. The record stays the same.")
+            .versioned::<ReceiptWith<AskedProof>>(200, "Publish this record.")
+            .created::<ReceiptWith<AskedProof>>()
+            .refused(&[Slug::Forbidden]),
+        order("/v1/commands/prove-domain", "Looks whether the record is there")
+            .text("A record that DNS does not have yet is a conflict; try again when it is published.")
+            .done::<Receipt>()
+            .refused(&[Slug::Forbidden]),
     ]
 }

@@ -5,6 +5,7 @@ use projections::Status;
 use serde_json::{Value, json};
 
 use super::{DomainBody, EventBody, UserBody, VerdictBody};
+use crate::http::canonical::past::ChangeBody;
 use crate::http::document::{Components, Listed, Operation, Shape};
 use crate::http::problem::Slug;
 
@@ -20,6 +21,11 @@ pub(super) fn operations() -> Vec<Operation> {
 /// The schema of a parameter that is parsed to this type.
 fn of<T: Shape>() -> Value {
     T::schema(&mut Components::new())
+}
+
+/// A log position or a time.
+fn moment() -> Value {
+    json!({ "type": "string", "minLength": 1 })
 }
 
 fn search() -> Value {
@@ -61,12 +67,30 @@ fn people() -> Vec<Operation> {
             .paged()
             .answers::<Listed<UserBody, String>>(200, "A page of them."),
         Operation::get("/v1/users/{id}", PEOPLE, "An account")
-            .text("One's own, or anybody's for administrators and auditors.")
-            .versioned::<UserBody>(200, "The account.")
-            .refused(&[Slug::Invalid]),
+            .text("One's own, or anybody's for administrators and auditors; whose past they look at is recorded.")
+            .query(
+                "at",
+                "As it was at this log position or time.",
+                moment(),
+                "2026-11-21T09:30:00Z",
+            )
+            .versioned::<UserBody>(200, "The account."),
+        Operation::get("/v1/users/{id}/diff", PEOPLE, "What changed of an account between two moments")
+            .text("One's own, or anybody's for administrators and auditors; their reading is recorded.")
+            .needed("from", "A log position or a time.", moment(), "1")
+            .needed("to", "A log position or a time.", moment(), "1")
+            .answers::<Listed<ChangeBody, String>>(200, "Each field that is not what it was, with the last event that changed it."),
+        Operation::get("/v1/users/{id}/history/bundle", PEOPLE, "An account's events with their proofs, to be checked elsewhere")
+            .text("A file of JSON lines for `user-registry audit verify`, which needs no network and no store. One's own, or anybody's for administrators and auditors; their reading is recorded.")
+            .query("from", "From this log position or time on.", moment(), "1")
+            .query("to", "Up to this log position or time.", moment(), "2026-11-21T09:30:00Z")
+            .plain("application/jsonl", "The bundle."),
         Operation::get("/v1/users/{id}/history", PEOPLE, "What happened to an account")
             .text("One's own, or anybody's for administrators and auditors; their reading is recorded.")
             .history()
+            .query("types", "Of these types only, parted by commas.", json!({ "type": "string" }), "user.*")
+            .query("from", "From this log position or time on.", moment(), "1")
+            .query("to", "Up to this log position or time.", moment(), "2026-11-21T09:30:00Z")
             .answers::<Listed<EventBody, i64>>(200, "A page of its events, oldest first."),
     ]
 }
@@ -86,6 +110,19 @@ fn domains() -> Vec<Operation> {
             .refused(&[Slug::Invalid]),
         Operation::get("/v1/domains/{name}/history", DOMAINS, "What happened to a domain")
             .history()
+            .query(
+                "types",
+                "Of these types only, parted by commas.",
+                json!({ "type": "string" }),
+                "user.*",
+            )
+            .query("from", "From this log position or time on.", moment(), "1")
+            .query(
+                "to",
+                "Up to this log position or time.",
+                moment(),
+                "2026-11-21T09:30:00Z",
+            )
             .answers::<Listed<EventBody, i64>>(200, "A page of its events, oldest first."),
     ]
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     ActorBody, DomainBody, EventBody, OriginBody, Position, RuleBody, SessionBody, TokenBody, UserBody, VerdictBody,
 };
+use crate::http::canonical::past::AsOf;
 use crate::http::document::{Absent, EventType, shape};
 
 shape! {
@@ -49,6 +50,8 @@ shape! {
         version: i64,
         /// Where in the log the newest of them stands.
         log_position: i64,
+        /// There when the account is shown as it was: the last event that had made it so.
+        as_of: Absent<AsOf>,
     }
 
     /// An internet domain and the rule for addresses in it.
@@ -120,6 +123,10 @@ shape! {
         at: Timestamp,
         actor: ActorBody,
         origin: OriginBody,
+        /// The event it followed from, where it names one: the request whose link or code was used.
+        cause: Option<Uuid>,
+        /// The id of the request that led to it; events of one request share it.
+        correlation: Option<String>,
         /// The facts. Personal ones are null once the person is erased.
         data: Value,
         /// There, and true, once the person is erased.

@@ -1,6 +1,7 @@
-//! A wire to the database that can be cut, or go dead.
+//! A wire to a server that can be cut, or go dead.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +21,7 @@ pub enum Wire {
 pub struct Line {
     pub port: u16,
     state: Arc<watch::Sender<Wire>>,
+    carried: Arc<AtomicUsize>,
 }
 
 impl Line {
@@ -28,11 +30,17 @@ impl Line {
         let line = Self {
             port: listener.local_addr().unwrap().port(),
             state: Arc::new(watch::channel(Wire::Whole).0),
+            carried: Arc::default(),
         };
-        let state = Arc::clone(&line.state);
+        let (state, carried) = (Arc::clone(&line.state), Arc::clone(&line.carried));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, host.clone(), port, state.subscribe()));
+                let (carried, host, state) = (Arc::clone(&carried), host.clone(), state.subscribe());
+                tokio::spawn(async move {
+                    carried.fetch_add(1, Ordering::SeqCst);
+                    carry(client, host, port, state).await;
+                    carried.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         line
@@ -40,6 +48,23 @@ impl Line {
 
     pub fn is(&self, wire: Wire) {
         self.state.send_replace(wire);
+    }
+
+    /// How many connections there are.
+    pub fn carried(&self) -> usize {
+        self.carried.load(Ordering::SeqCst)
+    }
+
+    /// Breaks every connection there is, and lets new ones through. How many there were.
+    pub async fn cut(&self) -> usize {
+        let broken = self.carried();
+        self.is(Wire::Cut);
+        super::until("the end of every connection", || async {
+            (self.carried() == 0).then_some(())
+        })
+        .await;
+        self.is(Wire::Whole);
+        broken
     }
 }
 

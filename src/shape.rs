@@ -3,15 +3,17 @@
 //! A body's shape is written beside its struct with [`shape!`]: the compiler holds its members against the struct's, so
 //! that none can be missing or made up; the test client holds the kinds against every answer of the suite.
 
-use aggregates::values::{Dialect, Role, StandingKind, Timestamp};
+use aggregates::values::{
+    AccountStatus, Channel, Dialect, EndReason, LockReason, ProfileField, Role, SessionMethod, StandingKind, Timestamp,
+};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 /// The named schemas of the document.
-pub(in crate::http) type Components = Map<String, Value>;
+pub(crate) type Components = Map<String, Value>;
 
 /// A type with a JSON schema.
-pub(in crate::http) trait Shape {
+pub(crate) trait Shape {
     /// Whether a member of this type is always there.
     const ALWAYS: bool = true;
 
@@ -20,7 +22,7 @@ pub(in crate::http) trait Shape {
 }
 
 /// A shape with members of its own.
-pub(in crate::http) trait Body {
+pub(crate) trait Body {
     /// Its name among the components.
     const NAME: &'static str;
 
@@ -39,10 +41,10 @@ impl<T: Body> Shape for T {
 }
 
 /// A member that is left out rather than `null`.
-pub(in crate::http) struct Absent<T>(std::marker::PhantomData<T>);
+pub(crate) struct Absent<T>(std::marker::PhantomData<T>);
 
 /// A list with a cursor. The shape of `Page`.
-pub(in crate::http) struct Listed<T, C>(std::marker::PhantomData<(T, C)>);
+pub(crate) struct Listed<T, C>(std::marker::PhantomData<(T, C)>);
 
 /// Declares the members of a body: each as it is called in the struct (`= "name"` where the wire says otherwise), with
 /// the kind of its value and, as its comment, what it means. Members after `;` are described elsewhere.
@@ -54,15 +56,15 @@ macro_rules! shape {
             $(; $($apart:ident),+)?
         }
     )+) => {$(
-        impl $crate::http::document::shape::Body for $body $(<$life>)? {
+        impl $crate::shape::Body for $body $(<$life>)? {
             const NAME: &'static str = $name;
 
-            fn object(named: &mut $crate::http::document::shape::Components) -> serde_json::Value {
+            fn object(named: &mut $crate::shape::Components) -> serde_json::Value {
                 // Fails to compile when a member of the struct is missing here.
                 let _: fn(&Self) = |body| {
                     let $body { $($field: _,)* $($($apart: _,)+)? } = body;
                 };
-                let mut object = $crate::http::document::shape::Object::new(concat!($($about),*));
+                let mut object = $crate::shape::Object::new(concat!($($about),*));
                 $({
                     let wire: &[&str] = &[$($wire,)? stringify!($field)];
                     object.member::<$kind>(named, wire[0], concat!($($text),*));
@@ -72,10 +74,10 @@ macro_rules! shape {
         }
     )+};
 }
-pub(in crate::http) use shape;
+pub(crate) use shape;
 
 /// An object schema while it is put together.
-pub(in crate::http) struct Object {
+pub(crate) struct Object {
     about: &'static str,
     members: Map<String, Value>,
     required: Vec<Value>,
@@ -107,7 +109,7 @@ impl Object {
 }
 
 /// A schema with a sentence.
-pub(super) fn described(mut schema: Value, text: &str) -> Value {
+pub(crate) fn described(mut schema: Value, text: &str) -> Value {
     let text = text.trim();
     if !text.is_empty() {
         schema["description"] = text.into();
@@ -116,7 +118,7 @@ pub(super) fn described(mut schema: Value, text: &str) -> Value {
 }
 
 /// A schema that also admits `null`.
-pub(super) fn nullable(mut schema: Value) -> Value {
+pub(crate) fn nullable(mut schema: Value) -> Value {
     match schema.get("type").and_then(Value::as_str) {
         Some(kind) if schema.get("enum").is_none() => {
             schema["type"] = json!([kind, "null"]);
@@ -170,7 +172,7 @@ macro_rules! kinds {
         }
     )+};
 }
-pub(in crate::http) use kinds;
+pub(crate) use kinds;
 
 kinds! {
     bool => json!({ "type": "boolean" });
@@ -184,9 +186,15 @@ kinds! {
     Role => words(Role::ALL.iter().map(|word| word.as_str()));
     Dialect => words(Dialect::ALL.iter().map(|word| word.as_str()));
     StandingKind => words(StandingKind::ALL.iter().map(|word| word.as_str()));
+    AccountStatus => words(AccountStatus::ALL.iter().map(|word| word.as_str()));
+    Channel => words(Channel::ALL.iter().map(|word| word.as_str()));
+    EndReason => words(EndReason::ALL.iter().map(|word| word.as_str()));
+    LockReason => words(LockReason::ALL.iter().map(|word| word.as_str()));
+    ProfileField => words(ProfileField::ALL.iter().map(|word| word.as_str()));
+    SessionMethod => words(SessionMethod::ALL.iter().map(|word| word.as_str()));
 }
 
 /// One of these words.
-pub(super) fn words(words: impl Iterator<Item = &'static str>) -> Value {
+pub(crate) fn words(words: impl Iterator<Item = &'static str>) -> Value {
     json!({ "type": "string", "enum": words.collect::<Vec<_>>() })
 }

@@ -1,0 +1,551 @@
+//! The supervisor of one publisher: takes the lease, connects, publishes, keeps the checkpoint, and after any trouble
+//! begins again where everything is confirmed.
+//!
+//! While the broker is away the lease is given back between attempts, so that a replica that reaches it may go on.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use lapin::Confirmation;
+use metrics::{Counter, counter, gauge};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::broker::{self, Confirming, Session, Sign};
+use super::message::Message;
+use super::reader::{self, Found};
+use super::window::Window;
+use super::{Broker, Content, Exchange};
+use crate::follow::delivery::Problem;
+use crate::follow::{FollowOptions, GRACE, Health, pause};
+use crate::store::{Lease, Store, StoreError};
+
+/// How often the checkpoint moves at most: each move is a transaction of its own.
+const SAVE: Duration = Duration::from_millis(50);
+/// How often to look whether somebody wants it tried again.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What is published where.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    /// The checkpoint's name.
+    pub name: String,
+    /// Under which name `/readyz` tells of an event that nothing can be made of.
+    pub known_as: Option<&'static str>,
+    /// The broker.
+    pub broker: Broker,
+    /// The exchange.
+    pub exchange: Exchange,
+    /// What is told of events.
+    pub content: Content,
+    /// Where it begins that has no checkpoint yet: after this position.
+    pub after: i64,
+    /// Where it ends; none: never.
+    pub until: Option<i64>,
+}
+
+/// How publishing ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was told to.
+    Stopped,
+    /// Everything up to its end is confirmed.
+    Done,
+}
+
+/// How far it is, for whoever watches.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Everything up to here is confirmed.
+    pub position: i64,
+    /// How many messages were confirmed since this process began.
+    pub published: u64,
+    /// How many of them no queue took.
+    pub returned: u64,
+    /// Why nothing goes on, if nothing does.
+    pub problem: Option<String>,
+}
+
+/// Publishes until told to stop, or to the end.
+pub async fn publish(
+    publisher: Publisher,
+    store: Store,
+    owner: String,
+    options: FollowOptions,
+    health: Health,
+    progress: watch::Sender<Progress>,
+    stop: CancellationToken,
+) -> Outcome {
+    let label = || publisher.exchange.name.clone();
+    let mut run = Run {
+        published: counter!("registry_amqp_published_total", "exchange" => label()),
+        returned: counter!("registry_amqp_returned_total", "exchange" => label()),
+        refused: counter!("registry_amqp_refused_total", "exchange" => label()),
+        lost: counter!("registry_amqp_connections_lost_total", "exchange" => label()),
+        publisher,
+        store,
+        owner,
+        options,
+        health,
+        progress,
+        stop,
+        failures: 0,
+        careful: false,
+        told: BTreeSet::new(),
+    };
+    run.connected(false);
+    run.blocked(false);
+    loop {
+        if run.stop.is_cancelled() {
+            return Outcome::Stopped;
+        }
+        match run.tenure().await {
+            Ok(End::Stopped) => return Outcome::Stopped,
+            Ok(End::Done) => return Outcome::Done,
+            Ok(End::Elsewhere) => {
+                run.unwell(None);
+                pause(run.options.retry, &run.stop).await;
+            }
+            Ok(End::Stands) => run.wait().await,
+            Err(problem) => {
+                warn!(follower = run.publisher.name, %problem, "a publisher lost its store; trying again");
+                pause(run.options.retry, &run.stop).await;
+            }
+        }
+    }
+}
+
+/// How a tenure ended.
+enum End {
+    /// The process ends.
+    Stopped,
+    /// Everything is published.
+    Done,
+    /// Another process has the lease.
+    Elsewhere,
+    /// Something is in the way; it stands in the checkpoint.
+    Stands,
+}
+
+/// What is in the way.
+enum Obstacle {
+    /// The broker, at this event.
+    Outside(i64, Problem),
+    /// An event that nothing can be made of.
+    Event(i64, String),
+}
+
+/// How publishing on one connection ended.
+enum Flow {
+    End(End),
+    Stopped(Obstacle),
+}
+
+struct Run {
+    publisher: Publisher,
+    store: Store,
+    owner: String,
+    options: FollowOptions,
+    health: Health,
+    progress: watch::Sender<Progress>,
+    stop: CancellationToken,
+    published: Counter,
+    returned: Counter,
+    refused: Counter,
+    lost: Counter,
+    /// Failures since the last confirmation.
+    failures: u32,
+    /// One message at a time, since one was refused: what goes out again and again must not be a whole window.
+    careful: bool,
+    /// What need not be said again.
+    told: BTreeSet<String>,
+}
+
+/// What goes on on one connection.
+struct Stream {
+    window: Window<Confirming>,
+    backlog: VecDeque<(i64, Option<Message>)>,
+    /// The reader has seen the end of the log.
+    quiet: bool,
+    /// The reader's last word.
+    last: Option<Found>,
+    blocked: bool,
+    /// When the first confirmation is due.
+    due: Instant,
+    /// When the checkpoint was last written, or the lease renewed.
+    saved: Instant,
+}
+
+impl Run {
+    fn lease_micros(&self) -> i64 {
+        self.options.lease_micros()
+    }
+
+    fn connected(&self, connected: bool) {
+        let exchange = self.publisher.exchange.name.clone();
+        gauge!("registry_amqp_connected", "exchange" => exchange).set(f64::from(u8::from(connected)));
+    }
+
+    fn blocked(&self, blocked: bool) {
+        let exchange = self.publisher.exchange.name.clone();
+        gauge!("registry_amqp_blocked", "exchange" => exchange).set(f64::from(u8::from(blocked)));
+    }
+
+    /// Tells `/readyz` of an event that nothing can be made of, or that there is none.
+    fn unwell(&self, position: Option<i64>) {
+        if let Some(name) = self.publisher.known_as {
+            self.health.set(name, position);
+        }
+    }
+
+    /// From getting the lease to losing it, to trouble, or to the end.
+    async fn tenure(&mut self) -> Result<End, StoreError> {
+        let (name, micros) = (self.publisher.name.clone(), self.lease_micros());
+        let Some(mut lease) = self
+            .store
+            .lease(&name, &self.owner, micros, self.publisher.after)
+            .await?
+        else {
+            return Ok(End::Elsewhere);
+        };
+        if lease.error.is_none() {
+            self.unwell(None);
+        }
+        if self.publisher.until.is_some_and(|until| lease.position >= until) {
+            self.store.release(&lease).await?;
+            return Ok(End::Done);
+        }
+        let mut told = std::mem::take(&mut self.told);
+        let opening = Session::open(&self.publisher.broker, &self.publisher.exchange, &mut told);
+        let opened = self.held(&lease, opening).await;
+        self.told = told;
+        let flow = match opened {
+            None => Flow::End(End::Stopped),
+            Some(Err(problem)) => Flow::Stopped(Obstacle::Outside(lease.position + 1, problem)),
+            Some(Ok(mut session)) => {
+                info!(
+                    follower = name,
+                    position = lease.position,
+                    epoch = lease.epoch,
+                    broker = ?self.publisher.broker.address,
+                    "publishing"
+                );
+                self.connected(true);
+                let flow = self.stream(&mut lease, &mut session).await;
+                self.connected(false);
+                self.blocked(false);
+                session.close().await;
+                flow?
+            }
+        };
+        let end = match flow {
+            Flow::End(end) => end,
+            Flow::Stopped(obstacle) => {
+                self.stands(&mut lease, obstacle).await?;
+                End::Stands
+            }
+        };
+        if !matches!(end, End::Elsewhere) {
+            self.store.release(&lease).await?;
+        }
+        Ok(end)
+    }
+
+    /// Does something and keeps the lease meanwhile. None: the process ends.
+    async fn held<T>(&self, lease: &Lease, work: impl Future<Output = T>) -> Option<T> {
+        let every = self.options.lease / 3;
+        let mut renewal = tokio::time::interval_at(Instant::now() + every, every);
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Some(done),
+                _ = renewal.tick() => {
+                    let renewing = self.store.lease(&lease.follower, &lease.owner, self.lease_micros(), lease.position);
+                    // Whether it is still ours is seen when the checkpoint moves.
+                    if let Err(problem) = renewing.await {
+                        warn!(follower = lease.follower, %problem, "a lease could not be renewed");
+                    }
+                }
+                () = self.stop.cancelled() => return None,
+            }
+        }
+    }
+
+    /// Writes down what is in the way, and says it once.
+    async fn stands(&mut self, lease: &mut Lease, obstacle: Obstacle) -> Result<(), StoreError> {
+        self.failures = self.failures.saturating_add(1);
+        let (position, problem) = match obstacle {
+            Obstacle::Outside(position, problem) => {
+                self.lost.increment(1);
+                if lease.error.as_deref() != Some(&problem.0) {
+                    warn!(follower = lease.follower, position, %problem, "an event waits for the broker");
+                }
+                (position, problem.0)
+            }
+            Obstacle::Event(position, problem) => {
+                if lease.error.as_deref() != Some(&problem) {
+                    error!(
+                        follower = lease.follower,
+                        position, problem, "a publisher stopped at an event that nothing can be made of"
+                    );
+                }
+                self.unwell(Some(position));
+                (position, problem)
+            }
+        };
+        self.store.stopped(lease, position, &problem).await?;
+        self.progress
+            .send_modify(|progress| progress.problem = Some(problem.clone()));
+        lease.error = Some(problem);
+        Ok(())
+    }
+
+    /// Waits before the next attempt, each time longer, and never at the same moments as other replicas. Less, if
+    /// somebody asks for another attempt or another process has made one that worked.
+    async fn wait(&self) {
+        let broker = &self.publisher.broker;
+        let doublings = self.failures.saturating_sub(1).min(16);
+        let longest = broker.pause.saturating_mul(1 << doublings).min(broker.longest);
+        let [chance] = self.store.chance().bytes::<1>();
+        let until = Instant::now() + longest.mul_f64(0.5 + f64::from(chance) / 510.0);
+        while Instant::now() < until && !self.stop.is_cancelled() {
+            pause(LOOK.min(until - Instant::now()), &self.stop).await;
+            let checkpoint = self.store.checkpoint(&self.publisher.name).await;
+            if matches!(checkpoint, Ok(Some(checkpoint)) if checkpoint.error.is_none()) {
+                return;
+            }
+        }
+    }
+
+    /// Publishes on one connection.
+    async fn stream(&mut self, lease: &mut Lease, session: &mut Session) -> Result<Flow, StoreError> {
+        let publisher = &self.publisher;
+        let mut found = reader::read(
+            self.store.clone(),
+            publisher.content.clone(),
+            publisher.broker.mode,
+            lease.position,
+            publisher.until,
+        );
+        let (answer, renewal) = (publisher.broker.answer, self.options.lease / 3);
+        let mut stream = Stream {
+            window: Window::after(lease.position),
+            backlog: VecDeque::new(),
+            quiet: false,
+            last: None,
+            blocked: false,
+            due: Instant::now() + answer,
+            saved: Instant::now(),
+        };
+        loop {
+            if let Err(problem) = self.fill(&mut stream, session) {
+                let position = stream.window.done() + 1;
+                return self
+                    .gives_up(lease, &mut stream, Obstacle::Outside(position, problem))
+                    .await;
+            }
+            let idle = stream.window.awaited() == 0 && stream.backlog.is_empty();
+            let dirty = stream.window.done() > lease.position;
+            if idle {
+                if self.publisher.until.is_some_and(|until| stream.window.done() >= until) {
+                    let kept = self.save(lease, &mut stream).await?;
+                    return Ok(Flow::End(if kept { End::Done } else { End::Elsewhere }));
+                }
+                match stream.last.take() {
+                    Some(Found::Broken(position, problem)) => {
+                        return self
+                            .gives_up(lease, &mut stream, Obstacle::Event(position, problem))
+                            .await;
+                    }
+                    Some(Found::Trouble(problem)) => return Err(problem),
+                    _ => {}
+                }
+            }
+            let recovered = idle && stream.quiet && !stream.blocked && lease.error.is_some();
+            if (recovered || dirty && stream.saved.elapsed() >= SAVE) && !self.save(lease, &mut stream).await? {
+                return Ok(Flow::End(End::Elsewhere));
+            }
+            let dirty = stream.window.done() > lease.position;
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => {
+                    self.finish(lease, &mut stream).await?;
+                    return Ok(Flow::End(End::Stopped));
+                }
+                sign = session.sign() => match sign {
+                    Sign::Blocked => {
+                        stream.blocked = true;
+                        self.blocked(true);
+                        let problem = "the broker takes no messages for now";
+                        warn!(follower = lease.follower, problem, "an event waits for the broker");
+                        self.store.stopped(lease, stream.window.done() + 1, problem).await?;
+                        lease.error = Some(problem.to_owned());
+                    }
+                    Sign::Unblocked => {
+                        stream.blocked = false;
+                        self.blocked(false);
+                        stream.due = Instant::now() + answer;
+                        info!(follower = lease.follower, "the broker takes messages again");
+                    }
+                    Sign::Gone(problem) => {
+                        let position = stream.window.done() + 1;
+                        return self.gives_up(lease, &mut stream, Obstacle::Outside(position, problem)).await;
+                    }
+                },
+                (position, came) = first(&mut stream.window), if stream.window.awaited() > 0 => {
+                    if let Err(problem) = self.came(&mut stream, came) {
+                        return self.gives_up(lease, &mut stream, Obstacle::Outside(position, problem)).await;
+                    }
+                    stream.due = Instant::now() + answer;
+                }
+                next = found.recv(), if stream.backlog.is_empty() && stream.last.is_none() => match next {
+                    Some(Found::Page(page)) => {
+                        stream.quiet = false;
+                        stream.backlog = page.into();
+                        if stream.window.awaited() == 0 {
+                            stream.due = Instant::now() + answer;
+                        }
+                    }
+                    Some(Found::Quiet) | None => {
+                        stream.quiet = true;
+                        if next.is_none() {
+                            stream.last = Some(Found::Quiet);
+                        }
+                    }
+                    Some(last) => stream.last = Some(last),
+                },
+                () = sleep_until(stream.saved + SAVE), if dirty => {}
+                () = sleep_until(stream.due), if stream.window.awaited() > 0 && !stream.blocked => {
+                    let position = stream.window.done() + 1;
+                    let problem = Problem::new("the broker does not confirm in time");
+                    return self.gives_up(lease, &mut stream, Obstacle::Outside(position, problem)).await;
+                }
+                () = sleep_until(stream.saved + renewal) => {
+                    if self.store.lease(&lease.follower, &lease.owner, self.lease_micros(), lease.position).await?.is_none() {
+                        return Ok(Flow::End(End::Elsewhere));
+                    }
+                    stream.saved = Instant::now();
+                }
+            }
+        }
+    }
+
+    /// Hands over what the window has room for.
+    fn fill(&self, stream: &mut Stream, session: &Session) -> Result<(), Problem> {
+        let room = if self.careful { 1 } else { self.publisher.broker.window };
+        while stream.window.awaited() < room
+            && let Some((position, message)) = stream.backlog.pop_front()
+        {
+            let confirming = message.map(|message| session.publish(message)).transpose()?;
+            stream.window.push(position, confirming);
+        }
+        Ok(())
+    }
+
+    /// Takes the first confirmation down, and those behind it that are there already.
+    fn came(&mut self, stream: &mut Stream, mut came: lapin::Result<Confirmation>) -> Result<(), Problem> {
+        let (mut published, mut returned) = (0, 0);
+        let result = loop {
+            match came {
+                Ok(Confirmation::Ack(unrouted)) => {
+                    published += 1;
+                    returned += u64::from(unrouted.is_some());
+                }
+                Ok(Confirmation::Nack(_)) => {
+                    self.refused.increment(1);
+                    self.careful = true;
+                    break Err(Problem::new("the broker refuses a message"));
+                }
+                Ok(Confirmation::NotRequested) => break Err(Problem::new("the broker does not confirm")),
+                Err(problem) => {
+                    // It was one of the messages that the broker minds, not the connection.
+                    self.careful |= problem.is_amqp_soft_error();
+                    break Err(broker::problem(&problem));
+                }
+            }
+            stream.window.come();
+            let mut context = Context::from_waker(Waker::noop());
+            match stream.window.first().map(|(_, next)| next.as_mut().poll(&mut context)) {
+                Some(Poll::Ready(next)) => came = next,
+                Some(Poll::Pending) | None => break Ok(()),
+            }
+        };
+        if published > 0 {
+            self.failures = 0;
+            self.careful &= result.is_err();
+            self.published.increment(published);
+        }
+        if returned > 0 {
+            self.returned.increment(returned);
+            if self.told.insert("returned".to_owned()) {
+                // Once; the metric counts on. Which of a window it was, the library does not tell reliably.
+                warn!(
+                    follower = self.publisher.name,
+                    exchange = self.publisher.exchange.name,
+                    "a message reached no queue: nothing is bound for its type"
+                );
+            }
+        }
+        self.progress.send_modify(|progress| {
+            progress.position = stream.window.done();
+            progress.published += published;
+            progress.returned += returned;
+            if published > 0 {
+                progress.problem = None;
+            }
+        });
+        result
+    }
+
+    /// Keeps what is confirmed. False: the lease has passed to another process.
+    async fn save(&self, lease: &mut Lease, stream: &mut Stream) -> Result<bool, StoreError> {
+        let kept = self
+            .store
+            .advance(lease, stream.window.done(), self.lease_micros(), &[])
+            .await?;
+        stream.saved = Instant::now();
+        if !kept {
+            info!(follower = lease.follower, "another process publishes now");
+        }
+        Ok(kept)
+    }
+
+    async fn gives_up(&self, lease: &mut Lease, stream: &mut Stream, obstacle: Obstacle) -> Result<Flow, StoreError> {
+        let error = lease.error.clone();
+        if stream.window.done() > lease.position && !self.save(lease, stream).await? {
+            return Ok(Flow::End(End::Elsewhere));
+        }
+        // What has been said is not said again.
+        lease.error = error;
+        Ok(Flow::Stopped(obstacle))
+    }
+
+    /// The process ends: what is under way may still be confirmed.
+    async fn finish(&mut self, lease: &mut Lease, stream: &mut Stream) -> Result<(), StoreError> {
+        let end = Instant::now() + GRACE;
+        while stream.window.awaited() > 0 {
+            let Ok((_, came)) = timeout_at(end, first(&mut stream.window)).await else {
+                break;
+            };
+            if self.came(stream, came).is_err() {
+                break;
+            }
+        }
+        if stream.window.done() > lease.position {
+            self.save(lease, stream).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The first confirmation that is awaited.
+async fn first(window: &mut Window<Confirming>) -> (i64, lapin::Result<Confirmation>) {
+    std::future::poll_fn(|context| match window.first() {
+        Some((position, confirming)) => confirming.as_mut().poll(context).map(|came| (position, came)),
+        None => Poll::Pending,
+    })
+    .await
+}

@@ -1,0 +1,408 @@
+//! What is declared, what a message looks like, and what is published once more.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{ErrorKind, ExchangeKind};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::{borrowed, metric, settings};
+use crate::harness::{App, Engine, Heard, Listener, PASSWORD, Rabbit, on_both_engines, until};
+
+on_both_engines![
+    a_message_tells_of_its_event,
+    queues_and_exchanges_are_declared_as_configured,
+    a_range_is_published_again_and_goes_on_where_it_was_ended,
+    personal_data_goes_to_its_own_exchange_only,
+    a_message_that_no_queue_takes_is_counted_and_told_once,
+    an_encrypted_connection_trusts_the_named_certificate_only,
+];
+
+async fn a_message_tells_of_its_event(engine: Engine) {
+    let rabbit = Rabbit::shared();
+    let queue = rabbit.queue(rabbit.exchange(), "user.*").await;
+    let listener = Listener::of(&rabbit, &queue);
+    let app = App::start_with(engine, &borrowed(&settings(&rabbit, &rabbit.url()))).await;
+    let body = json!({ "username": "ada", "password": PASSWORD });
+    let reply = app.command("register-user", &body).send().await;
+    assert_eq!(reply.status, 201, "{reply:?}");
+    let id = reply.json()["id"].as_str().unwrap().to_owned();
+
+    let heard = listener.hears(1).await.remove(0);
+    assert_eq!(
+        (heard.exchange.as_str(), heard.routing_key.as_str()),
+        (rabbit.exchange(), "user.registered")
+    );
+    let properties = &heard.properties;
+    assert_eq!(properties.delivery_mode(), &Some(2), "persistent");
+    assert_eq!(heard.content_type(), "application/json");
+    assert_eq!((heard.number("position"), heard.number("sequence")), (1, 1));
+    let (event_id, recorded_at) = {
+        let mut log = app.log().await;
+        (
+            log.texts("SELECT event_id FROM events WHERE position = 1")
+                .await
+                .remove(0),
+            log.numbers("SELECT recorded_at FROM events WHERE position = 1").await[0],
+        )
+    };
+    assert_eq!(heard.message_id(), event_id);
+    assert_eq!(
+        properties.timestamp(),
+        &Some(u64::try_from(recorded_at / 1_000_000).unwrap())
+    );
+    assert_eq!(properties.kind().as_ref().unwrap().as_str(), "user.registered");
+    assert_eq!(
+        properties.correlation_id().as_ref().unwrap().as_str(),
+        reply.header("x-request-id")
+    );
+    for (name, value) in [
+        ("cloudEvents_specversion", "1.0"),
+        ("cloudEvents_id", event_id.as_str()),
+        ("cloudEvents_source", "/registry"),
+        ("cloudEvents_type", "user.registered"),
+        ("cloudEvents_subject", id.as_str()),
+        ("cloudEvents_dataschema", "/schemas/user.registered/1"),
+        ("cloudEvents_correlationid", reply.header("x-request-id")),
+    ] {
+        assert_eq!(heard.text(name).as_deref(), Some(value), "{name}");
+    }
+    let facts: Value = serde_json::from_slice(&heard.body).unwrap();
+    assert_eq!(facts["dialect"], "canonical");
+    assert!(
+        !String::from_utf8_lossy(&heard.body).contains("ada"),
+        "no personal data"
+    );
+    assert_eq!(
+        metric(&app.client, "registry_amqp_connected", rabbit.exchange()).await,
+        1.0
+    );
+    drop(app);
+    rabbit.forget(&[&queue], &[rabbit.exchange()]).await;
+}
+
+async fn queues_and_exchanges_are_declared_as_configured(engine: Engine) {
+    let rabbit = Rabbit::shared();
+    let [quorum, stream] = ["work", "log"].map(|name| format!("{}.{name}", rabbit.exchange()));
+    let alternate = format!("{}.unrouted", rabbit.exchange());
+    let mut settings = settings(&rabbit, &rabbit.url());
+    settings.push((
+        "REGISTRY__AMQP__QUEUES".to_owned(),
+        format!("{quorum} user.registered user.erased,{stream}:stream #"),
+    ));
+    settings.push(("REGISTRY__AMQP__ALTERNATE_EXCHANGE".to_owned(), alternate.clone()));
+    settings.push(("REGISTRY__AMQP__MODE".to_owned(), "structured".to_owned()));
+    let app = App::start_with(engine, &borrowed(&settings)).await;
+    app.user("ada").await;
+    let listener = Listener::of(&rabbit, &quorum);
+    let heard = listener.hears(1).await.remove(0);
+    assert_eq!(heard.content_type(), "application/cloudevents+json; charset=utf-8");
+    let event = heard.event();
+    assert_eq!(
+        (&event["type"], &event["position"]),
+        (&json!("user.registered"), &json!(1))
+    );
+    assert_eq!(heard.text("cloudEvents_type"), None);
+    assert_eq!(heard.number("position"), 1);
+
+    // The broker says itself what is there: declared otherwise, it refuses.
+    let (connection, _) = rabbit.channel().await;
+    let fits = async |name: &str, kind: &str| {
+        let channel = connection.create_channel().await.unwrap();
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
+        channel
+            .queue_declare(name.into(), QueueDeclareOptions::durable(), arguments)
+            .await
+            .is_ok()
+    };
+    assert!(fits(&quorum, "quorum").await && !fits(&quorum, "stream").await);
+    assert!(fits(&stream, "stream").await && !fits(&stream, "quorum").await);
+    let exchange = async |arguments: FieldTable| {
+        let channel = connection.create_channel().await.unwrap();
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let name = rabbit.exchange();
+        channel
+            .exchange_declare(name.into(), ExchangeKind::Topic, options, arguments)
+            .await
+    };
+    let plain = exchange(FieldTable::default()).await.unwrap_err();
+    assert!(
+        matches!(plain.kind(), ErrorKind::ProtocolError(error) if error.get_id() == 406),
+        "{plain}"
+    );
+    let mut arguments = FieldTable::default();
+    arguments.insert(
+        "alternate-exchange".into(),
+        AMQPValue::LongString(alternate.as_str().into()),
+    );
+    exchange(arguments).await.unwrap();
+
+    // Everything is in the stream; nothing is left over, so that nothing went to the other exchange.
+    let (_connection, channel) = rabbit.channel().await;
+    let head = app.log().await.head().await;
+    until("the stream to hold everything", || async {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
+        let declared = channel.queue_declare(stream.as_str().into(), QueueDeclareOptions::durable(), arguments);
+        (i64::from(declared.await.unwrap().message_count()) >= head).then_some(())
+    })
+    .await;
+    assert_eq!(
+        metric(&app.client, "registry_amqp_returned_total", rabbit.exchange()).await,
+        0.0
+    );
+    drop((app, listener));
+    rabbit
+        .forget(&[&quorum, &stream], &[rabbit.exchange(), &alternate])
+        .await;
+}
+
+async fn a_range_is_published_again_and_goes_on_where_it_was_ended(engine: Engine) {
+    let rabbit = Rabbit::shared();
+    let settings = settings(&rabbit, &rabbit.url());
+    let replay = format!("{}.replay", rabbit.exchange());
+    let queue = rabbit.queue(&replay, "#").await;
+    let listener = Listener::of(&rabbit, &queue);
+    let app = App::start(engine).await;
+    app.place
+        .run(&["dev", "seed", "--users", "300", "--force"], "")
+        .await
+        .unwrap();
+    let head = app.log().await.head().await;
+    assert!(head >= 300, "{head}");
+    let publish = async |from: i64, to: i64| {
+        let (from, to) = (from.to_string(), to.to_string());
+        let verb = ["publish", "--from", &from, "--to", &to];
+        app.place.run_with(&verb, &borrowed(&settings), "").await
+    };
+    let told = publish(1, head + 1).await.unwrap_err();
+    assert!(told.contains(&format!("the log ends at position {head}")), "{told}");
+    assert!(publish(9, 8).await.unwrap_err().contains("--to is before --from"));
+
+    let told = publish(11, 40).await.unwrap();
+    let end = "published 30 events, positions 11 to 40, to ";
+    assert!(told.contains(end) && told.contains("; 0 reached no queue; "), "{told}");
+    let heard = listener.hears(30).await;
+    let positions: Vec<i64> = heard.iter().map(|one| one.number("position")).collect();
+    assert_eq!(positions, (11..=40).collect::<Vec<_>>());
+    assert!(heard.iter().all(|one| one.exchange == replay));
+
+    // What an ended run left undone is gone on with: as if it had been ended at 100.
+    let cast = format!(
+        "INSERT INTO checkpoints (follower, position, lease_until, epoch, updated_at)
+         VALUES ('publish 41-{head}', 100, 0, 1, 0) RETURNING position"
+    );
+    app.log().await.numbers(&cast).await;
+    let told = publish(41, head).await.unwrap();
+    assert!(told.starts_with("going on after position 100\n"), "{told}");
+    assert!(told.contains(&format!("published {} events", head - 100)), "{told}");
+    let heard = listener.hears(30 + usize::try_from(head - 100).unwrap()).await;
+    let positions: BTreeSet<i64> = heard[30..].iter().map(|one| one.number("position")).collect();
+    assert_eq!(positions, (101..=head).collect());
+    // It is done, and nothing of it is left among the followers.
+    assert_eq!(
+        app.log().await.count("checkpoints", "follower LIKE 'publish %'").await,
+        0
+    );
+    // Without a broker it says so.
+    let verb = ["publish", "--from", "1", "--to", "2"];
+    assert!(
+        app.place
+            .run(&verb, "")
+            .await
+            .unwrap_err()
+            .contains("no broker is named")
+    );
+    drop((app, listener));
+    rabbit.forget(&[&queue], &[&replay]).await;
+}
+
+async fn personal_data_goes_to_its_own_exchange_only(engine: Engine) {
+    let rabbit = Rabbit::shared();
+    let personal = format!("{}.pii", rabbit.exchange());
+    let queue = rabbit.queue(rabbit.exchange(), "#").await;
+    let inner = rabbit.queue(&personal, "#").await;
+    let (everybody, trusted) = (Listener::of(&rabbit, &queue), Listener::of(&rabbit, &inner));
+    let mut settings = settings(&rabbit, &rabbit.url());
+    settings.push(("REGISTRY__AMQP__PII_EXCHANGE".to_owned(), personal.clone()));
+    let app = App::start_with(engine, &borrowed(&settings)).await;
+    let admin = app.admin().await;
+    let body = json!({
+        "username": "ada", "email": "ada.lovelace@farm.example", "full_name": "Ada Lovelace", "password": PASSWORD,
+    });
+    let receipt = app.command("register-user", &body).expect(201).await;
+    let id = receipt["id"].as_str().unwrap();
+    let of = |kind: &'static str| {
+        let trusted = &trusted;
+        async move {
+            until("a message with personal data", || async {
+                let heard = trusted.heard();
+                let mine =
+                    |one: &&Heard| one.routing_key == kind && one.text("cloudEvents_subject").as_deref() == Some(id);
+                heard.iter().find(mine).cloned()
+            })
+            .await
+        }
+    };
+    let registered = of("user.registered").await;
+    assert_eq!(
+        registered.event()["data"],
+        json!({ "email": "ada.lovelace@farm.example", "phone": null, "full_name": "Ada Lovelace" })
+    );
+    assert_eq!(registered.text("cloudEvents_dataschema"), None);
+    let profile = json!({ "user_id": id, "full_name": "Ada King" });
+    app.command("update-profile", &profile)
+        .bearer(&admin.access)
+        .expect(200)
+        .await;
+    assert_eq!(
+        of("user.profile_updated").await.event()["data"],
+        json!({ "full_name": "Ada King" })
+    );
+    let body = json!({ "user_id": id, "reason": "asked for it" });
+    app.command("erase-user", &body).bearer(&admin.access).expect(200).await;
+    assert_eq!(of("user.erased").await.event()["data"], json!({}));
+
+    let head = app.log().await.head().await;
+    let heard = everybody.hears_all(head, Duration::from_secs(10)).await;
+    for one in &heard {
+        let whole = format!("{:?}{}", one.properties, String::from_utf8_lossy(&one.body));
+        for word in ["lovelace", "Lovelace", "King"] {
+            assert!(!whole.contains(word), "{whole}");
+        }
+    }
+    // Somebody who listens later hears no more of an erased person than that.
+    let kinds: BTreeSet<String> = trusted.heard().iter().map(|one| one.routing_key.clone()).collect();
+    let told = ["user.erased", "user.profile_updated", "user.registered"];
+    assert!(kinds.iter().map(String::as_str).eq(told), "{kinds:?}");
+    for follower in ["amqp", "amqp-pii"] {
+        let at = format!("SELECT position FROM checkpoints WHERE follower = '{follower}'");
+        until("both to have passed everything", || async {
+            (app.log().await.numbers(&at).await[0] == head).then_some(())
+        })
+        .await;
+    }
+    drop((app, everybody, trusted));
+    rabbit.forget(&[&queue, &inner], &[rabbit.exchange(), &personal]).await;
+}
+
+async fn a_message_that_no_queue_takes_is_counted_and_told_once(engine: Engine) {
+    let rabbit = Rabbit::shared();
+    let app = App::start_with(engine, &borrowed(&settings(&rabbit, &rabbit.url()))).await;
+    for number in 0..5 {
+        app.has_user(&format!("user{number}")).await;
+    }
+    let head = app.log().await.head().await;
+    #[expect(clippy::cast_precision_loss, reason = "it is a handful")]
+    until("every message to be confirmed and returned", || async {
+        let published = metric(&app.client, "registry_amqp_published_total", rabbit.exchange()).await;
+        let returned = metric(&app.client, "registry_amqp_returned_total", rabbit.exchange()).await;
+        (published == head as f64 && returned == head as f64).then_some(())
+    })
+    .await;
+    let log = app.server.log();
+    assert_eq!(log.matches("a message reached no queue").count(), 1, "{log}");
+    assert!(!log.contains("Server returned us a message"), "{log}");
+    // The checkpoint has moved: that nobody listens stops nobody.
+    let at = "SELECT position FROM checkpoints WHERE follower = 'amqp'";
+    until("the checkpoint", || async {
+        (app.log().await.numbers(at).await[0] == head).then_some(())
+    })
+    .await;
+    // With somebody who listens, nothing more comes back.
+    let (_connection, channel) = rabbit.channel().await;
+    let queue = format!("{}.late", rabbit.exchange());
+    channel
+        .queue_declare(
+            queue.as_str().into(),
+            QueueDeclareOptions::durable(),
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
+    let bound = channel.queue_bind(
+        queue.as_str().into(),
+        rabbit.exchange().into(),
+        "#".into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    bound.await.unwrap();
+    let listener = Listener::of(&rabbit, &queue);
+    app.has_user("late").await;
+    assert_eq!(listener.hears(1).await[0].number("position"), head + 1);
+    #[expect(clippy::cast_precision_loss, reason = "it is a handful")]
+    let before = head as f64;
+    assert_eq!(
+        metric(&app.client, "registry_amqp_returned_total", rabbit.exchange()).await,
+        before
+    );
+    drop((app, listener));
+    channel
+        .queue_delete(queue.as_str().into(), QueueDeleteOptions::default())
+        .await
+        .unwrap();
+    rabbit.forget(&[], &[rabbit.exchange()]).await;
+}
+
+/// Takes encrypted connections and passes on what is in them.
+async fn encrypted(rabbit: &Rabbit) -> (u16, String) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = (rabbit.host().to_owned(), rabbit.port());
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (acceptor, server) = (acceptor.clone(), server.clone());
+            tokio::spawn(async move {
+                let mut client = acceptor.accept(client).await.ok()?;
+                let mut server = TcpStream::connect((server.0.as_str(), server.1)).await.ok()?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await.ok()
+            });
+        }
+    });
+    (port, made.cert.pem())
+}
+
+async fn an_encrypted_connection_trusts_the_named_certificate_only(engine: Engine) {
+    let rabbit = Rabbit::shared();
+    let queue = rabbit.queue(rabbit.exchange(), "#").await;
+    let listener = Listener::of(&rabbit, &queue);
+    let (port, certificate) = encrypted(&rabbit).await;
+    let url = format!("amqps://{}@localhost:{port}/%2f", rabbit.credentials());
+    let mut settings = settings(&rabbit, &url);
+    // Nobody vouches for it yet.
+    let app = App::start_with(engine, &borrowed(&settings)).await;
+    app.has_user("ada").await;
+    let error = until("the reason", || async {
+        let sql = "SELECT coalesce(error, '') FROM checkpoints WHERE follower = 'amqp'";
+        app.log().await.texts(sql).await.pop().filter(|error| !error.is_empty())
+    })
+    .await;
+    assert!(error.starts_with("the broker cannot be reached ("), "{error}");
+    assert_eq!(listener.heard().len(), 0);
+    app.server.terminate();
+    let file = app.place.folder().join("broker.pem");
+    std::fs::write(&file, certificate).unwrap();
+    settings.push(("REGISTRY__AMQP__CA_FILE".to_owned(), file.display().to_string()));
+    let server = crate::harness::Server::start(&app.place, &borrowed(&settings)).await;
+    assert_eq!(listener.hears(1).await[0].routing_key, "user.registered");
+    drop((server, listener));
+    rabbit.forget(&[&queue], &[rabbit.exchange()]).await;
+}

@@ -1,0 +1,223 @@
+//! Every kind of event there is, taken off a real queue: it fits its schema, and it is what the feed shows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use user_registry::public::{KINDS, envelope, schema};
+
+use super::{borrowed, settings};
+use crate::harness::{App, Engine, Heard, Listener, Log, Rabbit, Server, on_both_engines};
+
+on_both_engines![every_kind_fits_its_schema_and_is_what_the_feed_shows];
+
+const USER: &str = "01a1fddd-2e94-73c6-b791-5c530f6f0c92";
+const SESSION: &str = "01a1fddd-2e94-73c6-b791-5c530f6f0c93";
+const TIME: &str = "2026-11-20T03:08:47.848577Z";
+
+/// One event of each kind as it may be stored. What is about a person is sealed there, and nothing of it is read.
+fn stored() -> Vec<(&'static str, &'static str, Value)> {
+    let hash = "ab".repeat(32);
+    let request = json!({
+        "request": USER, "original": USER, "dialect": "cadasta", "issued_at": TIME, "expires_at": TIME,
+    });
+    let with = |mut more: Value, base: &Value| {
+        for (name, value) in base.as_object().unwrap() {
+            more[name] = value.clone();
+        }
+        more
+    };
+    let user = |kind: &str, data: Value| ("user", USER, with(json!({ "type": format!("user.{kind}") }), &data));
+    let session = |kind: &str, data: Value| {
+        (
+            "session",
+            SESSION,
+            with(json!({ "type": format!("session.{kind}") }), &data),
+        )
+    };
+    let domain = |kind: &str, data: Value| {
+        (
+            "domain",
+            "farm.example",
+            with(json!({ "type": format!("domain.{kind}") }), &data),
+        )
+    };
+    vec![
+        user(
+            "registered",
+            json!({ "dialect": "taxi", "discoverable": true, "email_verified": false, "active": true, "credential_version": 1 }),
+        ),
+        user(
+            "imported",
+            json!({ "dialect": "agstack", "email_verified": true, "phone_verified": false, "active": true, "credential_version": 1 }),
+        ),
+        user("email_verification_requested", request.clone()),
+        user("email_verified", json!({ "original": USER })),
+        user("phone_verification_requested", request.clone()),
+        user("phone_verified", json!({ "request": USER })),
+        user("email_change_requested", request.clone()),
+        user("email_changed", json!({ "original": USER })),
+        user("phone_changed", json!({})),
+        user("username_changed", json!({})),
+        user("profile_updated", json!({ "fields": ["full_name", "position"] })),
+        user("password_changed", json!({ "credential_version": 2 })),
+        user("password_reset_requested", with(json!({ "channel": "sms" }), &request)),
+        user("password_reset", json!({ "original": USER, "credential_version": 3 })),
+        user("locked", json!({ "reason": "attempts" })),
+        user("unlocked", json!({})),
+        user("deactivated", json!({})),
+        user("reactivated", json!({})),
+        user("role_granted", json!({ "role": "auditor" })),
+        user("role_revoked", json!({ "role": "auditor" })),
+        user(
+            "api_key_issued",
+            json!({ "key_id": USER, "roles": ["user"], "expires_at": TIME }),
+        ),
+        user("api_key_revoked", json!({ "key_id": USER })),
+        user("device_bound", json!({})),
+        user("device_unbound", json!({})),
+        user("erased", json!({})),
+        user("expired", json!({})),
+        session(
+            "started",
+            json!({ "user": USER, "dialect": "xhoppe", "method": "password", "idle_expires_at": TIME, "expires_at": TIME }),
+        ),
+        session(
+            "refreshed",
+            json!({ "generation": 1, "retry": false, "idle_expires_at": TIME, "at": TIME }),
+        ),
+        session("ended", json!({ "reason": "logout", "all": false })),
+        session("reuse_detected", json!({ "generation": 1 })),
+        session("failed", json!({ "user": USER, "dialect": "canonical" })),
+        domain("observed", json!({})),
+        domain("allowed", json!({ "include_subdomains": true })),
+        domain("blocked", json!({ "include_subdomains": false, "reason": "spam" })),
+        domain("unblocked", json!({})),
+        domain("address_blocked", json!({ "address": hash })),
+        domain("address_unblocked", json!({ "address": hash })),
+        domain("authority_token_issued", json!({ "token_id": USER })),
+        domain("authority_token_rotated", json!({ "token_id": USER, "previous": USER })),
+        domain("authority_token_revoked", json!({ "token_id": USER })),
+        domain("proof_requested", json!({ "value": "registry-proof=abcdefghijklmnop" })),
+        domain("proved", json!({ "value": "registry-proof=abcdefghijklmnop" })),
+        (
+            "audit",
+            USER,
+            json!({ "type": "audit.history_read", "of": USER, "hour": 5 }),
+        ),
+    ]
+}
+
+/// Writes them into the log, past everything that decides and folds.
+async fn write(log: &mut Log) {
+    let postgres = matches!(log, Log::Postgres(_));
+    let (cast, leaf) = if postgres {
+        ("::json", "'\\x00'::bytea")
+    } else {
+        ("", "x'00'")
+    };
+    let mut position = log.head().await;
+    let mut sequences: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for (aggregate, stream, payload) in stored() {
+        position += 1;
+        let sequence = sequences.entry((aggregate, stream)).or_default();
+        *sequence += 1;
+        let event_id =
+            uuid::Uuid::from_u128(0x01a1_fddd_2e94_7000_8000_0000_0000_0000 + u128::try_from(position).unwrap());
+        let kind = payload["type"].as_str().unwrap();
+        let metadata = json!({ "actor": "self", "dialect": "canonical", "request_id": format!("r-{position}"), "status": "active" });
+        let subject = if aggregate == "domain" { stream } else { USER };
+        log.numbers(&format!(
+            "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
+                                 position, event_id, subject, recorded_at, leaf_hash)
+             VALUES ('{aggregate}', '{stream}', {sequence}, '{kind}', '1.0', '{payload}'{cast}, '{metadata}'{cast},
+                     {position}, '{event_id}', '{subject}', 1795144127848577, {leaf})
+             RETURNING position"
+        ))
+        .await;
+    }
+    log.numbers(&format!("UPDATE log_head SET position = {position} RETURNING position"))
+        .await;
+}
+
+async fn every_kind_fits_its_schema_and_is_what_the_feed_shows(engine: Engine) {
+    let rabbit = Rabbit::shared();
+    let replay = format!("{}.replay", rabbit.exchange());
+    let queue = rabbit.queue(rabbit.exchange(), "#").await;
+    let again = rabbit.queue(&replay, "#").await;
+    let (first, second) = (Listener::of(&rabbit, &queue), Listener::of(&rabbit, &again));
+    let mut settings = settings(&rabbit, &rabbit.url());
+
+    let mut app = App::start_with(engine, &[("REGISTRY__FOLLOWERS__ENABLED", "false")]).await;
+    let admin = app.admin().await;
+    app.server.terminate();
+    let mut log = app.log().await;
+    write(&mut log).await;
+    let head = log.head().await;
+    app.server = Server::start(&app.place, &borrowed(&settings)).await;
+    app.client = app.server.client();
+
+    let mut shown: BTreeMap<i64, Value> = BTreeMap::new();
+    let feed = app
+        .get("/v1/events?after=0&limit=1000")
+        .bearer(&admin.access)
+        .expect(200)
+        .await;
+    for event in feed["events"].as_array().unwrap() {
+        shown.insert(event["position"].as_i64().unwrap(), event.clone());
+    }
+    assert!(
+        shown.len() >= usize::try_from(head).unwrap(),
+        "{} of {head}",
+        shown.len()
+    );
+    // In headers; and once more, as one document.
+    check(&first.hears_all(head, Duration::from_secs(30)).await, &shown, head);
+    settings.push(("REGISTRY__AMQP__MODE".to_owned(), "structured".to_owned()));
+    let to = head.to_string();
+    let verb = ["publish", "--from", "1", "--to", &to];
+    app.place.run_with(&verb, &borrowed(&settings), "").await.unwrap();
+    let kinds = check(&second.hears_all(head, Duration::from_secs(30)).await, &shown, head);
+    assert_eq!(
+        kinds,
+        KINDS.iter().map(|kind| kind.name.to_owned()).collect::<BTreeSet<_>>()
+    );
+    println!(
+        "{engine:?}: {} kinds off a queue, in both modes, equal to the feed's documents",
+        kinds.len()
+    );
+    drop((app, first, second));
+    rabbit.forget(&[&queue, &again], &[rabbit.exchange(), &replay]).await;
+}
+
+/// The kinds among what was heard, each held against its schema and the feed's document.
+fn check(heard: &[Heard], shown: &BTreeMap<i64, Value>, head: i64) -> BTreeSet<String> {
+    let mut kinds = BTreeSet::new();
+    for one in heard.iter().filter(|one| one.number("position") <= head) {
+        let event = one.event();
+        assert_eq!(event, shown[&one.number("position")]);
+        let kind = event["type"].as_str().unwrap();
+        assert_eq!(
+            (kind, event["id"].as_str().unwrap()),
+            (one.routing_key.as_str(), one.message_id().as_str())
+        );
+        assert_eq!(event["sequence"], one.number("sequence"));
+        let known = KINDS.iter().find(|known| known.name == kind).unwrap();
+        for (schema, document) in [
+            (envelope(Some(known)), &event),
+            (schema(kind, &known.version.to_string()).unwrap(), &event["data"]),
+        ] {
+            let validator = jsonschema::draft202012::options()
+                .should_validate_formats(true)
+                .build(&schema)
+                .unwrap();
+            let problems: Vec<String> = validator
+                .iter_errors(document)
+                .map(|problem| problem.to_string())
+                .collect();
+            assert!(problems.is_empty(), "{problems:?} in {document}");
+        }
+        kinds.insert(kind.to_owned());
+    }
+    kinds
+}

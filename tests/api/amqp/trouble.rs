@@ -1,0 +1,201 @@
+//! A broker that is away, refuses, hangs or is full: commands go on, the lag shows, and everything arrives afterwards.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{borrowed, metric, settings};
+use crate::harness::{App, Engine, Line, Listener, Rabbit, Server, Tokens, Wire, on_both_engines, run, until};
+
+on_both_engines![
+    a_broker_that_is_away_or_hangs_delays_no_command_and_loses_nothing,
+    a_password_that_the_broker_refuses_is_told_of_and_never_shown,
+    an_exchange_that_somebody_made_otherwise_is_used_as_it_is,
+];
+
+mod blocked {
+    #[test]
+    fn a_broker_that_blocks_is_waited_for_on_sqlite() {
+        super::run(super::a_broker_that_blocks_is_waited_for());
+    }
+}
+
+/// The follower as an administrator sees it.
+async fn follower(app: &App, admin: &Tokens) -> Value {
+    let all = app.get("/v1/followers").bearer(&admin.access).expect(200).await;
+    let items = all["items"].as_array().unwrap();
+    items
+        .iter()
+        .find(|one| one["name"] == "amqp")
+        .cloned()
+        .unwrap_or_default()
+}
+
+async fn a_broker_that_is_away_or_hangs_delays_no_command_and_loses_nothing(engine: Engine) {
+    let rabbit = Rabbit::shared();
+    let queue = rabbit.queue(rabbit.exchange(), "#").await;
+    let listener = Listener::of(&rabbit, &queue);
+    let wire = Line::to(rabbit.host().to_owned(), rabbit.port()).await;
+    let mut settings = settings(&rabbit, &rabbit.url_through("127.0.0.1", wire.port));
+    settings.push(("REGISTRY__AMQP__TIMEOUT_MS".to_owned(), "1500".to_owned()));
+    settings.push(("REGISTRY__AMQP__LONGEST_RETRY_MS".to_owned(), "1000".to_owned()));
+    wire.is(Wire::Cut);
+    let app = App::start_with(engine, &borrowed(&settings)).await;
+    let admin = app.admin().await;
+    for (round, state) in [Wire::Cut, Wire::Dead, Wire::Cut, Wire::Dead].into_iter().enumerate() {
+        wire.is(state);
+        let began = Instant::now();
+        for number in 0..5 {
+            app.has_user(&format!("u{round}-{number}")).await;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        let state = until("the lag and its reason to show", || async {
+            let follower = follower(&app, &admin).await;
+            let lags = follower["lag_events"].as_i64().is_some_and(|lag| lag >= 5);
+            (lags && follower["error"].is_string()).then_some(follower)
+        })
+        .await;
+        let error = state["error"].as_str().unwrap();
+        assert!(error.starts_with("the "), "{error}");
+        assert_eq!(
+            state["error_position"],
+            state["position"].as_i64().unwrap() + 1,
+            "{state}"
+        );
+        // It serves all the same.
+        assert_eq!(app.get("/readyz").send().await.status, 200);
+        wire.is(Wire::Whole);
+        let head = app.log().await.head().await;
+        let healed = Instant::now();
+        listener.hears_all(head, Duration::from_secs(30)).await;
+        println!(
+            "{engine:?}, round {round}: {error}; caught up {:?} after it was back",
+            healed.elapsed()
+        );
+        until("no lag", || async {
+            let follower = follower(&app, &admin).await;
+            (follower["lag_events"] == 0 && follower["error"].is_null()).then_some(())
+        })
+        .await;
+    }
+    let log = app.server.log();
+    assert!(
+        log.matches("an event waits for the broker").count() <= 12,
+        "said again and again:\n{log}"
+    );
+    drop((app, listener));
+    rabbit.forget(&[&queue], &[rabbit.exchange()]).await;
+}
+
+async fn a_password_that_the_broker_refuses_is_told_of_and_never_shown(engine: Engine) {
+    let rabbit = Rabbit::shared();
+    let url = format!("amqp://registrar:hunter2secret@{}:{}/%2f", rabbit.host(), rabbit.port());
+    let mut settings = settings(&rabbit, &url);
+    settings.push(("RUST_LOG".to_owned(), "trace".to_owned()));
+    let app = App::start_with(engine, &borrowed(&settings)).await;
+    let admin = app.admin().await;
+    let state = until("the reason", || async {
+        let follower = follower(&app, &admin).await;
+        follower["error"].is_string().then_some(follower)
+    })
+    .await;
+    assert_eq!(state["error"], "the broker refuses (403 ACCESS_REFUSED)");
+    let mut told = vec![
+        app.server.log(),
+        state.to_string(),
+        app.get("/metrics").send().await.body,
+    ];
+    let verb = ["config", "show"];
+    told.push(app.place.run_with(&verb, &borrowed(&settings), "").await.unwrap());
+    let verb = ["followers", "list"];
+    told.push(app.place.run_with(&verb, &borrowed(&settings), "").await.unwrap());
+    assert!(told[0].contains("an event waits for the broker") || told[0].contains("403 ACCESS_REFUSED"));
+    for text in told {
+        assert!(!text.contains("hunter2secret"), "{text}");
+        assert!(!text.contains("registrar:"), "{text}");
+    }
+}
+
+async fn an_exchange_that_somebody_made_otherwise_is_used_as_it_is(engine: Engine) {
+    let rabbit = Rabbit::shared();
+    // It is there already, without the alternate exchange that the service is configured with.
+    let queue = rabbit.queue(rabbit.exchange(), "#").await;
+    let listener = Listener::of(&rabbit, &queue);
+    let alternate = format!("{}.unrouted", rabbit.exchange());
+    let mut settings = settings(&rabbit, &rabbit.url());
+    settings.push(("REGISTRY__AMQP__ALTERNATE_EXCHANGE".to_owned(), alternate.clone()));
+    let app = App::start_with(engine, &borrowed(&settings)).await;
+    app.has_user("ada").await;
+    listener.hears(1).await;
+    assert_eq!(app.server.log().matches("used as it is").count(), 1);
+    // A second process says so too, and does as well.
+    app.server.terminate();
+    let server = Server::start(&app.place, &borrowed(&settings)).await;
+    let body = serde_json::json!({ "username": "bob", "password": crate::harness::PASSWORD });
+    server.client().command("register-user", &body).expect(201).await;
+    listener.hears(2).await;
+    drop((server, listener));
+    rabbit.forget(&[&queue], &[rabbit.exchange(), &alternate]).await;
+}
+
+async fn a_broker_that_blocks_is_waited_for() {
+    let rabbit = Rabbit::own().await;
+    let queue = rabbit.queue(rabbit.exchange(), "#").await;
+    let listener = Listener::of(&rabbit, &queue);
+    let mut settings = settings(&rabbit, &rabbit.url());
+    // Shorter than it stays blocked: to be blocked is no failure.
+    settings.push(("REGISTRY__AMQP__TIMEOUT_MS".to_owned(), "1000".to_owned()));
+    let app = App::start_with(Engine::Sqlite, &borrowed(&settings)).await;
+    let admin = app.admin().await;
+    app.has_user("first").await;
+    let head = app.log().await.head().await;
+    listener.hears_all(head, Duration::from_secs(10)).await;
+    let lost = metric(&app.client, "registry_amqp_connections_lost_total", rabbit.exchange()).await;
+
+    rabbit.control(&["set_vm_memory_high_watermark", "absolute", "1"]).await;
+    for number in 0..10 {
+        app.has_user(&format!("u{number}")).await;
+    }
+    let state = until("the reason", || async {
+        let follower = follower(&app, &admin).await;
+        follower["error"].is_string().then_some(follower)
+    })
+    .await;
+    assert_eq!(state["error"], "the broker takes no messages for now");
+    assert_eq!(
+        metric(&app.client, "registry_amqp_blocked", rabbit.exchange()).await,
+        1.0
+    );
+    // Longer than the lease and than any answer may take.
+    let (from, blocked) = (Instant::now(), Duration::from_secs(8));
+    until("the lease to be renewed while it waits", || async {
+        let renewed = follower(&app, &admin).await;
+        assert!(renewed["owner"].is_string(), "{renewed}");
+        (from.elapsed() > blocked).then_some(())
+    })
+    .await;
+    rabbit
+        .control(&["set_vm_memory_high_watermark", "absolute", "512MB"])
+        .await;
+    let head = app.log().await.head().await;
+    let heard = listener.hears_all(head, Duration::from_secs(30)).await;
+    let lost = metric(&app.client, "registry_amqp_connections_lost_total", rabbit.exchange()).await - lost;
+    println!(
+        "blocked for {:?}: {} messages of {head} events, {lost} connections lost",
+        from.elapsed(),
+        heard.len()
+    );
+    assert_eq!(
+        (i64::try_from(heard.len()).unwrap(), lost),
+        (head, 0.0),
+        "none was sent twice"
+    );
+    until("no error", || async {
+        follower(&app, &admin).await["error"].is_null().then_some(())
+    })
+    .await;
+    assert_eq!(
+        metric(&app.client, "registry_amqp_blocked", rabbit.exchange()).await,
+        0.0
+    );
+}

@@ -1,0 +1,333 @@
+//! Sections 8 and 9: the platform's users, and where the dialects meet.
+
+use serde_json::{Value, json};
+
+use super::detail;
+use crate::harness::{App, Engine, PASSWORD, Reply, on_both_engines};
+use crate::trio::{STRONG, is};
+
+on_both_engines![
+    the_list_is_paged_searched_and_ordered,
+    one_user_is_found_by_their_exact_name,
+    what_a_superuser_may_change_has_an_answer_for_every_row,
+    where_dialects_meet_the_method_and_the_literal_path_decide,
+];
+
+/// An administrator, with a key of this dialect.
+async fn superuser(app: &App) -> String {
+    app.admin().await;
+    let body = json!({ "username": "boss", "password": PASSWORD });
+    let reply = app.ask("POST", "/api/v1/account/login/", &body).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    reply.json()["auth_token"].as_str().unwrap().to_owned()
+}
+
+async fn send(app: &App, method: &str, path: &str, key: &str, body: Option<&Value>) -> Reply {
+    let call = app.call(method, path).header("authorization", format!("Token {key}"));
+    match body {
+        Some(body) => call.json(body),
+        None => call,
+    }
+    .send()
+    .await
+}
+
+fn names(reply: &Reply) -> Vec<String> {
+    let body = reply.json();
+    let results = body["results"].as_array().unwrap();
+    results
+        .iter()
+        .map(|user| user["username"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+async fn the_list_is_paged_searched_and_ordered(engine: Engine) {
+    let app = App::start(engine).await;
+    let boss = superuser(&app).await;
+    for (name, full_name) in [("Zoe", "Alice Smith"), ("abe", "Bob Stone"), ("cat_50", "Carol Smith")] {
+        let body = json!({ "username": name, "full_name": full_name, "password": PASSWORD });
+        app.command("register-user", &body).expect(201).await;
+    }
+    // An account that waits, and one without a username.
+    let body = json!({ "username": "dan", "email": "dan@farm.example", "password": PASSWORD });
+    app.command("register-user", &body).expect(201).await;
+    app.xhoppe_user("+6584932466").await;
+    let list = |query: &str| {
+        let path = format!("/api/v1/users/{query}");
+        let (app, boss) = (&app, &boss);
+        async move { send(app, "GET", &path, boss, None).await }
+    };
+    let all = list("").await;
+    assert_eq!(all.status, 200);
+    assert_eq!(names(&all), ["Zoe", "abe", "boss", "cat_50", "dan"]);
+    let body = all.json();
+    assert_eq!(
+        (&body["count"], &body["next"], &body["previous"]),
+        (&json!(5), &Value::Null, &Value::Null)
+    );
+    assert_eq!(
+        body["results"][0],
+        json!({
+            "username": "Zoe",
+            "full_name": "Alice Smith",
+            "email": "",
+            "organizations": [],
+            "last_login": null,
+            "is_active": true,
+        })
+    );
+    // row("cadasta 8.1", "`limit`")
+    // row("cadasta 8.1", "`offset`")
+    let page = list("?limit=2&search=").await;
+    let base = app.base();
+    assert_eq!(names(&page), ["Zoe", "abe"]);
+    assert_eq!(
+        page.json()["next"],
+        format!("{base}/api/v1/users/?limit=2&offset=2&search=")
+    );
+    let next = page.json()["next"]
+        .as_str()
+        .unwrap()
+        .strip_prefix(base)
+        .unwrap()
+        .to_owned();
+    let page = send(&app, "GET", &next, &boss, None).await;
+    assert_eq!(names(&page), ["boss", "cat_50"]);
+    assert_eq!(page.json()["previous"], format!("{base}/api/v1/users/?limit=2&search="));
+    let page = list("?limit=2&offset=4").await;
+    assert_eq!(
+        (&page.json()["next"], &page.json()["previous"]),
+        (&Value::Null, &json!(format!("{base}/api/v1/users/?limit=2&offset=2")))
+    );
+    for nonsense in [
+        "?limit=0",
+        "?limit=-1",
+        "?limit=x",
+        "?offset=-3",
+        "?offset=x",
+        "?limit=5000",
+    ] {
+        assert_eq!(names(&list(nonsense).await).len(), 5, "{nonsense}");
+    }
+    let beyond = list("?offset=99").await;
+    assert_eq!((names(&beyond).len(), &beyond.json()["count"]), (0, &json!(5)));
+    // row("cadasta 8.1", "`is_active`")
+    for (value, count) in [("true", 4), ("TRUE", 4), ("1", 4), ("false", 1), ("0", 1), ("maybe", 5)] {
+        assert_eq!(
+            list(&format!("?is_active={value}")).await.json()["count"],
+            count,
+            "{value}"
+        );
+    }
+    // row("cadasta 8.1", "`search`")
+    for (terms, found) in [
+        ("SMITH", &["Zoe", "cat_50"][..]),
+        ("smith,carol", &["cat_50"]),
+        ("smith%20carol", &["cat_50"]),
+        ("farm.exam", &["dan"]),
+        ("t_5", &["cat_50"]),
+        ("_", &["cat_50"]),
+        ("%25", &[]),
+    ] {
+        assert_eq!(names(&list(&format!("?search={terms}")).await), found, "{terms}");
+    }
+    // row("cadasta 8.1", "`ordering`")
+    for (ordering, order) in [
+        ("-username", ["dan", "cat_50", "boss", "abe", "Zoe"]),
+        ("-full_name", ["cat_50", "abe", "Zoe", "boss", "dan"]),
+        ("nonsense", ["Zoe", "abe", "boss", "cat_50", "dan"]),
+        ("nonsense,-username", ["dan", "cat_50", "boss", "abe", "Zoe"]),
+    ] {
+        assert_eq!(
+            names(&list(&format!("?ordering={ordering}")).await),
+            order,
+            "{ordering}"
+        );
+    }
+    // Superusers only.
+    let ordinary = app.cadasta_user("eve").await;
+    let reply = send(&app, "GET", "/api/v1/users/", &ordinary, None).await;
+    is(
+        &reply,
+        403,
+        &detail("You do not have permission to perform this action."),
+    );
+    let reply = app.get("/api/v1/users/").send().await;
+    is(&reply, 401, &detail("Authentication credentials were not provided."));
+}
+
+async fn one_user_is_found_by_their_exact_name(engine: Engine) {
+    let app = App::start(engine).await;
+    let boss = superuser(&app).await;
+    let body = json!({ "username": "a.b+c@d", "email": "abc@farm.example", "password": STRONG });
+    assert_eq!(app.ask("POST", "/api/v1/account/register/", &body).await.status, 201);
+    for path in [
+        "/api/v1/users/a.b+c@d/",
+        "/api/v1/users/a.b%2Bc%40d/",
+        "/api/v1/users/a.b+c@d",
+    ] {
+        let reply = send(&app, "GET", path, &boss, None).await;
+        assert_eq!(
+            (reply.status, &reply.json()["email"]),
+            (200, &json!("abc@farm.example")),
+            "{path}"
+        );
+    }
+    for path in [
+        "/api/v1/users/A.b+c@d/",
+        "/api/v1/users/nobody/",
+        "/api/v1/users/%FF/",
+        "/api/v1/users/verify/",
+    ] {
+        is(
+            &send(&app, "GET", path, &boss, None).await,
+            404,
+            &detail("User not found."),
+        );
+    }
+}
+
+async fn what_a_superuser_may_change_has_an_answer_for_every_row(engine: Engine) {
+    let app = App::start(engine).await;
+    let boss = superuser(&app).await;
+    let ada = app.cadasta_user("ada").await;
+    let path = "/api/v1/users/ada/";
+    let patch = |body: Value| {
+        let (app, boss) = (&app, &boss);
+        async move { send(app, "PATCH", path, boss, Some(&body)).await }
+    };
+    let before = send(&app, "GET", path, &boss, None).await.json();
+    // row("cadasta 8.3", "`full_name`")
+    // row("cadasta 8.3", "`organizations`")
+    // row("cadasta 8.3", "same value as stored")
+    let body = json!({
+        "username": "ada",
+        "email": "ADA@farm.example",
+        "full_name": "Ada Lovelace",
+        "last_login": before["last_login"],
+        "organizations": [{ "id": 1, "name": "x" }],
+        "is_active": true,
+    });
+    let mut expected = before.clone();
+    expected["full_name"] = json!("Ada Lovelace");
+    is(&patch(body).await, 200, &expected);
+    let reply = patch(json!({ "full_name": "<i>Ada" })).await;
+    let unclean = "Input can not contain HTML tags, emojis or start with any of + - = and @.";
+    is(&reply, 400, &json!({ "full_name": [unclean] }));
+    // row("cadasta 8.3", "`username` of somebody else")
+    // row("cadasta 8.3", "`email` of somebody else")
+    // row("cadasta 8.3", "`last_login` different")
+    let body = json!({ "username": "eve", "email": "eve@farm.example", "last_login": "2016-10-20T19:20:27.848272Z" });
+    let refused = json!({
+        "username": ["Cannot update username"],
+        "email": ["Cannot update email"],
+        "last_login": ["Cannot update last_login"],
+    });
+    is(&patch(body).await, 400, &refused);
+    // row("cadasta 8.3", "`is_active` not boolean")
+    let reply = patch(json!({ "is_active": "maybe" })).await;
+    is(
+        &reply,
+        400,
+        &json!({ "is_active": ["\"maybe\" is not a valid boolean."] }),
+    );
+    // row("cadasta 8.3", "`is_active`")
+    expected["is_active"] = json!(false);
+    is(&patch(json!({ "is_active": false })).await, 200, &expected);
+    let reply = app
+        .get("/api/v1/account/")
+        .header("authorization", format!("Token {ada}"))
+        .send()
+        .await;
+    assert_eq!(reply.status, 401);
+    expected["is_active"] = json!(true);
+    is(&patch(json!({ "is_active": "true" })).await, 200, &expected);
+    // Replacing: what is left out of the name of the person is cleared.
+    let put = json!({ "username": "ada", "email": "ada@farm.example" });
+    expected["full_name"] = json!("");
+    is(&send(&app, "PUT", path, &boss, Some(&put)).await, 200, &expected);
+    let reply = send(&app, "PUT", path, &boss, Some(&json!({}))).await;
+    let required = ["This field is required."];
+    is(&reply, 400, &json!({ "username": required, "email": required }));
+    // Superusers only, by every method (fault C2 of the original).
+    let key = app.cadasta_key("ada").await;
+    for method in ["GET", "PATCH", "PUT"] {
+        let reply = send(&app, method, "/api/v1/users/boss/", &key, Some(&put)).await;
+        is(
+            &reply,
+            403,
+            &detail("You do not have permission to perform this action."),
+        );
+        let reply = app.ask(method, "/api/v1/users/boss/", &put).await;
+        is(&reply, 401, &detail("Authentication credentials were not provided."));
+    }
+    for method in ["DELETE", "POST"] {
+        let reply = send(&app, method, path, &boss, None).await;
+        is(&reply, 405, &detail(&format!("Method \"{method}\" not allowed.")));
+        assert_eq!(reply.header("allow"), "GET, HEAD, PATCH, PUT");
+    }
+}
+
+async fn where_dialects_meet_the_method_and_the_literal_path_decide(engine: Engine) {
+    let app = App::start(engine).await;
+    let boss = superuser(&app).await;
+    let registering = json!({ "msisdn": "84932466", "password": "12345678", "password_confirmation": "12345678" });
+    // row("cadasta 9", "`POST /api/v1/users` (Xhoppe) vs `GET /api/v1/users/` (Cadasta)")
+    // row("xhoppe 8", "`POST /api/v1/users`")
+    assert_eq!(app.ask("POST", "/api/v1/users/", &registering).await.status, 201);
+    assert_eq!(app.ask("POST", "/api/v1/users", &registering).await.status, 422);
+    for path in ["/api/v1/users/", "/api/v1/users"] {
+        assert_eq!(names(&send(&app, "GET", path, &boss, None).await), ["boss"]);
+    }
+    // row("cadasta 9", "`POST /api/v1/users/verify` vs `…/users/{username}/`")
+    // row("xhoppe 8", "`POST /api/v1/users/verify`")
+    let blank = json!({
+        "error": "Invalid resource. Please fix errors and try again.",
+        "errors": { "code": ["can't be blank"] },
+    });
+    for path in ["/api/v1/users/verify", "/api/v1/users/verify/"] {
+        is(&app.ask("POST", path, &json!({})).await, 422, &blank);
+    }
+    // row("cadasta 9", "`PUT /api/v1/users/forget_password`, `PUT …/recover_password` vs `PUT /api/v1/users/{username}/`")
+    // row("xhoppe 8", "`PUT /api/v1/users/forget_password` (+`/`), `PUT …/recover_password` (+`/`)")
+    for word in ["forget_password", "recover_password"] {
+        for slash in ["", "/"] {
+            let reply = app
+                .ask("PUT", &format!("/api/v1/users/{word}{slash}"), &json!({}))
+                .await;
+            assert_eq!(reply.status, 422, "{word}{slash}: {}", reply.body);
+        }
+        let reply = send(
+            &app,
+            "PATCH",
+            &format!("/api/v1/users/{word}/"),
+            &boss,
+            Some(&json!({})),
+        )
+        .await;
+        is(&reply, 404, &detail("User not found."));
+    }
+    // row("xhoppe 8", "`GET /api/v1/users/verify/`")
+    is(
+        &send(&app, "GET", "/api/v1/users/verify/", &boss, None).await,
+        404,
+        &detail("User not found."),
+    );
+    // row("xhoppe 8", "`GET /api/v1/users/verify`")
+    let reply = app.get("/api/v1/users/verify").send().await;
+    is(&reply, 405, &json!({ "error": "Method not allowed." }));
+    assert_eq!(reply.header("allow"), "POST");
+    // row("xhoppe 8", "error shape under `/api/v1/users`")
+    let reply = app.call("DELETE", "/api/v1/users/somebody/").send().await;
+    is(&reply, 405, &detail("Method \"DELETE\" not allowed."));
+    let reply = app.call("POST", "/api/v1/users/verify").raw("{").send().await;
+    is(&reply, 400, &json!({ "error": "Malformed request." }));
+    // row("cadasta 9", "`POST /api/v1/user/register` (taxi)")
+    assert_eq!(
+        app.ask("POST", "/api/v1/user/register", &json!({})).await.json()["error_code"],
+        -4
+    );
+    // row("cadasta 9", "`Authorization`")
+    let reply = app.get("/api/v1/account/").bearer(&boss).send().await;
+    is(&reply, 401, &detail("Authentication credentials were not provided."));
+}

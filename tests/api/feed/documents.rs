@@ -1,0 +1,112 @@
+//! The documents about the feed: right as documents, and served.
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+use user_registry::config::{Config, Overrides};
+use user_registry::public::{KINDS, asyncapi};
+
+use crate::harness::{App, Engine, on_both_engines};
+
+on_both_engines![the_service_serves_what_it_says_of_its_events];
+
+/// The schema that the `AsyncAPI` Initiative publishes for documents of 3.0.0, in one piece.
+const META: &str = include_str!("../../asyncapi/schema-3.0.0.json");
+
+fn meta() -> Validator {
+    let meta: Value = serde_json::from_str(META).unwrap();
+    jsonschema::draft7::new(&meta).unwrap()
+}
+
+fn problems(validator: &Validator, document: &Value) -> Vec<String> {
+    let problems = validator.iter_errors(document);
+    problems
+        .map(|problem| format!("{}: {problem}", problem.instance_path()))
+        .collect()
+}
+
+#[test]
+fn it_holds_under_the_meta_schema_of_asyncapi_3() {
+    let (validator, document) = (meta(), asyncapi(&Config::default()));
+    assert_eq!(problems(&validator, &document), Vec::<String>::new());
+    // The meta-schema bites.
+    let mut broken = document.clone();
+    broken["operations"]["publish"]["action"] = json!("shout");
+    assert!(!validator.is_valid(&broken));
+    let mut broken = document;
+    broken["channels"]["exchange"]["bindings"]["amqp"]["exchange"]["type"] = json!("heap");
+    assert!(!validator.is_valid(&broken));
+}
+
+#[test]
+fn every_reference_in_it_leads_somewhere_and_every_kind_is_on_every_channel() {
+    let document = asyncapi(&Config::default());
+    let mut references = 0;
+    walk(&document, &mut |value| {
+        let path = value.as_str().unwrap().strip_prefix('#').unwrap();
+        assert!(document.pointer(path).is_some(), "nothing at {path}");
+        references += 1;
+    });
+    assert!(references > 3 * KINDS.len(), "{references}");
+    for kind in KINDS {
+        for channel in ["exchange", "stream"] {
+            let message = &document["channels"][channel]["messages"][kind.name];
+            assert!(!message.is_null(), "{} is not on {channel}", kind.name);
+        }
+        let payload = &document["components"]["messages"][kind.name]["payload"];
+        jsonschema::draft202012::meta::validate(payload).unwrap_or_else(|problem| panic!("{}: {problem}", kind.name));
+    }
+    let parameter = &document["channels"]["exchange"]["parameters"]["type"]["enum"];
+    assert_eq!(parameter.as_array().unwrap().len(), KINDS.len());
+}
+
+fn walk(value: &Value, visit: &mut impl FnMut(&Value)) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                if name == "$ref" {
+                    visit(member);
+                }
+                walk(member, visit);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| walk(item, visit)),
+        _ => {}
+    }
+}
+
+#[test]
+fn it_is_of_the_configuration() {
+    let flags = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into_iter();
+    let load = |name: &str, value: &str| Config::load(None, flags(name, value), &Overrides::default()).unwrap();
+    let document = asyncapi(&load("REGISTRY__AMQP__EXCHANGE", "elsewhere"));
+    assert_eq!(
+        document["channels"]["exchange"]["bindings"]["amqp"]["exchange"]["name"],
+        "elsewhere"
+    );
+    let document = asyncapi(&load("REGISTRY__PUBLIC_URL", "https://registry.example"));
+    assert_eq!(document["servers"]["service"]["host"], "registry.example");
+    assert_eq!(document["servers"]["service"]["protocol"], "https");
+    let document = asyncapi(&load("AMQP_URL", "amqp://joe:hunter2@broker.example/"));
+    assert!(!document.to_string().contains("hunter2"));
+}
+
+async fn the_service_serves_what_it_says_of_its_events(engine: Engine) {
+    let app = App::start(engine).await;
+    let served = app.get("/asyncapi.json").send().await;
+    assert_eq!(served.header("content-type"), "application/json");
+    let mut expected = asyncapi(&Config::default());
+    expected["servers"]["service"]["host"] = served.json()["servers"]["service"]["host"].clone();
+    assert_eq!(served.json(), expected);
+    for kind in KINDS {
+        let reply = app.get(&kind.schema_path()).send().await;
+        assert_eq!(reply.status, 200, "{}", kind.name);
+        assert_eq!(reply.header("content-type"), "application/schema+json");
+        assert_eq!(reply.header("cache-control"), "public, max-age=3600");
+        let schema = reply.json();
+        assert_eq!(schema["$id"], kind.schema_path());
+        jsonschema::draft202012::meta::validate(&schema).unwrap_or_else(|problem| panic!("{}: {problem}", kind.name));
+        let data = &expected["components"]["messages"][kind.name]["payload"]["properties"]["data"];
+        assert_eq!(schema["properties"], data["properties"], "{}", kind.name);
+        assert_eq!(schema["required"], data["required"], "{}", kind.name);
+    }
+}

@@ -1,0 +1,236 @@
+//! The feed by pull.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{everything, number, page, positions, subscriber, two_processes};
+use crate::harness::{App, Engine, on_both_engines, run, until};
+
+on_both_engines![
+    every_position_is_shown_once_whatever_the_page,
+    a_choice_of_types_passes_what_was_not_chosen,
+    who_waits_hears_at_once_and_who_waits_in_vain_is_told_so,
+    a_cursor_beyond_the_end_waits_for_the_log_to_come_there,
+    who_waits_is_answered_when_the_service_ends,
+];
+
+async fn every_position_is_shown_once_whatever_the_page(engine: Engine) {
+    let app = App::start(engine).await;
+    let admin = app.admin().await;
+    let key = subscriber(&app, &admin).await;
+    let ada = app.user("ada").await;
+    app.command(
+        "block-domain",
+        &json!({ "domain": "hotmail.com", "reason": "Spam from Joe" }),
+    )
+    .bearer(&admin.access)
+    .expect(201)
+    .await;
+    app.get(&format!("/v1/users/{}/history", ada.user))
+        .bearer(&admin.access)
+        .expect(200)
+        .await;
+    let head = app.log().await.head().await;
+    let whole = everything(&app, &key, 1_000).await;
+    let expected: Vec<i64> = (1..=head).collect();
+    for limit in [1, 2, 3, head, 1_000] {
+        let all = everything(&app, &key, limit).await;
+        assert_eq!(
+            all.iter().map(|event| number(&event["position"])).collect::<Vec<_>>(),
+            expected
+        );
+        assert_eq!(all, whole, "by {limit}");
+    }
+    for event in &whole {
+        let one = app
+            .get(&format!("/v1/events/{}", event["position"]))
+            .bearer(&key)
+            .expect(200)
+            .await;
+        assert_eq!(one, *event);
+    }
+    let types: Vec<&str> = whole.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(types, app.log().await.types_after(0).await);
+    assert_eq!(types.last(), Some(&"audit.history_read"));
+    // The envelope is that of the contract, and nothing else is in it.
+    let registered = whole
+        .iter()
+        .find(|event| event["subject"] == ada.user.as_str())
+        .unwrap();
+    let mut members: Vec<&str> = registered.as_object().unwrap().keys().map(String::as_str).collect();
+    members.sort_unstable();
+    assert_eq!(
+        members,
+        [
+            "correlationid",
+            "data",
+            "datacontenttype",
+            "dataschema",
+            "id",
+            "position",
+            "sequence",
+            "source",
+            "specversion",
+            "subject",
+            "time",
+            "type"
+        ]
+    );
+    assert_eq!(registered["dataschema"], "/schemas/user.registered/1");
+    assert_eq!(
+        registered["data"],
+        json!({ "dialect": "canonical", "status": "active", "email_verified": false })
+    );
+    let text = serde_json::to_string(&whole).unwrap();
+    for personal in ["boss", "@", "Joe", "Spam", "127.0.0.1"] {
+        assert!(!text.contains(personal), "{personal} in {text}");
+    }
+    println!("{engine:?}: {head} events");
+}
+
+async fn a_choice_of_types_passes_what_was_not_chosen(engine: Engine) {
+    let app = App::start(engine).await;
+    let admin = app.admin().await;
+    let key = subscriber(&app, &admin).await;
+    for name in ["a.example", "b.example", "c.example"] {
+        app.has_user(&name[..1].repeat(3)).await;
+        app.command("block-domain", &json!({ "domain": name }))
+            .bearer(&admin.access)
+            .expect(201)
+            .await;
+    }
+    let head = app.log().await.head().await;
+    let blocked = page(&app, &key, "types=domain.blocked").await;
+    let subjects: Vec<&str> = blocked["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["subject"].as_str().unwrap())
+        .collect();
+    assert_eq!(subjects, ["a.example", "b.example", "c.example"]);
+    assert_eq!((&blocked["next"], &blocked["head"]), (&json!(head), &json!(head)));
+    // A full page ends at its last event, however much was looked through.
+    let two = page(&app, &key, "types=domain.blocked&limit=2").await;
+    assert_eq!(two["next"], two["events"][1]["position"]);
+    let rest = page(
+        &app,
+        &key,
+        &format!("types=domain.blocked&limit=2&after={}", two["next"]),
+    )
+    .await;
+    assert_eq!(rest["events"].as_array().unwrap().len(), 1);
+    assert_eq!(rest["next"], json!(head));
+    let none = page(&app, &key, "types=domain.proved,session.refreshed").await;
+    assert_eq!((positions(&none).len(), &none["next"]), (0, &json!(head)));
+    // Both halves together are the whole.
+    let (users, others) = (
+        page(&app, &key, "types=user.*&limit=1000").await,
+        page(&app, &key, "types=session.*,domain.*,audit.*&limit=1000").await,
+    );
+    let mut both = [positions(&users), positions(&others)].concat();
+    both.sort_unstable();
+    assert_eq!(both, (1..=head).collect::<Vec<_>>());
+    assert_eq!(positions(&page(&app, &key, "types=*&limit=1000").await), both);
+}
+
+async fn who_waits_hears_at_once_and_who_waits_in_vain_is_told_so(engine: Engine) {
+    let app = App::start(engine).await;
+    let admin = app.admin().await;
+    let key = subscriber(&app, &admin).await;
+    let head = app.log().await.head().await;
+    let asked = Instant::now();
+    let nothing = page(&app, &key, &format!("after={head}&wait=1")).await;
+    assert_eq!(nothing, json!({ "events": [], "next": head, "head": head }));
+    assert!(asked.elapsed() >= Duration::from_secs(1));
+    let asked = Instant::now();
+    let nothing = page(&app, &key, &format!("after={head}")).await;
+    assert_eq!(nothing, json!({ "events": [], "next": head, "head": head }));
+    assert!(asked.elapsed() < Duration::from_secs(1));
+    // Who waits for a domain is not woken for good by a user.
+    let (client, waiting) = (app.client.clone(), key.clone());
+    let hearing = tokio::spawn(async move {
+        let asked = Instant::now();
+        let heard = page(&client, &waiting, &format!("after={head}&types=domain.*&wait=30")).await;
+        (heard, asked.elapsed())
+    });
+    app.has_user("ada").await;
+    app.command("allow-domain", &json!({ "domain": "farm.example" }))
+        .bearer(&admin.access)
+        .expect(201)
+        .await;
+    let (heard, took) = hearing.await.unwrap();
+    assert_eq!(heard["events"][0]["type"], "domain.allowed");
+    assert_eq!(heard["events"].as_array().unwrap().len(), 1);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+async fn a_cursor_beyond_the_end_waits_for_the_log_to_come_there(engine: Engine) {
+    let app = App::start(engine).await;
+    let admin = app.admin().await;
+    let key = subscriber(&app, &admin).await;
+    let head = app.log().await.head().await;
+    let beyond = page(&app, &key, &format!("after={}", head + 1)).await;
+    assert_eq!(beyond, json!({ "events": [], "next": head + 1, "head": head }));
+    let far = page(&app, &key, &format!("after={}&wait=0", i64::MAX)).await;
+    assert_eq!(far["next"], json!(i64::MAX));
+    let (client, waiting) = (app.client.clone(), key.clone());
+    let hearing = tokio::spawn(async move { page(&client, &waiting, &format!("after={}&wait=30", head + 1)).await });
+    app.has_user("ada").await;
+    app.has_user("bob").await;
+    assert_eq!(positions(&hearing.await.unwrap()), [head + 2]);
+}
+
+async fn who_waits_is_answered_when_the_service_ends(engine: Engine) {
+    let app = App::start(engine).await;
+    let admin = app.admin().await;
+    let key = subscriber(&app, &admin).await;
+    let head = app.log().await.head().await;
+    let (client, waiting) = (app.client.clone(), key.clone());
+    let hearing = tokio::spawn(async move { page(&client, &waiting, &format!("after={head}&wait=30")).await });
+    // It has been let in once its key was used.
+    until("the request", || async {
+        let keys = app.get("/v1/api-keys").bearer(&admin.access).expect(200).await;
+        (!keys["items"][0]["last_used_at"].is_null()).then_some(())
+    })
+    .await;
+    let asked = Instant::now();
+    app.server.terminate();
+    assert_eq!(hearing.await.unwrap()["next"], json!(head));
+    let App { server, .. } = app;
+    assert_eq!(server.end().await, Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}
+
+mod replicas {
+    #[test]
+    fn what_one_replica_answers_the_other_shows_and_wakes_for() {
+        super::run(super::what_one_replica_answers_the_other_shows_and_wakes_for());
+    }
+}
+
+async fn what_one_replica_answers_the_other_shows_and_wakes_for() {
+    let (app, second, _folder) = two_processes().await;
+    let admin = app.admin().await;
+    let key = subscriber(&app, &admin).await;
+    let client = second.client();
+    let mut slowest = Duration::ZERO;
+    for number in 0..20 {
+        let head = app.log().await.head().await;
+        let (reader, waiting) = (client.clone(), key.clone());
+        let hearing = tokio::spawn(async move {
+            let heard = page(&reader, &waiting, &format!("after={head}&wait=30")).await;
+            (heard, Instant::now())
+        });
+        let id = app.has_user(&format!("user{number}")).await;
+        let answered = Instant::now();
+        // Without waiting: what was answered there is seen here at once.
+        let seen = page(&client, &key, &format!("after={head}")).await;
+        assert_eq!(seen["events"][0]["subject"], id.as_str());
+        let (heard, at) = hearing.await.unwrap();
+        assert_eq!(heard["events"][0]["subject"], id.as_str());
+        slowest = slowest.max(at.saturating_duration_since(answered));
+    }
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    println!("two replicas: heard {slowest:?} after the answer at the latest");
+}
