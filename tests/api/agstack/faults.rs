@@ -44,10 +44,10 @@ async fn a_fault_is_told_in_the_words_of_its_route(engine: Engine) {
     row("agstack 2.3", "unexpected");
     let body = json!({ "phone_num": "921234567890" });
     let update = web.post("/update", &body).bearer(&access);
-    without(&app, "events", update, 500, says("Update User Error")).await;
+    without(&app, "log_head", update, 500, says("Update User Error")).await;
     row("agstack 2.4", "internal failure");
     let logout = web.get("/logout").bearer(&access);
-    without(&app, "events", logout, 500, says("User Registry Logout Error")).await;
+    without(&app, "log_head", logout, 500, says("User Registry Logout Error")).await;
     // Nothing was half done.
     web.get("/logout")
         .bearer(&access)

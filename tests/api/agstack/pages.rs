@@ -152,6 +152,8 @@ async fn somebody_goes_through_every_page(engine: Engine) {
         (style.status, style.header("content-type")),
         (200, "text/css; charset=utf-8")
     );
+    row("agstack 4", "H17");
+    // Nothing is sent there, and no login waits for it: there is nobody at that address.
     let elsewhere = ("REGISTRY__AGSTACK__ASSET_REGISTRY_URL", "https://ar.example/home");
     let app = App::start_with(engine, &[elsewhere]).await;
     let browser = Web::browser(&app);
