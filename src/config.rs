@@ -27,8 +27,8 @@ use self::layers::Layers;
 pub use self::network::{InvalidNetwork, Network};
 pub use self::secret::{REDACTED, Secret};
 pub use self::sections::{
-    Amqp, DomainDefault, Domains, Followers, Http, Keys, Limits, Log, LogFormat, Mail, Notary, Passwords, Registration, Sms,
-    Store, Tokens,
+    Amqp, DomainDefault, Domains, Followers, Http, Keys, Limits, Log, LogFormat, Mail, Notary, Passwords, Registration,
+    Sms, Store, Tokens,
 };
 
 /// Everything an operator may set.

@@ -312,7 +312,12 @@ pub fn verify(mut reader: impl BufRead, trusted: &[PublicKey]) -> Result<Verdict
 
 /// The keys the bundle brings along.
 fn own_keys(manifest: &Manifest) -> Result<Vec<PublicKey>, Fault> {
-    let keys: Result<Vec<PublicKey>, _> = manifest.keys.iter().take(100).map(|key| PublicKey::parse(key)).collect();
+    let keys: Result<Vec<PublicKey>, _> = manifest
+        .keys
+        .iter()
+        .take(100)
+        .map(|key| PublicKey::parse(key))
+        .collect();
     let keys = keys.map_err(|problem| fault(format!("one of its keys {problem}")))?;
     if keys.is_empty() || keys.iter().any(|key| key.name() != manifest.log) {
         return Err(fault("it brings no key of its log"));
@@ -329,7 +334,10 @@ fn check_event(event: &BundledEvent, verdict: &mut Verdict) -> Result<(), Fault>
     let (first_position, first_sequence) = match (verdict.positions, verdict.sequences) {
         (Some((first, last)), Some((begin, end))) => {
             if event.sequence != end + 1 {
-                return Err(bad(at, format!("event {} of the account does not follow {end}", event.sequence)));
+                return Err(bad(
+                    at,
+                    format!("event {} of the account does not follow {end}", event.sequence),
+                ));
             }
             if at <= last {
                 return Err(bad(at, format!("it does not stand behind position {last}")));
@@ -347,12 +355,17 @@ fn check_event(event: &BundledEvent, verdict: &mut Verdict) -> Result<(), Fault>
     let index = u64::try_from(at).ok().and_then(|at| at.checked_sub(1));
     let root = index.and_then(|index| root_of_inclusion(&leaf_of(event), index, verdict.head.size, &proof));
     if root != Some(verdict.head.root) {
-        return Err(bad(at, "the event is not the one the signed head has there, or its proof is missing"));
+        return Err(bad(
+            at,
+            "the event is not the one the signed head has there, or its proof is missing",
+        ));
     }
     let sealed = sealed_parts(event).ok_or_else(|| bad(at, "payload and metadata are not those of an event"))?;
     for part in &event.opened {
         let place = (part.part.clone(), part.scope.clone());
-        let text = sealed.get(&place).ok_or_else(|| bad(at, "it opens what the event does not have"))?;
+        let text = sealed
+            .get(&place)
+            .ok_or_else(|| bad(at, "it opens what the event does not have"))?;
         open_part(event, part, text).map_err(|problem| bad(at, problem))?;
     }
     verdict.events += 1;
@@ -387,7 +400,10 @@ fn sealed_parts(event: &BundledEvent) -> Option<HashMap<(String, String), String
     let mut parts = HashMap::new();
     if let Some(sealed) = payload.get("sealed") {
         for (scope, entry) in sealed.as_object()? {
-            parts.insert(("payload".to_owned(), scope.clone()), entry.get("v")?.as_str()?.to_owned());
+            parts.insert(
+                ("payload".to_owned(), scope.clone()),
+                entry.get("v")?.as_str()?.to_owned(),
+            );
         }
     }
     if let (Some(text), Some(scope)) = (metadata.get("origin"), metadata.get("origin_scope")) {

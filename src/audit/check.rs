@@ -96,7 +96,10 @@ pub async fn check(store: &Store, keys: &[PublicKey], folders: &[PathBuf]) -> Re
         nodes: Vec::new(),
         tree: newest.as_ref().map_or(0, |head| head.size),
         good: 0,
-        outside: folders.iter().map(|folder| Copied::open(folder)).collect::<Result<_, _>>()?,
+        outside: folders
+            .iter()
+            .map(|folder| Copied::open(folder))
+            .collect::<Result<_, _>>()?,
         checked: Checked {
             events: 0,
             nodes: 0,
@@ -144,7 +147,10 @@ impl StoredHeads {
             self.after = self.page.back().map_or(i64::MAX, |head| head.size);
         }
         let until = self.until;
-        Ok(self.page.front().filter(|head| until.is_some_and(|until| head.size <= until)))
+        Ok(self
+            .page
+            .front()
+            .filter(|head| until.is_some_and(|until| head.size <= until)))
     }
 }
 
@@ -197,7 +203,9 @@ impl Copied {
         let note = note.map_err(|source| self.error(source))?;
         self.read += u64::from(note.is_some());
         self.next = note.map(|note| {
-            let said = note.split_once("\n\n").and_then(|(text, _)| Head::parse(&format!("{text}\n")).ok());
+            let said = note
+                .split_once("\n\n")
+                .and_then(|(text, _)| Head::parse(&format!("{text}\n")).ok());
             (note, said)
         });
         Ok(())
@@ -256,10 +264,16 @@ impl Walk<'_> {
                 },
             };
             let Some(last) = page.last().map(|event| event.record.position) else {
-                self.found(expected, format!("there is no event, and the log says that it ends at {end}"));
+                self.found(
+                    expected,
+                    format!("there is no event, and the log says that it ends at {end}"),
+                );
                 return Ok(());
             };
-            self.nodes = self.store.tree_nodes_after(after.max(i64::MIN + 1), last.min(self.tree)).await?;
+            self.nodes = self
+                .store
+                .tree_nodes_after(after.max(i64::MIN + 1), last.min(self.tree))
+                .await?;
             self.nodes.reverse();
             after = last;
             let mut time = i64::MIN;
@@ -305,7 +319,10 @@ impl Walk<'_> {
                 && outside != leaf
             {
                 let folder = self.outside[number].folder.display().to_string();
-                self.found(position, format!("the event is not the one whose hash stands in {folder}"));
+                self.found(
+                    position,
+                    format!("the event is not the one whose hash stands in {folder}"),
+                );
                 return Ok(false);
             }
         }
@@ -318,7 +335,10 @@ impl Walk<'_> {
                 *last == position && *level == i64::from(node.level) && stored.as_slice() == hash
             };
             if !stored.as_ref().is_some_and(is) {
-                self.found(position, format!("the tree has another node of level {} there", node.level));
+                self.found(
+                    position,
+                    format!("the tree has another node of level {} there", node.level),
+                );
                 return Ok(false);
             }
             self.checked.nodes += 1;
@@ -349,7 +369,9 @@ impl Walk<'_> {
             let folder = self.outside[number].folder.display().to_string();
             let mut seen = false;
             loop {
-                let Some((outside, said)) = self.outside[number].next.clone() else { break };
+                let Some((outside, said)) = self.outside[number].next.clone() else {
+                    break;
+                };
                 let Some(said) = said else {
                     self.found(size, format!("a head in {folder} cannot be read"));
                     self.outside[number].advance()?;
@@ -418,7 +440,10 @@ impl Walk<'_> {
     async fn finish(mut self, end: i64) -> Result<Checked, CheckError> {
         if self.checked.findings.is_empty() {
             if self.tree > end {
-                self.found(end + 1, format!("the signed tree goes to position {}, the log does not", self.tree));
+                self.found(
+                    end + 1,
+                    format!("the signed tree goes to position {}, the log does not", self.tree),
+                );
             }
             let now = self.store.head().await?.position;
             for number in 0..self.outside.len() {
@@ -436,7 +461,12 @@ impl Walk<'_> {
                 }
             }
         }
-        let covered = self.outside.iter().filter(|one| one.heads.is_some()).map(|one| one.size).max();
+        let covered = self
+            .outside
+            .iter()
+            .filter(|one| one.heads.is_some())
+            .map(|one| one.size)
+            .max();
         self.checked.uncovered = end - covered.unwrap_or(0);
         self.checked.outside = self
             .outside

@@ -264,7 +264,11 @@ mod tests {
             root: [7; 32],
         };
         let note = sign(&head.text(), &[&signer]);
-        assert!(note.starts_with("log.example/1\n42\nBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n\n\u{2014} log.example/1 "));
+        assert!(
+            note.starts_with(
+                "log.example/1\n42\nBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n\n\u{2014} log.example/1 "
+            )
+        );
         assert_eq!(Head::open(&note, &keys).unwrap(), head);
         for place in 0..note.len() {
             let mut bytes = note.clone().into_bytes();
@@ -288,20 +292,32 @@ mod tests {
         assert_eq!(open(&alone, &[]), Err(NoteError::Unsigned));
         let elsewhere = key(3, "elsewhere");
         let moved = sign(text, &[&elsewhere]);
-        assert_eq!(
-            Head::open(&moved, &[elsewhere.public().clone()]),
-            Err(NoteError::Head)
-        );
+        assert_eq!(Head::open(&moved, &[elsewhere.public().clone()]), Err(NoteError::Head));
     }
 
     #[test]
     fn what_is_no_note_or_key_is_refused() {
         let keys = [PublicKey::parse(PETER).unwrap()];
-        for text in ["", "\n", "\n\n", "a\n\n", "a\n\nb\n", "a\n\n\u{2014} x\n", "a\n\n\u{2014} x y\n"] {
+        for text in [
+            "",
+            "\n",
+            "\n\n",
+            "a\n\n",
+            "a\n\nb\n",
+            "a\n\n\u{2014} x\n",
+            "a\n\n\u{2014} x y\n",
+        ] {
             assert_eq!(open(text, &keys), Err(NoteError::Form), "{text:?}");
         }
         assert_eq!(open(&"\n".repeat(LONGEST + 1), &keys), Err(NoteError::Form));
-        for text in ["", "a", "a+b+c", "+c74f20a3+ARpc", &PETER.replace("c74f", "c74e"), &PETER[..60]] {
+        for text in [
+            "",
+            "a",
+            "a+b+c",
+            "+c74f20a3+ARpc",
+            &PETER.replace("c74f", "c74e"),
+            &PETER[..60],
+        ] {
             assert_eq!(PublicKey::parse(text), Err(NoteError::Key), "{text}");
         }
         for text in ["", "a\n", "a\n1\n", "a\n01\nBw==\n", "a\n1\nBw==\n"] {

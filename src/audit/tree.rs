@@ -395,7 +395,11 @@ mod tests {
         ];
         for (index, size, hashes) in published {
             let of = example(size);
-            assert_eq!(proof(&of, Path::inclusion(index, size as u64)), hashes, "{index} of {size}");
+            assert_eq!(
+                proof(&of, Path::inclusion(index, size as u64)),
+                hashes,
+                "{index} of {size}"
+            );
         }
     }
 
@@ -443,12 +447,23 @@ mod tests {
             path.unwrap()
                 .0
                 .into_iter()
-                .map(|nodes| nodes.into_iter().map(|node| (node.level, node.number)).collect::<Vec<_>>())
+                .map(|nodes| {
+                    nodes
+                        .into_iter()
+                        .map(|node| (node.level, node.number))
+                        .collect::<Vec<_>>()
+                })
                 .collect::<Vec<_>>()
         };
         // d0 to d6 are leaves; g, h, i, j are pairs (j the leaf d6), k is the first four, l the rest.
-        assert_eq!(names(Path::inclusion(0, 7)), [vec![(0, 1)], vec![(1, 1)], vec![(1, 2), (0, 6)]]);
-        assert_eq!(names(Path::inclusion(3, 7)), [vec![(0, 2)], vec![(1, 0)], vec![(1, 2), (0, 6)]]);
+        assert_eq!(
+            names(Path::inclusion(0, 7)),
+            [vec![(0, 1)], vec![(1, 1)], vec![(1, 2), (0, 6)]]
+        );
+        assert_eq!(
+            names(Path::inclusion(3, 7)),
+            [vec![(0, 2)], vec![(1, 0)], vec![(1, 2), (0, 6)]]
+        );
         assert_eq!(names(Path::inclusion(4, 7)), [vec![(0, 5)], vec![(0, 6)], vec![(2, 0)]]);
         assert_eq!(names(Path::inclusion(6, 7)), [vec![(1, 2)], vec![(2, 0)]]);
         assert_eq!(
@@ -456,7 +471,10 @@ mod tests {
             [vec![(0, 2)], vec![(0, 3)], vec![(1, 0)], vec![(1, 2), (0, 6)]]
         );
         assert_eq!(names(Path::consistency(4, 7)), [vec![(1, 2), (0, 6)]]);
-        assert_eq!(names(Path::consistency(6, 7)), [vec![(1, 2)], vec![(0, 6)], vec![(2, 0)]]);
+        assert_eq!(
+            names(Path::consistency(6, 7)),
+            [vec![(1, 2)], vec![(0, 6)], vec![(2, 0)]]
+        );
     }
 
     #[test]

@@ -150,7 +150,10 @@ fn last_head(file: &mut File) -> io::Result<Option<Head>> {
     let head = loop {
         let Some(close) = find_last(&end[..whole], b"\n\n") else {
             if start > 0 || whole > 0 && length > 4 * LONGEST {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the file of heads holds no head"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the file of heads holds no head",
+                ));
             }
             whole = 0;
             break None;
@@ -304,7 +307,9 @@ mod tests {
         assert!(witness.last().is_none());
         assert!(Witness::open(path).unwrap().is_none(), "it is held");
         witness.append(&[], &[], &[note(0)]).unwrap();
-        witness.append(&[[1; 32], [2; 32]], &[erasure(2)], &[note(1), note(2)]).unwrap();
+        witness
+            .append(&[[1; 32], [2; 32]], &[erasure(2)], &[note(1), note(2)])
+            .unwrap();
         drop(witness);
         let before = read(path);
         assert_eq!((before.0.clone(), before.1), (vec![note(0), note(1), note(2)], 2));
@@ -318,7 +323,9 @@ mod tests {
             let mut witness = Witness::open(path).unwrap().unwrap();
             assert_eq!(witness.size(), 2, "{part}");
             assert_eq!(read(path), before, "{part}");
-            witness.append(&[[3; 32]], &[erasure(2), erasure(3)], &[note(3)]).unwrap();
+            witness
+                .append(&[[3; 32]], &[erasure(2), erasure(3)], &[note(3)])
+                .unwrap();
             drop(witness);
             let after = read(path);
             assert_eq!((after.0.len(), after.1, after.2.lines().count()), (4, 3, 2), "{part}");

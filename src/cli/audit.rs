@@ -121,7 +121,12 @@ fn told(verdict: &Verdict, trusted: bool) -> String {
     let mut text = String::new();
     let manifest = &verdict.manifest;
     // Writing into a String cannot fail.
-    let _ = writeln!(text, "the bundle holds: {} of user {}", events(verdict.events), manifest.user);
+    let _ = writeln!(
+        text,
+        "the bundle holds: {} of user {}",
+        events(verdict.events),
+        manifest.user
+    );
     if let (Some((first, last)), Some((begin, end))) = (verdict.positions, verdict.sequences) {
         let _ = writeln!(
             text,
@@ -143,7 +148,11 @@ fn told(verdict: &Verdict, trusted: bool) -> String {
          - between the first and the last of them no event of the account is left out;\n  \
          - {} personal {} here {} what was sealed when the event was recorded.",
         verdict.opened,
-        if verdict.opened == 1 { "part shown" } else { "parts shown" },
+        if verdict.opened == 1 {
+            "part shown"
+        } else {
+            "parts shown"
+        },
         if verdict.opened == 1 { "is" } else { "are" },
     );
     let _ = writeln!(text, "\nIt does not prove:");
@@ -193,7 +202,10 @@ async fn verify_store(store: &Store, config: &Config, flags: &VerifyFlags) -> Re
             for one in &report.differences {
                 say(&format!("{} {}: {}", one.table, one.key, one.what));
             }
-            found = Some(format!("{} rows of the read models are not what the log says", report.different));
+            found = Some(format!(
+                "{} rows of the read models are not what the log says",
+                report.different
+            ));
         }
     }
     match found {
@@ -222,7 +234,10 @@ fn summary(checked: &Checked) -> String {
     }
     let _ = match checked.uncovered {
         0 => writeln!(text, "every event is covered by a signed head outside the database"),
-        1 => writeln!(text, "the last event is not covered yet by a signed head outside the database"),
+        1 => writeln!(
+            text,
+            "the last event is not covered yet by a signed head outside the database"
+        ),
         more => writeln!(
             text,
             "the last {more} events are not covered yet by a signed head outside the database"

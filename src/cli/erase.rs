@@ -59,7 +59,10 @@ fn list(mut reader: impl std::io::BufRead) -> Result<Vec<Uuid>> {
         if text.is_empty() {
             continue;
         }
-        let id = text.split_whitespace().next_back().and_then(|word| Uuid::parse_str(word).ok());
+        let id = text
+            .split_whitespace()
+            .next_back()
+            .and_then(|word| Uuid::parse_str(word).ok());
         users.push(id.with_context(|| format!("line {number} does not end with the id of an account"))?);
     }
 }

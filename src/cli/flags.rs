@@ -155,9 +155,9 @@ fn moment(text: &str) -> Result<Until, String> {
     if let Ok(position) = text.parse() {
         return Ok(Until::Position(position));
     }
-    Timestamp::parse(text).map(Until::Time).map_err(|_| {
-        "a log position such as 42, or a time such as 2026-11-21T09:30:00Z, is expected".to_owned()
-    })
+    Timestamp::parse(text)
+        .map(Until::Time)
+        .map_err(|_| "a log position such as 42, or a time such as 2026-11-21T09:30:00Z, is expected".to_owned())
 }
 
 /// What to do with keys.

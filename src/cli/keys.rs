@@ -33,7 +33,9 @@ pub(super) async fn run(config: Config, verb: KeysVerb) -> Result<ExitCode> {
             }
             KeysVerb::Rotate(Rotate::Notary) => {
                 let key = store.add_notary_key().await?;
-                say(&format!("{key} signs heads of the log from now on; those signed before stay verifiable"));
+                say(&format!(
+                    "{key} signs heads of the log from now on; those signed before stay verifiable"
+                ));
                 Ok(())
             }
             KeysVerb::Rotate(Rotate::Signing(flags)) => rotate_signing(store, &flags).await,

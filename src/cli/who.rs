@@ -12,8 +12,14 @@ pub(super) async fn named(store: &Store, text: &str) -> Result<Uuid> {
     if let Ok(id) = Uuid::parse_str(text) {
         return Ok(id);
     }
-    let email = Email::parse(text).ok().map(|email| (NameKind::Email, email.canonical().to_owned()));
-    let username = || Username::parse(text).ok().map(|name| (NameKind::Username, name.canonical().to_owned()));
+    let email = Email::parse(text)
+        .ok()
+        .map(|email| (NameKind::Email, email.canonical().to_owned()));
+    let username = || {
+        Username::parse(text)
+            .ok()
+            .map(|name| (NameKind::Username, name.canonical().to_owned()))
+    };
     let (kind, canonical) = email
         .or_else(username)
         .context("an account is named by its id, its address or its username")?;

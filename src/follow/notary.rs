@@ -201,7 +201,12 @@ impl<'a> Tenure<'a> {
     async fn begin(notary: &'a Notary, lease: Lease, options: FollowOptions) -> Result<Self, Halt> {
         let store = &notary.store;
         let size = lease.position;
-        let corrupt = || never(size, "the tree is not the one of the newest head; run: user-registry audit verify --store");
+        let corrupt = || {
+            never(
+                size,
+                "the tree is not the one of the newest head; run: user-registry audit verify --store",
+            )
+        };
         let last = store.newest_head().await?;
         if last.as_ref().map_or(0, |head| head.size) != size {
             return Err(corrupt());
@@ -311,14 +316,24 @@ impl<'a> Tenure<'a> {
                 }
                 let leaf = event.record.leaf_hash();
                 if event.leaf != Some(leaf) {
-                    return Err(never(position, "the event is not as it was hashed when it was appended"));
+                    return Err(never(
+                        position,
+                        "the event is not as it was hashed when it was appended",
+                    ));
                 }
                 nodes.extend(self.frontier.push(leaf));
                 let (size, root) = (self.frontier.size(), self.frontier.root());
-                if let Some((_, folder)) = self.ahead.iter().find(|(head, _)| head.size == size && head.root != root) {
+                if let Some((_, folder)) = self
+                    .ahead
+                    .iter()
+                    .find(|(head, _)| head.size == size && head.root != root)
+                {
                     return Err(never(
                         position,
-                        format!("the head of {size} events in {} is not the one of this store", folder.display()),
+                        format!(
+                            "the head of {size} events in {} is not the one of this store",
+                            folder.display()
+                        ),
                     ));
                 }
                 self.ahead.retain(|(head, _)| head.size > size);
@@ -364,11 +379,17 @@ impl<'a> Tenure<'a> {
         for mut witness in std::mem::take(&mut self.witnesses) {
             let folder = witness.folder().display().to_string();
             loop {
-                let after = witness.last().map_or(-1, |_| i64::try_from(witness.size()).unwrap_or(i64::MAX));
+                let after = witness
+                    .last()
+                    .map_or(-1, |_| i64::try_from(witness.size()).unwrap_or(i64::MAX));
                 let mut heads = store.heads_after(after, 100).await?;
                 let from = after.max(0);
                 // Few enough hashes at a time, but always up to a head.
-                let most = heads.iter().take_while(|head| head.size - from <= COPIED).count().max(1);
+                let most = heads
+                    .iter()
+                    .take_while(|head| head.size - from <= COPIED)
+                    .count()
+                    .max(1);
                 heads.truncate(most);
                 let Some(last) = heads.last() else { break };
                 let until = last.size;
@@ -398,7 +419,9 @@ impl<'a> Tenure<'a> {
     /// Shows how many events no copy outside covers yet.
     #[expect(clippy::cast_precision_loss, reason = "a lag is shown to a few digits")]
     async fn show(&self) {
-        let Ok(head) = self.notary.store.head().await else { return };
+        let Ok(head) = self.notary.store.head().await else {
+            return;
+        };
         let outside = self.witnesses.iter().map(Witness::size).min();
         let covered = outside.map_or_else(|| self.size(), |size| i64::try_from(size).unwrap_or(i64::MAX));
         gauge!("registry_notary_uncovered_events").set((head.position - covered).max(0) as f64);

@@ -150,7 +150,9 @@ fn accepts_its_own(path: &str, headers: &HeaderMap) -> bool {
         _ => return false,
     };
     let texts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut ranges = texts.flat_map(|text| text.split(',')).filter_map(|range| range.split(';').next());
+    let mut ranges = texts
+        .flat_map(|text| text.split(','))
+        .filter_map(|range| range.split(';').next());
     ranges.any(|range| own.iter().any(|own| range.trim().eq_ignore_ascii_case(own)))
 }
 

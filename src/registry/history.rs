@@ -82,7 +82,11 @@ impl Registry {
     ) -> Result<HistoryPage, Refusal> {
         let mut page = self.page("user", &user.to_string(), after, limit, filter).await?;
         for entry in &mut page.entries {
-            if !sees_origin(asked, user, entry.event.metadata.get("origin_owner").map(String::as_str)) {
+            if !sees_origin(
+                asked,
+                user,
+                entry.event.metadata.get("origin_owner").map(String::as_str),
+            ) {
                 (entry.event.ip, entry.event.user_agent) = (None, None);
             }
         }
@@ -139,7 +143,10 @@ impl Registry {
         limit: i64,
         filter: &EventFilter,
     ) -> Result<HistoryPage, Refusal> {
-        let mut records = self.store().filtered_events_of(kind, id, after, limit + 1, filter).await?;
+        let mut records = self
+            .store()
+            .filtered_events_of(kind, id, after, limit + 1, filter)
+            .await?;
         // The end of a history is an empty page; what has no history at all is not there.
         if records.is_empty() && self.store().events_of(kind, id, 0, 1).await?.is_empty() {
             return Err(Refusal::NotFound);

@@ -30,13 +30,20 @@ impl Registry {
     /// Refuses what never was an account.
     pub async fn has_history(&self, user: Uuid) -> Result<(), Refusal> {
         let first = self.store().events_of("user", &user.to_string(), 0, 1).await?;
-        if first.is_empty() { Err(Refusal::NotFound) } else { Ok(()) }
+        if first.is_empty() {
+            Err(Refusal::NotFound)
+        } else {
+            Ok(())
+        }
     }
 
     /// An account as it was. Before its first event, and after its last one, it is not there.
     pub async fn user_at(&self, asked: &Asked, user: Uuid, at: Until) -> Result<PastUser, Refusal> {
         let mut last = None;
-        let row = self.store().walk_user(user, at, |event, _| last = Some(event.clone())).await?;
+        let row = self
+            .store()
+            .walk_user(user, at, |event, _| last = Some(event.clone()))
+            .await?;
         let past = row.zip(last).map(|(row, last)| PastUser { row, last });
         let past = past.ok_or(Refusal::NotFound)?;
         self.record_reading(asked, user).await?;

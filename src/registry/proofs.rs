@@ -73,7 +73,10 @@ impl Registry {
     pub async fn inclusion(&self, position: i64, size: i64) -> Result<Inclusion, Refusal> {
         let index = position.unsigned_abs().saturating_sub(1);
         let path = Path::inclusion(index, size.unsigned_abs()).ok_or(Refusal::NotFound)?;
-        let own = Node { level: 0, number: index };
+        let own = Node {
+            level: 0,
+            number: index,
+        };
         let mut nodes: Vec<Node> = path.nodes().collect();
         nodes.push(own);
         let hashes = self.store().tree_hashes(&nodes).await?;
@@ -176,10 +179,14 @@ impl Bundling {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
         }
-        let Some(mut writer) = self.writer.take() else { return Ok(None) };
+        let Some(mut writer) = self.writer.take() else {
+            return Ok(None);
+        };
         let store = self.registry.store();
         let id = self.user.to_string();
-        let mut records = store.filtered_events_of("user", &id, self.after, PAGE, &self.filter).await?;
+        let mut records = store
+            .filtered_events_of("user", &id, self.after, PAGE, &self.filter)
+            .await?;
         records.retain(|record| record.position <= self.size);
         let Some(last) = records.last() else {
             return Ok(Some(writer.end(&self.keys).map_err(unwritable)?));

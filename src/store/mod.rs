@@ -67,7 +67,8 @@ pub use prepared::{
     StagedStream,
 };
 pub use read::{
-    AuthenticatedRow, CredentialRow, DomainFilter, EventFilter, EventRecord, OpenedEvent, SecretRow, UserFilter, UserSort,
+    AuthenticatedRow, CredentialRow, DomainFilter, EventFilter, EventRecord, OpenedEvent, SecretRow, UserFilter,
+    UserSort,
 };
 pub use rebuild::{Difference, RebuildReport};
 pub use rotation::{Former, Pass, Rewrapping, SIGNED_LIFE};

@@ -642,9 +642,8 @@ impl Store {
         aggregate_type: &str,
         aggregate_id: &str,
     ) -> Result<Option<EventRecord>, StoreError> {
-        let sql = format!(
-            "{EVENT_COLUMNS} WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY sequence DESC LIMIT 1"
-        );
+        let sql =
+            format!("{EVENT_COLUMNS} WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY sequence DESC LIMIT 1");
         on_pool!(&self.inner.engine, pool => {
             let row = sqlx::query(&sql).bind(aggregate_type).bind(aggregate_id).fetch_optional(pool).await?;
             Ok(row.map(|row| record!(row)).transpose()?)

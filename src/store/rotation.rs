@@ -113,7 +113,9 @@ impl Store {
     /// they signed must be verified for as long as there is a log.
     pub async fn add_notary_key(&self) -> Result<PublicKey, StoreError> {
         let now = self.now();
-        let number = u32::try_from(self.keyring().notary().len()).unwrap_or(u32::MAX).saturating_add(1);
+        let number = u32::try_from(self.keyring().notary().len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
         // Two rotations at once have one number, and the second is refused.
         let key = Keyring::draw_notary(number, &self.keyring().masters(), self.chance(), now)?;
         on_side!(&self.inner.engine, pool => {

@@ -150,7 +150,10 @@ impl Store {
         for some in nodes.chunks(ASKED) {
             let (leaves, above): (Vec<Node>, Vec<Node>) = some.iter().partition(|node| node.level == 0);
             let list = |nodes: &[Node]| -> String {
-                let rows: Vec<String> = nodes.iter().map(|node| format!("({}, {})", node.last(), node.level)).collect();
+                let rows: Vec<String> = nodes
+                    .iter()
+                    .map(|node| format!("({}, {})", node.last(), node.level))
+                    .collect();
                 rows.join(", ")
             };
             for (sql, among) in [
@@ -277,7 +280,9 @@ impl Store {
         let first = if let Engine::Postgres { pool, .. } = &self.inner.engine {
             let mut transaction = pool.begin().await?;
             // A long sort is no hung statement.
-            sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut *transaction).await?;
+            sqlx::query("SET LOCAL statement_timeout = 0")
+                .execute(&mut *transaction)
+                .await?;
             let row = sqlx::query(OUT_OF_SEQUENCE).fetch_one(&mut *transaction).await?;
             let first = row.try_get::<Option<i64>, _>("position")?.unwrap_or_default();
             transaction.rollback().await?;

@@ -34,7 +34,10 @@ async fn ada(app: &App) -> (crate::harness::Tokens, Vec<Value>) {
         json!({ "position": { "latitude": 1.25, "longitude": 103.75 }, "discoverable": true }),
         json!({ "full_name": null }),
     ] {
-        app.command("update-profile", &body).bearer(&tokens.access).expect(200).await;
+        app.command("update-profile", &body)
+            .bearer(&tokens.access)
+            .expect(200)
+            .await;
     }
     let path = format!("/v1/users/{}/history", tokens.user);
     let history = app.get(&path).bearer(&tokens.access).expect(200).await;
@@ -47,8 +50,19 @@ async fn an_account_is_shown_as_it_was_at_every_position_and_time(engine: Engine
     let app = App::start(engine).await;
     let (ada, events) = ada(&app).await;
     let user = format!("/v1/users/{}", ada.user);
-    let at = async |moment: &str| app.get(&format!("{user}?at={moment}")).bearer(&ada.access).expect(200).await;
-    let names = [json!(null), json!("Ada"), json!("Ada King"), json!("Ada King"), json!(null)];
+    let at = async |moment: &str| {
+        app.get(&format!("{user}?at={moment}"))
+            .bearer(&ada.access)
+            .expect(200)
+            .await
+    };
+    let names = [
+        json!(null),
+        json!("Ada"),
+        json!("Ada King"),
+        json!("Ada King"),
+        json!(null),
+    ];
     for (event, name) in events.iter().zip(&names) {
         for moment in [event["position"].to_string(), text(event, "at").to_owned()] {
             let then = at(&moment).await;
@@ -64,9 +78,17 @@ async fn an_account_is_shown_as_it_was_at_every_position_and_time(engine: Engine
     assert!(then.as_object_mut().unwrap().remove("as_of").is_some());
     assert_eq!(then, app.get(&user).bearer(&ada.access).expect(200).await);
     let first = events[0]["position"].as_i64().unwrap();
-    let before = app.get(&format!("{user}?at={}", first - 1)).bearer(&ada.access).send().await;
+    let before = app
+        .get(&format!("{user}?at={}", first - 1))
+        .bearer(&ada.access)
+        .send()
+        .await;
     before.refused(404, "not-found");
-    let after = app.get(&format!("{user}?at={}", head + 1)).bearer(&ada.access).send().await;
+    let after = app
+        .get(&format!("{user}?at={}", head + 1))
+        .bearer(&ada.access)
+        .send()
+        .await;
     assert_eq!(after.refused(400, "invalid"), ["/at"]);
     assert!(after.body.contains("lies after the end of the log"));
 
@@ -74,7 +96,11 @@ async fn an_account_is_shown_as_it_was_at_every_position_and_time(engine: Engine
     let last = events[4]["position"].as_i64().unwrap();
     for (from, to) in [(first, last), (first, last - 1), (last - 2, last), (last, last)] {
         let (one, other) = (at(&from.to_string()).await, at(&to.to_string()).await);
-        let diff = app.get(&format!("{user}/diff?from={from}&to={to}")).bearer(&ada.access).expect(200).await;
+        let diff = app
+            .get(&format!("{user}/diff?from={from}&to={to}"))
+            .bearer(&ada.access)
+            .expect(200)
+            .await;
         let told: BTreeMap<&str, (&Value, &Value)> = diff["items"]
             .as_array()
             .unwrap()
@@ -90,18 +116,41 @@ async fn an_account_is_shown_as_it_was_at_every_position_and_time(engine: Engine
             .collect();
         assert_eq!(told, differing, "{from} to {to}");
     }
-    let diff = app.get(&format!("{user}/diff?from={first}&to={last}")).bearer(&ada.access).expect(200).await;
-    let locale = diff["items"].as_array().unwrap().iter().find(|item| item["field"] == "locale").unwrap();
+    let diff = app
+        .get(&format!("{user}/diff?from={first}&to={last}"))
+        .bearer(&ada.access)
+        .expect(200)
+        .await;
+    let locale = diff["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|item| item["field"] == "locale")
+        .unwrap();
     let by = json!({ "kind": "self", "id": ada.user });
     let expected = json!({ "field": "locale", "from": null, "to": "en-GB", "event_id": events[2]["event_id"],
         "position": events[2]["position"], "actor": by });
     assert_eq!(*locale, expected);
     // From before there was anything.
-    let all = app.get(&format!("{user}/diff?from=0&to={first}")).bearer(&ada.access).expect(200).await;
-    assert!(all["items"].as_array().unwrap().iter().any(|item| item["field"] == "username" && item["from"].is_null()));
+    let all = app
+        .get(&format!("{user}/diff?from=0&to={first}"))
+        .bearer(&ada.access)
+        .expect(200)
+        .await;
+    assert!(
+        all["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|item| item["field"] == "username" && item["from"].is_null())
+    );
     let bob = app.user("bob").await;
     for path in ["?at=1", "/diff?from=1&to=1", "/history/bundle"] {
-        app.get(&format!("{user}{path}")).bearer(&bob.access).send().await.refused(404, "not-found");
+        app.get(&format!("{user}{path}"))
+            .bearer(&bob.access)
+            .send()
+            .await
+            .refused(404, "not-found");
     }
 }
 
@@ -112,9 +161,14 @@ async fn a_history_can_be_filtered_and_says_what_led_to_what(engine: Engine) {
     let user = text(&receipt, "id").to_owned();
     let mail = app.mailbox().to("ada@farm.example").await;
     let token = mail.token();
-    app.command("verify-email", &json!({ "token": token })).expect(200).await;
+    app.command("verify-email", &json!({ "token": token }))
+        .expect(200)
+        .await;
     let ada = app.sign_in("ada", crate::harness::PASSWORD).await;
-    app.command("update-profile", &json!({ "locale": "de" })).bearer(&ada.access).expect(200).await;
+    app.command("update-profile", &json!({ "locale": "de" }))
+        .bearer(&ada.access)
+        .expect(200)
+        .await;
     let read = async |query: &str| {
         let path = format!("/v1/users/{user}/history{query}");
         let page = app.get(&path).bearer(&ada.access).expect(200).await;
@@ -122,35 +176,56 @@ async fn a_history_can_be_filtered_and_says_what_led_to_what(engine: Engine) {
     };
     let all = read("").await;
     let kinds: Vec<&str> = all.iter().map(|event| text(event, "type")).collect();
-    let expected = ["user.registered", "user.email_verification_requested", "user.email_verified", "user.profile_updated"];
+    let expected = [
+        "user.registered",
+        "user.email_verification_requested",
+        "user.email_verified",
+        "user.profile_updated",
+    ];
     assert_eq!(kinds, expected);
     assert_eq!(all[0]["correlation"], all[1]["correlation"]);
     assert_ne!(all[1]["correlation"], all[2]["correlation"]);
-    assert_eq!((&all[1]["cause"], &all[2]["cause"]), (&Value::Null, &all[1]["event_id"]));
+    assert_eq!(
+        (&all[1]["cause"], &all[2]["cause"]),
+        (&Value::Null, &all[1]["event_id"])
+    );
     assert_eq!(all[3]["actor"], json!({ "kind": "self", "id": user }));
     assert_eq!(all[3]["origin"]["dialect"], "canonical");
     assert_eq!(all[3]["origin"]["ip"], "127.0.0.1");
     assert_eq!(all[3]["origin"]["request_id"], all[3]["correlation"]);
-    assert_eq!(read("?types=user.email_verified,user.registered").await, [all[0].clone(), all[2].clone()]);
+    assert_eq!(
+        read("?types=user.email_verified,user.registered").await,
+        [all[0].clone(), all[2].clone()]
+    );
     assert_eq!(read("?types=user.*").await, all);
     assert_eq!(read("?types=domain.*").await, [] as [Value; 0]);
     let at = |number: usize| (all[number]["position"].to_string(), text(&all[number], "at").to_owned());
     for (from, to) in [(at(1).0, at(2).0), (at(1).1, at(2).1)] {
         assert_eq!(read(&format!("?from={from}&to={to}")).await, all[1..=2]);
-        assert_eq!(read(&format!("?types=user.email_verified&from={from}&to={to}")).await, all[2..=2]);
+        assert_eq!(
+            read(&format!("?types=user.email_verified&from={from}&to={to}")).await,
+            all[2..=2]
+        );
     }
     // Cursors hold with filters, whatever is appended meanwhile.
     let path = format!("/v1/users/{user}/history?types=user.*&limit=1");
     let (mut seen, mut after) = (Vec::new(), 0);
     loop {
-        let page = app.get(&format!("{path}&after={after}")).bearer(&ada.access).expect(200).await;
+        let page = app
+            .get(&format!("{path}&after={after}"))
+            .bearer(&ada.access)
+            .expect(200)
+            .await;
         seen.extend(page["items"].as_array().unwrap().clone());
         match page["next"].as_i64() {
             Some(next) => after = next,
             None => break,
         }
         if seen.len() == 2 {
-            app.command("update-profile", &json!({ "locale": "fr" })).bearer(&ada.access).expect(200).await;
+            app.command("update-profile", &json!({ "locale": "fr" }))
+                .bearer(&ada.access)
+                .expect(200)
+                .await;
         }
     }
     assert_eq!(seen.len(), 5);
@@ -179,7 +254,12 @@ async fn who_looks_at_somebody_elses_past_leaves_an_event(engine: Engine) {
             assert_eq!(app.get(&path).bearer(&auditor.access).send().await.status, 200);
         }
     }
-    let read: Vec<_> = log.events().await.into_iter().filter(|event| event.kind == "audit.history_read").collect();
+    let read: Vec<_> = log
+        .events()
+        .await
+        .into_iter()
+        .filter(|event| event.kind == "audit.history_read")
+        .collect();
     // One per reader, subject and hour; an hour may end while this runs.
     assert!((1..=2).contains(&read.len()), "{read:?}");
     assert!(read.iter().all(|event| event.stream == auditor.user));
@@ -187,7 +267,8 @@ async fn who_looks_at_somebody_elses_past_leaves_an_event(engine: Engine) {
 
 fn hashes(answer: &Value) -> Vec<Hash> {
     let list = answer["hashes"].as_array().unwrap().iter();
-    list.map(|hash| STANDARD.decode(hash.as_str().unwrap()).unwrap().try_into().unwrap()).collect()
+    list.map(|hash| STANDARD.decode(hash.as_str().unwrap()).unwrap().try_into().unwrap())
+        .collect()
 }
 
 /// The public keys, and the head once it covers everything.
@@ -206,7 +287,9 @@ async fn covered(app: &App) -> (Vec<PublicKey>, Head) {
             return None;
         }
         assert_eq!(reply.header("content-type"), "text/plain; charset=utf-8");
-        Head::open(&reply.body, &keys).ok().filter(|head| i64::try_from(head.size) == Ok(end))
+        Head::open(&reply.body, &keys)
+            .ok()
+            .filter(|head| i64::try_from(head.size) == Ok(end))
     })
     .await;
     (keys, head)
@@ -239,10 +322,22 @@ async fn the_log_proves_every_event_and_that_it_only_grew(engine: Engine) {
     for head in &heads {
         let path = format!("/v1/log/proof/consistency?from={}", head.size);
         let answer = app.get(&path).bearer(&admin.access).expect(200).await;
-        assert!(is_consistent(head.size, newest.size, &head.root, &newest.root, &hashes(&answer)));
+        assert!(is_consistent(
+            head.size,
+            newest.size,
+            &head.root,
+            &newest.root,
+            &hashes(&answer)
+        ));
     }
     let followers = app.get("/v1/followers").bearer(&admin.access).expect(200).await;
-    assert!(followers["items"].as_array().unwrap().iter().any(|one| one["name"] == "notary"));
+    assert!(
+        followers["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["name"] == "notary")
+    );
     let metrics = app.get("/metrics").send().await.body;
     assert!(metrics.contains("registry_notary_uncovered_events 0"), "{metrics}");
 }
@@ -252,7 +347,10 @@ async fn a_bundle_holds_what_its_reader_may_see(engine: Engine) {
     let (ada, events) = ada(&app).await;
     let admin = app.admin().await;
     let body = json!({ "user_id": ada.user, "locale": "fr" });
-    app.command("update-profile", &body).bearer(&admin.access).expect(200).await;
+    app.command("update-profile", &body)
+        .bearer(&admin.access)
+        .expect(200)
+        .await;
     let (keys, _) = covered(&app).await;
     let take = async |token: &str, query: &str| {
         let path = format!("/v1/users/{}/history/bundle{query}", ada.user);
@@ -268,7 +366,11 @@ async fn a_bundle_holds_what_its_reader_may_see(engine: Engine) {
     let all = verify(take(&admin.access, "").await.as_bytes(), &keys).unwrap();
     assert_eq!((verdict.closed, all.closed), (1, 0));
     assert_eq!(all.opened, verdict.opened + 1);
-    let part = take(&ada.access, &format!("?from={}&to={}", events[1]["position"], text(&events[2], "at"))).await;
+    let part = take(
+        &ada.access,
+        &format!("?from={}&to={}", events[1]["position"], text(&events[2], "at")),
+    )
+    .await;
     assert_eq!(verify(part.as_bytes(), &keys).unwrap().sequences, Some((2, 3)));
     assert!(own.contains("Ada King"));
 }
@@ -279,19 +381,51 @@ async fn an_erased_account_has_a_past_without_anything_personal(engine: Engine) 
     let admin = app.admin().await;
     let (keys, _) = covered(&app).await;
     let path = format!("/v1/users/{}", ada.user);
-    let before = app.get(&format!("{path}/history/bundle")).bearer(&admin.access).send().await.body;
+    let before = app
+        .get(&format!("{path}/history/bundle"))
+        .bearer(&admin.access)
+        .send()
+        .await
+        .body;
     let body = json!({ "user_id": ada.user, "reason": "asked for it" });
     app.command("erase-user", &body).bearer(&admin.access).expect(200).await;
     let (_, head) = covered(&app).await;
     let position = events[2]["position"].as_i64().unwrap();
-    let then = app.get(&format!("{path}?at={position}")).bearer(&admin.access).expect(200).await;
-    assert_eq!((&then["full_name"], &then["username"], &then["version"]), (&Value::Null, &Value::Null, &json!(3)));
-    app.get(&format!("{path}?at={}", head.size)).bearer(&admin.access).send().await.refused(404, "not-found");
-    let history = app.get(&format!("{path}/history")).bearer(&admin.access).expect(200).await;
+    let then = app
+        .get(&format!("{path}?at={position}"))
+        .bearer(&admin.access)
+        .expect(200)
+        .await;
+    assert_eq!(
+        (&then["full_name"], &then["username"], &then["version"]),
+        (&Value::Null, &Value::Null, &json!(3))
+    );
+    app.get(&format!("{path}?at={}", head.size))
+        .bearer(&admin.access)
+        .send()
+        .await
+        .refused(404, "not-found");
+    let history = app
+        .get(&format!("{path}/history"))
+        .bearer(&admin.access)
+        .expect(200)
+        .await;
     let named = &history["items"][2];
-    assert_eq!((&named["data"]["full_name"], &named["erased"]), (&Value::Null, &json!(true)));
-    assert_eq!(verify(before.as_bytes(), &keys).unwrap().events, 5, "what was taken away holds");
-    let after = app.get(&format!("{path}/history/bundle")).bearer(&admin.access).send().await.body;
+    assert_eq!(
+        (&named["data"]["full_name"], &named["erased"]),
+        (&Value::Null, &json!(true))
+    );
+    assert_eq!(
+        verify(before.as_bytes(), &keys).unwrap().events,
+        5,
+        "what was taken away holds"
+    );
+    let after = app
+        .get(&format!("{path}/history/bundle"))
+        .bearer(&admin.access)
+        .send()
+        .await
+        .body;
     let verdict = verify(after.as_bytes(), &keys).unwrap();
     assert_eq!(verdict.events, 6);
     assert!(!after.contains("Ada King") && before.contains("Ada King"));
@@ -300,5 +434,8 @@ async fn an_erased_account_has_a_past_without_anything_personal(engine: Engine) 
     let answer = app.get(&proof).bearer(&admin.access).expect(200).await;
     let leaf: Hash = STANDARD.decode(text(&answer, "leaf_hash")).unwrap().try_into().unwrap();
     let index = u64::try_from(position).unwrap() - 1;
-    assert_eq!(root_of_inclusion(&leaf, index, newest.size, &hashes(&answer)), Some(newest.root));
+    assert_eq!(
+        root_of_inclusion(&leaf, index, newest.size, &hashes(&answer)),
+        Some(newest.root)
+    );
 }

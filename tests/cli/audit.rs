@@ -69,8 +69,14 @@ fn a_history_is_taken_away_and_checked_elsewhere(place: &Place) {
     let key = good(&place.run(&["audit", "key"])).trim().to_owned();
     let told = check(&file, &["--key", &key]);
     let told = good(&told);
-    assert!(told.starts_with(&format!("the bundle holds: 2 events of user {ada}\n")), "{told}");
-    assert!(told.contains("It proves:") && told.contains("It does not prove:"), "{told}");
+    assert!(
+        told.starts_with(&format!("the bundle holds: 2 events of user {ada}\n")),
+        "{told}"
+    );
+    assert!(
+        told.contains("It proves:") && told.contains("It does not prove:"),
+        "{told}"
+    );
     assert!(!told.contains("compare it"), "{told}");
     let untrusted = check(&file, &[]);
     assert!(good(&untrusted).contains("that the key is the registry's: compare it"));
@@ -82,19 +88,42 @@ fn a_history_is_taken_away_and_checked_elsewhere(place: &Place) {
     let other = Place::sqlite();
     let foreign = good(&other.run(&["audit", "key"])).trim().to_owned();
     let said = refused(&check(&file, &["--key", &foreign]));
-    assert!(said.contains("is not signed by a key of this log that you trust"), "{said}");
+    assert!(
+        said.contains("is not signed by a key of this log that you trust"),
+        "{said}"
+    );
     let nonsense = check(&file, &["--key", "nonsense"]);
     assert_eq!(nonsense.code, Some(2));
 
     // Cut off, emptied, of another kind, without end.
     for (name, bytes, sentence) in [
         ("half", text.as_bytes()[..text.len() / 2].to_vec(), "it is cut off"),
-        ("headless", text.split_once('\n').unwrap().1.as_bytes().to_vec(), "it is no bundle of this version"),
-        ("tailless", text.rsplitn(3, '\n').nth(2).map(|rest| format!("{rest}\n")).unwrap().into_bytes(), "its last line is missing"),
+        (
+            "headless",
+            text.split_once('\n').unwrap().1.as_bytes().to_vec(),
+            "it is no bundle of this version",
+        ),
+        (
+            "tailless",
+            text.rsplitn(3, '\n')
+                .nth(2)
+                .map(|rest| format!("{rest}\n"))
+                .unwrap()
+                .into_bytes(),
+            "its last line is missing",
+        ),
         ("empty", Vec::new(), "it is empty"),
         ("picture", b"\x89PNG\r\n".to_vec(), "it is no bundle of this version"),
-        ("twice", [text.as_bytes(), text.as_bytes()].concat(), "something follows its last line"),
-        ("endless", [b"{\"bundle\":1,".as_slice(), &vec![b' '; 20 << 20]].concat(), "more than 16 MiB"),
+        (
+            "twice",
+            [text.as_bytes(), text.as_bytes()].concat(),
+            "something follows its last line",
+        ),
+        (
+            "endless",
+            [b"{\"bundle\":1,".as_slice(), &vec![b' '; 20 << 20]].concat(),
+            "more than 16 MiB",
+        ),
     ] {
         let bad = beside(place, name);
         std::fs::write(&bad, bytes).unwrap();
@@ -133,7 +162,11 @@ fn a_history_is_taken_away_and_checked_elsewhere(place: &Place) {
         assert!(verify(bytes.as_slice(), &[]).is_err(), "byte {place}");
         bytes[place] ^= flip;
     }
-    println!("{}: {} bytes flipped, one at a time, all noticed", place.engine(), bytes.len());
+    println!(
+        "{}: {} bytes flipped, one at a time, all noticed",
+        place.engine(),
+        bytes.len()
+    );
     assert_eq!(server.stop().code, Some(0));
 }
 
@@ -159,21 +192,36 @@ fn a_store_is_checked_while_it_runs_and_the_first_bad_position_is_named(place: &
         ended.stdout.contains("every event is covered").then_some(ended)
     });
     let told = good(&ended);
-    assert!(told.contains("signed heads in the store") && told.contains("rows of the read models"), "{told}");
+    assert!(
+        told.contains("signed heads in the store") && told.contains("rows of the read models"),
+        "{told}"
+    );
     assert!(told.ends_with("the store holds\n"), "{told}");
     assert_eq!(server.stop().code, Some(0));
 
-    assert_eq!(place.sql("UPDATE users SET username = 'Mallory' WHERE username = 'ada1'"), 1);
+    assert_eq!(
+        place.sql("UPDATE users SET username = 'Mallory' WHERE username = 'ada1'"),
+        1
+    );
     let said = refused(&verify());
-    assert!(said.contains("1 rows of the read models are not what the log says"), "{said}");
+    assert!(
+        said.contains("1 rows of the read models are not what the log says"),
+        "{said}"
+    );
     good(&place.run(&["rebuild", "--swap"]));
 
     unlock(place);
-    assert_eq!(place.sql("UPDATE events SET recorded_at = recorded_at - 1 WHERE position = 5"), 1);
+    assert_eq!(
+        place.sql("UPDATE events SET recorded_at = recorded_at - 1 WHERE position = 5"),
+        1
+    );
     let ended = verify();
     assert!(ended.stdout.contains("FOUND position 5: "), "{}", ended.stdout);
     let said = refused(&ended);
-    assert!(said.contains("the store does not hold: position 5: the event is not as it was hashed"), "{said}");
+    assert!(
+        said.contains("the store does not hold: position 5: the event is not as it was hashed"),
+        "{said}"
+    );
     place.sql("UPDATE events SET recorded_at = recorded_at + 1 WHERE position = 5");
     good(&verify());
 
@@ -181,7 +229,11 @@ fn a_store_is_checked_while_it_runs_and_the_first_bad_position_is_named(place: &
     let folder = place.data().join("notary");
     std::fs::rename(&folder, place.data().join("elsewhere")).unwrap();
     let ended = verify();
-    assert!(good(&ended).contains("has no signed heads: nothing was compared with it"), "{}", ended.stdout);
+    assert!(
+        good(&ended).contains("has no signed heads: nothing was compared with it"),
+        "{}",
+        ended.stdout
+    );
     assert!(ended.stdout.contains("events are not covered yet"), "{}", ended.stdout);
     let elsewhere = place.data().join("elsewhere");
     let named = place.run(&["audit", "verify", "--store", "--heads", elsewhere.to_str().unwrap()]);
@@ -203,7 +255,15 @@ fn an_erased_person_is_erased_again_and_old_bundles_still_hold(place: &Place) {
     // An account that is not verified may not sign in: an administrator erases it.
     assert!(session.get("access_token").is_none(), "{session}");
     let made = place.run_with(
-        &["admin", "create", "--email", "root@farm.example", "--username", "root", "--password-stdin"],
+        &[
+            "admin",
+            "create",
+            "--email",
+            "root@farm.example",
+            "--username",
+            "root",
+            "--password-stdin",
+        ],
         &[],
         &format!("{PASSWORD}\n"),
     );
@@ -227,9 +287,15 @@ fn an_erased_person_is_erased_again_and_old_bundles_still_hold(place: &Place) {
 
     let erase = |list: &Path| place.run(&["erase", "--from-list", list.to_str().unwrap()]);
     let told = erase(&list);
-    assert_eq!(good(&told), "1 in the list: 0 erased now, 1 erased before, 0 unknown here\n");
+    assert_eq!(
+        good(&told),
+        "1 in the list: 0 erased now, 1 erased before, 0 unknown here\n"
+    );
     let more = place.write("more", &format!("{grace}\n0197a000-0000-7000-8000-000000000001\n"));
-    assert_eq!(good(&erase(&more)), "2 in the list: 1 erased now, 0 erased before, 1 unknown here\n");
+    assert_eq!(
+        good(&erase(&more)),
+        "2 in the list: 1 erased now, 0 erased before, 1 unknown here\n"
+    );
     let (status, _) = server.get(&format!("/v1/users/{grace}"), token);
     assert_eq!(status, 404);
     let wrong = place.write("wrong", "nobody\n");
@@ -245,18 +311,32 @@ fn a_history_can_be_read_at_a_terminal(place: &Place) {
         let told = place.run(&["history", name]);
         let lines: Vec<&str> = good(&told).lines().collect();
         assert_eq!(lines.len(), 2, "{}", told.stdout);
-        assert!(lines[0].contains("user.registered") && lines[0].contains("username=ada"), "{}", lines[0]);
+        assert!(
+            lines[0].contains("user.registered") && lines[0].contains("username=ada"),
+            "{}",
+            lines[0]
+        );
     }
     let told = place.run(&["history", "ada", "--json"]);
-    let events: Vec<Value> = good(&told).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<Value> = good(&told)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(events[0]["data"]["email"], "ada@farm.example");
     assert_eq!(events[0]["correlation"], events[1]["correlation"]);
     let position = events[0]["position"].to_string();
     let told = place.run(&["history", "ada", "--at", &position]);
-    assert!(good(&told).contains("email            ada@farm.example"), "{}", told.stdout);
+    assert!(
+        good(&told).contains("email            ada@farm.example"),
+        "{}",
+        told.stdout
+    );
     let told = place.run(&["history", "ada", "--at", &position, "--json"]);
     let user: Value = serde_json::from_str(good(&told)).unwrap();
-    assert_eq!((&user["as_of"]["position"], &user["version"]), (&events[0]["position"], &json!(1)));
+    assert_eq!(
+        (&user["as_of"]["position"], &user["version"]),
+        (&events[0]["position"], &json!(1))
+    );
     assert!(refused(&place.run(&["history", "ada", "--at", "0"])).contains("there was none then"));
     assert!(refused(&place.run(&["history", "ada", "--at", "99999"])).contains("after the end of the log"));
     assert!(refused(&place.run(&["history", "bob"])).contains("there is no such account"));
@@ -318,14 +398,20 @@ fn a_restored_backup_is_not_signed_before_the_erasures_are_repeated() {
     let erase = |list: &Path| place.run(&["erase", "--from-list", list.to_str().unwrap()]);
     let list = place.data().join("notary/erased");
     let server = place.start();
-    assert_eq!(good(&erase(&place.write("ask", &format!("{ada}\n")))), "1 in the list: 1 erased now, 0 erased before, 0 unknown here\n");
+    assert_eq!(
+        good(&erase(&place.write("ask", &format!("{ada}\n")))),
+        "1 in the list: 1 erased now, 0 erased before, 0 unknown here\n"
+    );
     eventually(|| std::fs::read_to_string(&list).ok().filter(|text| text.contains(&ada)));
     assert_eq!(server.stop().code, Some(0));
     let traces = |what: &str| {
         place.sql("VACUUM");
         let mut bytes = Vec::new();
         bytes_below(&place.data(), &mut bytes);
-        bytes.windows(what.len()).filter(|part| part.eq_ignore_ascii_case(what.as_bytes())).count()
+        bytes
+            .windows(what.len())
+            .filter(|part| part.eq_ignore_ascii_case(what.as_bytes()))
+            .count()
     };
     assert_eq!(traces("ada@farm.example"), 0, "erased");
     assert!(traces("grace@farm.example") > 0, "the search finds what is there");
@@ -339,7 +425,10 @@ fn a_restored_backup_is_not_signed_before_the_erasures_are_repeated() {
     });
     assert!(stopped.to_string().contains("follower notary"), "{stopped}");
     let said = refused(&place.run(&["audit", "verify", "--store"]));
-    assert!(said.contains("the store has lost its end, or is an older copy"), "{said}");
+    assert!(
+        said.contains("the store has lost its end, or is an older copy"),
+        "{said}"
+    );
     assert!(good(&erase(&list)).contains(": 1 erased now,"));
     std::fs::rename(place.data().join("notary"), place.data().join("notary.before")).unwrap();
     eventually(|| (server.read("/readyz").0 == 200).then_some(()));

@@ -73,7 +73,10 @@ pub async fn every_event_is_proved_and_every_head_continues_the_one_before(datab
     }
     let keys = keys(&store);
     let stored = store.heads_after(-1, 1_000).await.unwrap();
-    let heads: Vec<Head> = stored.iter().map(|head| Head::open(&head.note, &keys).unwrap()).collect();
+    let heads: Vec<Head> = stored
+        .iter()
+        .map(|head| Head::open(&head.note, &keys).unwrap())
+        .collect();
     assert_eq!((heads[0].size, heads[0].root), (0, tree::empty_root()));
     let size = heads.last().unwrap().size;
     assert_eq!(i64::try_from(size).unwrap(), store.head().await.unwrap().position);
@@ -83,7 +86,10 @@ pub async fn every_event_is_proved_and_every_head_continues_the_one_before(datab
         assert_eq!(event.leaf, Some(leaf));
         for head in heads.iter().filter(|head| head.size > index) {
             let proof = proof(&store, tree::Path::inclusion(index, head.size)).await;
-            assert_eq!(tree::root_of_inclusion(&leaf, index, head.size, &proof), Some(head.root));
+            assert_eq!(
+                tree::root_of_inclusion(&leaf, index, head.size, &proof),
+                Some(head.root)
+            );
         }
     }
     for pair in heads.windows(2) {
@@ -101,7 +107,10 @@ pub async fn every_event_is_proved_and_every_head_continues_the_one_before(datab
         assert_eq!(heads_in(folder), notes);
         let mut leaves = LeafFile::open(folder).unwrap().unwrap();
         let leaves: Vec<_> = std::iter::from_fn(|| leaves.next_leaf().unwrap()).collect();
-        assert_eq!(leaves, store.leaf_hashes(0, i64::try_from(size).unwrap()).await.unwrap());
+        assert_eq!(
+            leaves,
+            store.leaf_hashes(0, i64::try_from(size).unwrap()).await.unwrap()
+        );
         let erased = std::fs::read_to_string(folder.join(ERASED)).unwrap();
         let listed: Vec<_> = erased.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
         let expected = store.erasures(0, i64::MAX).await.unwrap();
@@ -123,7 +132,10 @@ pub async fn another_process_goes_on_and_brings_its_own_copies_up_to_date(databa
     let covered = async |folder: &Path| {
         let head = one.head().await.unwrap().position;
         until("the head to be copied", || async {
-            let heads = HeadFile::open(folder).unwrap().map(|_| heads_in(folder)).unwrap_or_default();
+            let heads = HeadFile::open(folder)
+                .unwrap()
+                .map(|_| heads_in(folder))
+                .unwrap_or_default();
             let last = heads.last().and_then(|note| Head::open(note, &keys(&one)).ok());
             last.is_some_and(|last| i64::try_from(last.size) == Ok(head))
         })
@@ -144,7 +156,11 @@ pub async fn another_process_goes_on_and_brings_its_own_copies_up_to_date(databa
     assert_eq!(health.stopped(), []);
     let (ours, theirs) = (heads_in(&here), heads_in(&there));
     assert_eq!(theirs[..ours.len()], ours, "what the other had signed is copied too");
-    assert!(std::fs::read_to_string(there.join(ERASED)).unwrap().ends_with(&format!(" {ada}\n")));
+    assert!(
+        std::fs::read_to_string(there.join(ERASED))
+            .unwrap()
+            .ends_with(&format!(" {ada}\n"))
+    );
     for folder in [&here, &there] {
         assert_eq!(checked(&one, folder).await.findings, [], "{}", folder.display());
     }
@@ -171,7 +187,11 @@ pub async fn after_a_rotation_old_heads_stay_verifiable(database: Arc<Database>)
     let heads = store.heads_after(0, 10).await.unwrap();
     let by = |number: usize, key: &PublicKey| open(&heads[number].note, std::slice::from_ref(key)).is_ok();
     assert_eq!((by(0, &old[0]), by(0, &new)), (true, false));
-    assert_eq!((by(1, &old[0]), by(1, &new)), (true, true), "the former vouches for the new one");
+    assert_eq!(
+        (by(1, &old[0]), by(1, &new)),
+        (true, true),
+        "the former vouches for the new one"
+    );
     assert_eq!((by(2, &old[0]), by(2, &new)), (false, true));
     assert_eq!(checked(&store, &folders[0]).await.findings, []);
     // Heads survive another master too.
@@ -215,7 +235,8 @@ pub async fn an_event_altered_before_it_was_covered_stops_the_notary(database: A
     account(&store, "grace@farm.example").await;
     let mut raw = database.raw().await;
     unlocked(&mut raw, database.kind).await;
-    raw.execute("UPDATE events SET recorded_at = recorded_at + 1 WHERE position = 2").await;
+    raw.execute("UPDATE events SET recorded_at = recorded_at + 1 WHERE position = 2")
+        .await;
     let notary = Notary::new(store.clone(), options(&folders, 10));
     let health = Health::default();
     let stop = tokio_util::sync::CancellationToken::new();

@@ -31,12 +31,18 @@ pub async fn an_account_at_any_position_is_what_it_was_then(database: Arc<Databa
         assert!(head > first + 60, "{head}");
         for (position, rows) in &moments {
             for (user, live) in rows {
-                let past = store.walk_user(*user, Until::Position(*position), |_, _| ()).await.unwrap();
+                let past = store
+                    .walk_user(*user, Until::Position(*position), |_, _| ())
+                    .await
+                    .unwrap();
                 if store.user(*user).await.unwrap().is_some() {
                     assert_eq!(past, *live, "{user} at {position}");
                 } else if let (Some(past), Some(live)) = (&past, live) {
                     // Erased since: what is left is the shape.
-                    assert_eq!((past.version, past.log_position, past.status), (live.version, live.log_position, live.status));
+                    assert_eq!(
+                        (past.version, past.log_position, past.status),
+                        (live.version, live.log_position, live.status)
+                    );
                     assert_eq!((&past.email, &past.username, &past.full_name), (&None, &None, &None));
                 } else {
                     assert_eq!(past.is_some(), live.is_some(), "{user} at {position}");
@@ -55,10 +61,17 @@ pub async fn an_account_at_any_position_is_what_it_was_then(database: Arc<Databa
                 })
                 .await
                 .unwrap();
-            assert_eq!(end, store.user(*user).await.unwrap(), "the fold at the head is the live row");
+            assert_eq!(
+                end,
+                store.user(*user).await.unwrap(),
+                "the fold at the head is the live row"
+            );
             for position in first..=head {
                 let expected = states.range(..=position).next_back().and_then(|(_, row)| row.clone());
-                let past = store.walk_user(*user, Until::Position(position), |_, _| ()).await.unwrap();
+                let past = store
+                    .walk_user(*user, Until::Position(position), |_, _| ())
+                    .await
+                    .unwrap();
                 assert_eq!(past, expected, "{user} at {position}");
                 compared += 1;
             }

@@ -60,7 +60,10 @@ impl Victim {
     }
 
     async fn text(&mut self, column: &str, position: i64) -> String {
-        self.raw.texts(&format!("SELECT {column} FROM events WHERE position = {position}")).await.remove(0)
+        self.raw
+            .texts(&format!("SELECT {column} FROM events WHERE position = {position}"))
+            .await
+            .remove(0)
     }
 
     /// Puts everything back.
@@ -68,7 +71,9 @@ impl Victim {
         for table in TABLES {
             self.raw.execute("BEGIN").await;
             self.raw.execute(&format!("DELETE FROM {table}")).await;
-            self.raw.execute(&format!("INSERT INTO {table} SELECT * FROM pristine_{table}")).await;
+            self.raw
+                .execute(&format!("INSERT INTO {table} SELECT * FROM pristine_{table}"))
+                .await;
             self.raw.execute("COMMIT").await;
         }
     }
@@ -143,12 +148,17 @@ impl Victim {
         self.raw.execute("BEGIN").await;
         self.raw.execute("DELETE FROM tree_nodes").await;
         for some in nodes.chunks(500) {
-            let sql = format!("INSERT INTO tree_nodes (last_position, level, hash) VALUES {}", some.join(", "));
+            let sql = format!(
+                "INSERT INTO tree_nodes (last_position, level, hash) VALUES {}",
+                some.join(", ")
+            );
             self.raw.execute(&sql).await;
         }
         for size in self.heads.clone().into_iter().filter(|size| *size > 0) {
             let root = self.blob(&roots[&size]);
-            self.raw.execute(&format!("UPDATE tree_heads SET root = {root} WHERE size = {size}")).await;
+            self.raw
+                .execute(&format!("UPDATE tree_heads SET root = {root} WHERE size = {size}"))
+                .await;
         }
         self.raw.execute("COMMIT").await;
     }
@@ -166,11 +176,17 @@ impl Victim {
             }
             3 => {
                 let known = self.text("event_type", position).await;
-                let other = if known == "user.locked" { "user.unlocked" } else { "user.locked" };
+                let other = if known == "user.locked" {
+                    "user.unlocked"
+                } else {
+                    "user.locked"
+                };
                 self.write_text("event_type", position, other).await;
             }
             4 => {
-                self.raw.execute(&format!("DELETE FROM events WHERE position = {position}")).await;
+                self.raw
+                    .execute(&format!("DELETE FROM events WHERE position = {position}"))
+                    .await;
                 if clever {
                     self.shift(position + 1, -1).await;
                 }
@@ -197,7 +213,10 @@ impl Victim {
                 let stream = self.text("aggregate_type || '/' || aggregate_id", like).await;
                 let (of, id) = stream.split_once('/').unwrap();
                 let condition = format!("aggregate_type = '{of}' AND aggregate_id = '{id}'");
-                let last = self.raw.number(&format!("SELECT max(sequence) FROM events WHERE {condition}")).await;
+                let last = self
+                    .raw
+                    .number(&format!("SELECT max(sequence) FROM events WHERE {condition}"))
+                    .await;
                 let at = if like >= position { like + 1 } else { like };
                 self.shift(position, 1).await;
                 let event_id = uuid::Uuid::from_u128(u128::from(dice.next()));
@@ -241,7 +260,10 @@ impl Victim {
                 let newest = *self.heads.last().unwrap();
                 let size = self.heads[1 + dice.below(self.heads.len() - 1)];
                 let sql = match dice.below(4) {
-                    0 => format!("UPDATE tree_heads SET root = {} WHERE size = {size}", self.blob(&[7; 32])),
+                    0 => format!(
+                        "UPDATE tree_heads SET root = {} WHERE size = {size}",
+                        self.blob(&[7; 32])
+                    ),
                     1 => format!("UPDATE tree_heads SET note = replace(note, 'A', 'B') || ' ' WHERE size = {size}"),
                     2 if size != newest => format!("DELETE FROM tree_heads WHERE size = {size}"),
                     // The head of another size, which is signed well.
@@ -275,14 +297,25 @@ pub async fn every_mutation_is_found_at_its_position_and_no_clean_store_alarms(d
         }
         cover(&store, &[folder.clone()], u32::try_from(events / 20).unwrap()).await;
         end = store.head().await.unwrap().position;
-        assert_eq!(checked(&store, &folder).await.findings, [], "a clean store of {end} events");
+        assert_eq!(
+            checked(&store, &folder).await.findings,
+            [],
+            "a clean store of {end} events"
+        );
         clean += 1;
     }
-    let heads = store.heads_after(-1, 10_000).await.unwrap().iter().map(|head| head.size).collect();
+    let heads = store
+        .heads_after(-1, 10_000)
+        .await
+        .unwrap()
+        .iter()
+        .map(|head| head.size)
+        .collect();
     let mut raw = database.raw().await;
     unlocked(&mut raw, database.kind).await;
     for table in TABLES {
-        raw.execute(&format!("CREATE TABLE pristine_{table} AS SELECT * FROM {table}")).await;
+        raw.execute(&format!("CREATE TABLE pristine_{table} AS SELECT * FROM {table}"))
+            .await;
     }
     let mut victim = Victim {
         kind: database.kind,
@@ -304,11 +337,19 @@ pub async fn every_mutation_is_found_at_its_position_and_no_clean_store_alarms(d
         count.1 += usize::from(first.is_some());
         count.2 += usize::from(first == Some(expected));
         if first != Some(expected) {
-            missed.push(format!("{number}: {} at {expected}: {:?}", KINDS[kind], findings.first()));
+            missed.push(format!(
+                "{number}: {} at {expected}: {:?}",
+                KINDS[kind],
+                findings.first()
+            ));
         }
         victim.restore().await;
         if number % 10 == 9 {
-            assert_eq!(checked(&victim.store, &victim.folder).await.findings, [], "put back after {number}");
+            assert_eq!(
+                checked(&victim.store, &victim.folder).await.findings,
+                [],
+                "put back after {number}"
+            );
             clean += 1;
         }
     }

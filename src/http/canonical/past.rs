@@ -275,7 +275,10 @@ pub(super) async fn domain_history(
     let filter = filter(&mut parameters);
     parameters.finish()?;
     let name = domain_name(&name)?;
-    let page = app.registry().domain_history(name.as_str(), after, limit, &filter).await;
+    let page = app
+        .registry()
+        .domain_history(name.as_str(), after, limit, &filter)
+        .await;
     Ok(history(page.map_err(problem)?))
 }
 
@@ -294,7 +297,11 @@ pub(super) async fn bundle(
     parameters.finish()?;
     let id = visible(&caller, &id)?;
     let asked = Asked::plainly(caller.caller);
-    let lines = app.registry().bundle(&asked, id, filter, PATIENCE).await.map_err(problem)?;
+    let lines = app
+        .registry()
+        .bundle(&asked, id, filter, PATIENCE)
+        .await
+        .map_err(problem)?;
     // What breaks off is told by the missing last line.
     let body = Body::from_stream(lines.map_err(|refusal| {
         tracing::error!(%refusal, "a bundle was broken off");
@@ -302,7 +309,10 @@ pub(super) async fn bundle(
     }));
     let headers = [
         (CONTENT_TYPE, "application/jsonl".to_owned()),
-        (CONTENT_DISPOSITION, format!("attachment; filename=\"history-{id}.jsonl\"")),
+        (
+            CONTENT_DISPOSITION,
+            format!("attachment; filename=\"history-{id}.jsonl\""),
+        ),
     ];
     Ok((headers, body).into_response())
 }

@@ -50,8 +50,7 @@ fn past(scene: &Scene) -> Vec<Case> {
         get("/v1/log/proof/inclusion?position=1&size=9999999".into()).is(400, "invalid", &["/size"]),
         get("/v1/log/proof/inclusion?position=x&size=x&of=1".into()).is(400, "invalid", &["/position", "/size", "/of"]),
         get("/v1/log/proof/consistency".into()).is(400, "invalid", &["/from"]),
-        get("/v1/log/proof/consistency?from=-1&to=99999999999999999999".into())
-            .is(400, "invalid", &["/from", "/to"]),
+        get("/v1/log/proof/consistency?from=-1&to=99999999999999999999".into()).is(400, "invalid", &["/from", "/to"]),
         get("/v1/log/proof/consistency?from=9999999".into()).is(400, "invalid", &["/from"]),
     ]);
     cases

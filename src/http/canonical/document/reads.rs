@@ -110,9 +110,19 @@ fn domains() -> Vec<Operation> {
             .refused(&[Slug::Invalid]),
         Operation::get("/v1/domains/{name}/history", DOMAINS, "What happened to a domain")
             .history()
-            .query("types", "Of these types only, parted by commas.", json!({ "type": "string" }), "user.*")
+            .query(
+                "types",
+                "Of these types only, parted by commas.",
+                json!({ "type": "string" }),
+                "user.*",
+            )
             .query("from", "From this log position or time on.", moment(), "1")
-            .query("to", "Up to this log position or time.", moment(), "2026-11-21T09:30:00Z")
+            .query(
+                "to",
+                "Up to this log position or time.",
+                moment(),
+                "2026-11-21T09:30:00Z",
+            )
             .answers::<Listed<EventBody, i64>>(200, "A page of its events, oldest first."),
     ]
 }
