@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use aggregates::event::Personal;
 use aggregates::session::SessionEvent;
-use aggregates::user::{User, UserEvent};
+use aggregates::user::UserEvent;
 use aggregates::values::{Dialect, Email};
 use lettre::message::header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Body, Mailbox, Message, MultiPart, MultiPartKind, SinglePart};
