@@ -119,7 +119,7 @@ impl Registry {
             head: head.note,
             user,
             exported_at: self.store().now(),
-            meaning: event_meanings(),
+            meaning: event_meanings("user"),
         };
         let writer = Writer::begin(&manifest).map_err(unwritable)?;
         let state = Bundling {

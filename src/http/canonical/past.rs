@@ -308,7 +308,7 @@ pub(super) async fn bundle(
         std::io::Error::other("broken off")
     }));
     let headers = [
-        (CONTENT_TYPE, "application/jsonl".to_owned()),
+        (CONTENT_TYPE, "application/x-ndjson".to_owned()),
         (
             CONTENT_DISPOSITION,
             format!("attachment; filename=\"history-{id}.jsonl\""),
