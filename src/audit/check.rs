@@ -368,10 +368,7 @@ impl Walk<'_> {
         for number in 0..self.outside.len() {
             let folder = self.outside[number].folder.display().to_string();
             let mut seen = false;
-            loop {
-                let Some((outside, said)) = self.outside[number].next.clone() else {
-                    break;
-                };
+            while let Some((outside, said)) = self.outside[number].next.clone() {
                 let Some(said) = said else {
                     self.found(size, format!("a head in {folder} cannot be read"));
                     self.outside[number].advance()?;

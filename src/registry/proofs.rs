@@ -46,6 +46,7 @@ fn unusable(problem: NoteError) -> Refusal {
     Refusal::Internal(format!("a key of the notary {problem}"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "errors are mapped by it")]
 fn unwritable(problem: serde_json::Error) -> Refusal {
     Refusal::Internal(problem.to_string())
 }
