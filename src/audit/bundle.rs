@@ -49,7 +49,7 @@ pub struct Manifest {
     pub user: Uuid,
     /// When it was made.
     pub exported_at: Timestamp,
-    /// What events mean, by type.
+    /// What events of accounts mean, by type.
     pub meaning: Value,
 }
 

@@ -368,10 +368,7 @@ impl Walk<'_> {
         for number in 0..self.outside.len() {
             let folder = self.outside[number].folder.display().to_string();
             let mut seen = false;
-            loop {
-                let Some((outside, said)) = self.outside[number].next.clone() else {
-                    break;
-                };
+            while let Some((outside, said)) = self.outside[number].next.clone() {
                 let Some(said) = said else {
                     self.found(size, format!("a head in {folder} cannot be read"));
                     self.outside[number].advance()?;
@@ -391,6 +388,11 @@ impl Walk<'_> {
                 self.outside_head(&outside, size, &root, &folder);
                 if let Some(position) = self.outside[number].ends.filter(|ends| *ends <= size) {
                     self.found(position, format!("{folder} has no hash of the event"));
+                }
+                if note.is_none() && size > self.tree {
+                    // Signed since the check began; it was in the store before it was copied.
+                    let since = self.store.heads_after(size - 1, 1).await?;
+                    note = since.into_iter().find(|head| head.size == size).map(|head| head.note);
                 }
                 match &note {
                     Some(note) if *note == outside => {}

@@ -116,7 +116,8 @@ impl Witness {
         self.leaves.sync_data()?;
         let mut list = String::new();
         for one in erased.iter().filter(|one| one.position > self.last_erased) {
-            list.push_str(&format!("{} {} {}\n", one.position, one.at, one.user));
+            // Writing into a String cannot fail.
+            let _ = std::fmt::Write::write_fmt(&mut list, format_args!("{} {} {}\n", one.position, one.at, one.user));
         }
         if !list.is_empty() {
             self.erased.write_all(list.as_bytes())?;

@@ -174,6 +174,8 @@ fn the_table_and_the_structs_agree() {
             Kind::Address => "127.0.0.1:1",
             Kind::Url | Kind::Origins => "https://h",
             Kind::Networks => "10.0.0.0/8",
+            Kind::Path => "/agstack",
+            Kind::Host => "ur.example",
             Kind::Servers => "192.0.2.53:53",
             Kind::Prefixes => "+49",
             Kind::Queues => "billing user.*",

@@ -175,6 +175,8 @@ pub enum ShortMessage<'a> {
         /// The code.
         code: &'a str,
     },
+    /// That a new password was set: neither a code nor a link.
+    PasswordReset,
 }
 
 impl ShortMessage<'_> {
@@ -184,6 +186,7 @@ impl ShortMessage<'_> {
         match self {
             Self::VerifyPhone { .. } => "verify-phone",
             Self::ResetPassword { .. } => "reset-password",
+            Self::PasswordReset => "notice",
         }
     }
 
@@ -191,8 +194,10 @@ impl ShortMessage<'_> {
     /// None: its template is missing.
     #[must_use]
     pub fn words(&self, templates: &Templates) -> Option<String> {
-        let (Self::VerifyPhone { code } | Self::ResetPassword { code }) = self;
-        templates.message(self.purpose(), code)
+        match self {
+            Self::VerifyPhone { code } | Self::ResetPassword { code } => templates.message(self.purpose(), code),
+            Self::PasswordReset => templates.message("notice-password-reset", ""),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use aggregates::event::Personal;
 use aggregates::session::SessionEvent;
-use aggregates::user::{User, UserEvent};
+use aggregates::user::UserEvent;
 use aggregates::values::{Dialect, Email};
 use lettre::message::header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Body, Mailbox, Message, MultiPart, MultiPartKind, SinglePart};
@@ -19,7 +19,7 @@ use super::delivery::{Attempts, Channel, Fate, MAIL, Messenger, Problem, Round};
 use super::letters::{Letter, Notice};
 use super::smtp::{STEPS, Smtp};
 use super::templates::Templates;
-use super::{FollowError, Follower, Outbox, Start, Writes, devices, platform, trouble};
+use super::{FollowError, Follower, Outbox, Start, Writes, devices, past, platform, trouble};
 use crate::keys::{Enclosed, Keyring};
 use crate::registry::{LinkToken, Purpose};
 use crate::store::{AnyEvent, EventRecord, OpenedEvent, RowWrite, Store};
@@ -325,26 +325,8 @@ impl MailFollower {
     /// The address an account had when something was recorded: whoever took the account over since must not get the
     /// mail that tells of it.
     async fn address_at(&self, user: Uuid, position: i64) -> Result<Option<Email>, FollowError> {
-        const PAGE: i64 = 200;
-        let (stream, mut after, mut state) = (user.to_string(), 0, User::default());
-        loop {
-            let records = self
-                .store
-                .events_of("user", &stream, after, PAGE)
-                .await
-                .map_err(trouble)?;
-            let last = records.last().map(|record| record.position);
-            let records: Vec<EventRecord> = records.into_iter().filter(|one| one.position <= position).collect();
-            for event in self.store.open_events(records).await.map_err(trouble)? {
-                if let AnyEvent::User(event) = &event.event {
-                    state.evolve(event);
-                }
-            }
-            match last {
-                Some(last) if last < position => after = last,
-                _ => return Ok(state.email().cloned()),
-            }
-        }
+        let state = past::account_at(&self.store, user, position).await?;
+        Ok(state.email().cloned())
     }
 
     /// Where to write that somebody was erased. None: it was sent, or there was no address.

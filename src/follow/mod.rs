@@ -13,6 +13,7 @@ pub mod letters;
 mod mail;
 mod notary;
 mod outbox;
+mod past;
 mod platform;
 mod sms;
 mod smtp;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use aggregates::user::UserEvent;
-use aggregates::values::{Phone, Timestamp};
+use aggregates::values::{Dialect, Phone, Timestamp};
 use metrics::counter;
 use serde::Serialize;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use super::delivery::{Attempts, Channel, Fate, Messenger, Problem, Round, SMS};
 use super::gateway::Gateway;
 use super::letters::ShortMessage;
 use super::templates::Templates;
-use super::{FollowError, Follower, Outbox, Start, Writes, trouble};
+use super::{FollowError, Follower, Outbox, Start, Writes, past, trouble};
 use crate::keys::Enclosed;
 use crate::registry::CodePurpose;
 use crate::store::{AnyEvent, OpenedEvent, RowWrite, Store};
@@ -100,6 +100,12 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Whether the owner of a number is told by SMS that a new password was set: where accounts have no address.
+fn tells_of_reset(event: &OpenedEvent) -> bool {
+    let by_number = event.metadata.get("dialect").map(String::as_str) == Some(Dialect::Xhoppe.as_str());
+    by_number && matches!(event.event, AnyEvent::User(UserEvent::PasswordReset { .. }))
+}
+
 impl SmsFollower {
     /// A follower that sends the codes of a store.
     #[must_use]
@@ -118,6 +124,9 @@ impl SmsFollower {
 
     /// Sends the message an event asks for. None: there is nothing to send any more.
     async fn send(&self, event: &OpenedEvent) -> Result<Option<Fate>, FollowError> {
+        if tells_of_reset(event) {
+            return self.send_notice(event).await;
+        }
         let Some(request) = Request::of(event) else {
             return Ok(None);
         };
@@ -141,8 +150,23 @@ impl SmsFollower {
             CodePurpose::VerifyPhone => ShortMessage::VerifyPhone { code: &code },
             CodePurpose::ResetPassword => ShortMessage::ResetPassword { code: &code },
         };
+        self.carry(event, phone, &message).await.map(Some)
+    }
+
+    /// Tells the number an account had that a new password was set.
+    async fn send_notice(&self, event: &OpenedEvent) -> Result<Option<Fate>, FollowError> {
+        let user = Uuid::parse_str(&event.record.aggregate_id)
+            .map_err(|_| FollowError::Never("the stream of a user has no user id".into()))?;
+        let state = past::account_at(&self.store, user, event.record.position).await?;
+        match state.phone() {
+            Some(phone) => self.carry(event, phone, &ShortMessage::PasswordReset).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn carry(&self, event: &OpenedEvent, phone: &Phone, message: &ShortMessage<'_>) -> Result<Fate, FollowError> {
         let Some(text) = message.words(&self.templates).map(Zeroizing::new) else {
-            return Ok(Some(Fate::Refused(Problem::new("the message has no template"))));
+            return Ok(Fate::Refused(Problem::new("the message has no template")));
         };
         let message = Message {
             to: phone.msisdn(),
@@ -154,11 +178,11 @@ impl SmsFollower {
             .map(Zeroizing::new)
             .map_err(|problem| FollowError::Never(format!("an SMS cannot be written: {problem}")))?;
         match &self.sms {
-            Sms::Gateway(gateway) => Ok(Some(gateway.send(event.record.event_id, json.to_vec()).await?)),
+            Sms::Gateway(gateway) => Ok(gateway.send(event.record.event_id, json.to_vec()).await?),
             // The position names it: the same message twice has the same.
             Sms::Outbox(outbox) => outbox
                 .put(&format!("{:020}.json", event.record.position), &json)
-                .map(|()| Some(Fate::Sent))
+                .map(|()| Fate::Sent)
                 .map_err(|problem| FollowError::Later(format!("the outbox cannot be written: {problem}"))),
         }
     }
@@ -174,7 +198,7 @@ impl Follower for SmsFollower {
     }
 
     fn concerns(&self, event: &OpenedEvent) -> bool {
-        Request::of(event).is_some()
+        Request::of(event).is_some() || tells_of_reset(event)
     }
 
     async fn handle(&self, event: &OpenedEvent) -> Result<Writes, FollowError> {

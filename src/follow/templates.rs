@@ -36,7 +36,7 @@ const MAILS: [(&str, bool); 17] = [
 const KEYS: &str = "agstack-api-keys";
 
 /// The short messages there are.
-const MESSAGES: [&str; 2] = ["verify-phone", "reset-password"];
+const MESSAGES: [&str; 3] = ["verify-phone", "reset-password", "notice-password-reset"];
 
 /// What stands around the HTML of every mail.
 const LAYOUT: &str = "layout.html";
@@ -59,7 +59,12 @@ macro_rules! built_in_mails {
 
 /// Every file that comes with the program.
 fn built_in() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let others = built_in!["layout.html", "verify-phone.sms", "reset-password.sms"];
+    let others = built_in![
+        "layout.html",
+        "verify-phone.sms",
+        "reset-password.sms",
+        "notice-password-reset.sms"
+    ];
     let mails = built_in_mails![
         "verify-email",
         "change-email",
@@ -236,6 +241,8 @@ fn places(name: &str) -> (&'static [Place], &'static [Place]) {
             &[Place::ApiKey, Place::ClientSecret],
             &[Place::ApiKey, Place::ClientSecret],
         ),
+        // A notice has neither a code nor a link.
+        ("sms", _) if stem.starts_with("notice-") => (&[], &[]),
         ("sms", _) => (&[Place::Code], &[Place::Code]),
         ("subject", true) => (&[Place::Until], &[]),
         (_, true) => (&[Place::Link, Place::Until], &[Place::Link]),
@@ -256,7 +263,8 @@ fn fits(name: &str, text: Text) -> Result<Text, String> {
     }
     if kind == "sms" {
         let text = text.trimmed();
-        if text.has_digits() || !text.has_once(Place::Code) {
+        let notice = name.starts_with("notice-");
+        if text.has_digits() || (!notice && !text.has_once(Place::Code)) {
             return Err(
                 "a short message holds {{code}} once and no other digit: programs read the code out of it".into(),
             );

@@ -154,7 +154,7 @@ fn accepts_json(headers: &HeaderMap, stream: bool) -> bool {
 fn accepts_its_own(path: &str, headers: &HeaderMap) -> bool {
     let own: &[&str] = match path {
         "/v1/log/head" => &["text/plain", "text/*"],
-        "/v1/users/{id}/history/bundle" => &["application/jsonl"],
+        "/v1/users/{id}/history/bundle" => &["application/x-ndjson"],
         _ => return false,
     };
     let texts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());

@@ -22,9 +22,9 @@ use crate::feed::{Ready, Wanted};
 use crate::store::StoreError;
 
 /// How often a reader is told how far it is, and kept alive; the contract says 10 s.
-const PROGRESS: Duration = Duration::from_secs(5);
+const PROGRESS: Duration = Duration::from_secs(8);
 /// How often to look whether the reader may still read. What happens to its account is seen in the log at once.
-const AGAIN: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_secs(15);
 /// How long to wait when the database is away.
 const AWAY: Duration = Duration::from_secs(1);
 /// How many events are written at once.

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::SOURCE;
 use super::kinds::{KINDS, Kind};
-use super::schema::envelope;
+use super::schema::{envelope, facts};
 use crate::config::Config;
 
 /// The version of the document: that of the API, not of the program.
@@ -20,7 +21,10 @@ const ABOUT: &str = "What happens in the registry, for other services: who may s
 pub fn asyncapi(config: &Config) -> Value {
     let messages: Map<String, Value> = KINDS
         .iter()
-        .map(|kind| (kind.name.to_owned(), message(kind)))
+        .flat_map(|kind| {
+            let document = (kind.name.to_owned(), message(kind));
+            [document, (format!("{}.message", kind.name), broker_message(kind))]
+        })
         .chain([("page".to_owned(), page())])
         .collect();
     let (protocol, host) = service(config);
@@ -75,10 +79,10 @@ fn service(config: &Config) -> (&'static str, String) {
 }
 
 /// References to all kinds, each under its own name.
-fn every_kind() -> Map<String, Value> {
+fn every_kind(form: &str) -> Map<String, Value> {
     KINDS
         .iter()
-        .map(|kind| (kind.name.to_owned(), reference(kind.name)))
+        .map(|kind| (kind.name.to_owned(), reference(&format!("{}{form}", kind.name))))
         .collect()
 }
 
@@ -93,7 +97,9 @@ fn channels(config: &Config) -> Value {
             "title": "The exchange",
             "description": "A topic exchange; the routing key is the event's type, so that `user.*` is bound to hear of \
                 users. Messages are persistent and come at least once, those of one account in order. `message_id` is \
-                the event's id. A consumer that counts `position` sees what it has had already and what it has missed.",
+                the event's id. A consumer that counts `position` sees what it has had already and what it has missed. \
+                The attributes are headers and the body is `data`; where the operator has chosen so, the body is the \
+                whole document instead, as on the stream, and its content type application/cloudevents+json.",
             "servers": [{ "$ref": "#/servers/broker" }],
             "parameters": {
                 "type": {
@@ -101,7 +107,7 @@ fn channels(config: &Config) -> Value {
                     "enum": KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>(),
                 },
             },
-            "messages": every_kind(),
+            "messages": every_kind(".message"),
             "bindings": {
                 "amqp": {
                     "is": "routingKey",
@@ -119,7 +125,7 @@ fn channels(config: &Config) -> Value {
                 that comes back with `Last-Event-ID` goes on after it. A comment tells the position at least every ten \
                 seconds.",
             "servers": [{ "$ref": "#/servers/service" }],
-            "messages": every_kind(),
+            "messages": every_kind(""),
         },
         "feed": {
             "address": "/v1/events",
@@ -182,6 +188,49 @@ fn message(kind: &Kind) -> Value {
         "contentType": "application/json",
         "correlationId": { "description": "The request that led to it.", "location": "$message.payload#/correlationid" },
         "payload": envelope(Some(kind)),
+    })
+}
+
+/// An event as a message of the broker: the AMQP binding of `CloudEvents` in its binary mode.
+fn broker_message(kind: &Kind) -> Value {
+    let number = json!({ "type": "integer", "format": "int64", "minimum": 1 });
+    let text = json!({ "type": "string", "minLength": 1 });
+    let document = envelope(Some(kind));
+    let of = |name: &str| document["properties"][name].clone();
+    json!({
+        "name": kind.name,
+        "title": kind.name,
+        "summary": kind.about,
+        "contentType": "application/json",
+        "correlationId": {
+            "description": "The request that led to it.",
+            "location": "$message.header#/cloudEvents_correlationid",
+        },
+        "headers": {
+            "type": "object",
+            "properties": {
+                "cloudEvents_specversion": { "const": "1.0" },
+                "cloudEvents_id": of("id"),
+                "cloudEvents_source": { "const": SOURCE },
+                "cloudEvents_type": { "const": kind.name },
+                "cloudEvents_subject": of("subject"),
+                "cloudEvents_time": of("time"),
+                "cloudEvents_dataschema": of("dataschema"),
+                "cloudEvents_correlationid": of("correlationid"),
+                "cloudEvents_position": number,
+                "cloudEvents_sequence": number,
+                "position": number,
+                "sequence": number,
+                "traceparent": text,
+            },
+            "required": [
+                "cloudEvents_specversion", "cloudEvents_id", "cloudEvents_source", "cloudEvents_type",
+                "cloudEvents_subject", "cloudEvents_time", "cloudEvents_dataschema", "cloudEvents_position",
+                "cloudEvents_sequence", "position", "sequence",
+            ],
+        },
+        "payload": facts(kind),
+        "bindings": { "amqp": { "messageType": kind.name, "bindingVersion": "0.3.0" } },
     })
 }
 

@@ -137,6 +137,8 @@ fn user(event: &UserEvent, about: &About<'_>) -> Data {
             name: _,
             roles,
             expires_at,
+            paired: _,
+            mailed: _,
         } => Data::UserApiKeyIssued(UserApiKeyIssued {
             dialect,
             status,

@@ -46,6 +46,7 @@ fn unusable(problem: NoteError) -> Refusal {
     Refusal::Internal(format!("a key of the notary {problem}"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "errors are mapped by it")]
 fn unwritable(problem: serde_json::Error) -> Refusal {
     Refusal::Internal(problem.to_string())
 }
@@ -119,7 +120,7 @@ impl Registry {
             head: head.note,
             user,
             exported_at: self.store().now(),
-            meaning: event_meanings(),
+            meaning: event_meanings("user"),
         };
         let writer = Writer::begin(&manifest).map_err(unwritable)?;
         let state = Bundling {

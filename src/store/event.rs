@@ -76,10 +76,11 @@ pub fn event_kinds() -> impl Iterator<Item = &'static Kind> {
     .flatten()
 }
 
-/// What every kind of event and each of its fields means, by type.
+/// What every kind of event of a kind of stream, and each of its fields, means, by type.
 #[must_use]
-pub fn event_meanings() -> Value {
-    let kinds = event_kinds().map(|kind| {
+pub fn event_meanings(aggregate_type: &str) -> Value {
+    let of_stream = |kind: &&Kind| kind.name.split('.').next() == Some(aggregate_type);
+    let kinds = event_kinds().filter(of_stream).map(|kind| {
         let fields = kind.fields.iter().zip(kind.meanings);
         let fields: Members = fields
             .map(|((name, _), meaning)| ((*name).to_owned(), meaning.trim().into()))

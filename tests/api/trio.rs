@@ -362,7 +362,8 @@ pub fn shaped(reply: &Reply, dialect: &str) {
         }
         "xhoppe" => members["error"].is_string() && members.keys().all(|key| key == "error" || key == "errors"),
         _ => {
-            let keys: Vec<&str> = members.keys().map(String::as_str).collect();
+            let mut keys: Vec<&str> = members.keys().map(String::as_str).collect();
+            keys.sort_unstable();
             keys == ["error", "error_code", "message", "results", "status"] && body["status"] == reply.status
         }
     };

@@ -386,7 +386,7 @@ mod tests {
             at: at(HOUR),
         });
         assert_eq!(ada.events(pair(71)).len(), 1);
-        let events = ada.then(pair(71)).events(pair(72));
+        let events = ada.clone().then(pair(71)).events(pair(72));
         assert!(
             matches!(&events[..], [
                 UserEvent::ApiKeyRevoked { key_id: before },

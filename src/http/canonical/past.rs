@@ -120,7 +120,9 @@ pub(super) async fn user_at(
     let asked = Asked::plainly(caller.caller);
     let past = app.registry().user_at(&asked, id, at).await.map_err(problem)?;
     let as_of = AsOf::from(&past.last);
-    Ok(Some(super::reads::user_reply(UserBody::from(past.row).as_of(as_of))))
+    Ok(Some(super::reads::user_reply(
+        UserBody::from(past.row).shown_as_of(as_of),
+    )))
 }
 
 /// The fields of an account as they are shown; none of them when there is no account.
@@ -308,7 +310,7 @@ pub(super) async fn bundle(
         std::io::Error::other("broken off")
     }));
     let headers = [
-        (CONTENT_TYPE, "application/jsonl".to_owned()),
+        (CONTENT_TYPE, "application/x-ndjson".to_owned()),
         (
             CONTENT_DISPOSITION,
             format!("attachment; filename=\"history-{id}.jsonl\""),

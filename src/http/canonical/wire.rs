@@ -59,7 +59,7 @@ impl UserBody {
     }
 
     /// The account as it was.
-    pub fn as_of(self, as_of: AsOf) -> Self {
+    pub fn shown_as_of(self, as_of: AsOf) -> Self {
         Self {
             as_of: Some(as_of),
             ..self

@@ -13,7 +13,7 @@ pub(super) fn html() -> String {
         "<h1>What events mean</h1>\n\
          <p>A history is a list of events. What one of them once meant, it means for ever. Fields that are about a person \
          are sealed under that person's key: once the person is erased they are <code>null</code>, and the event says \
-         <code>erased</code>. Every bundle of a history carries this page along, as <code>meaning</code>.</p>\n",
+         <code>erased</code>. Every bundle of a history carries what it needs of this page along, as <code>meaning</code>.</p>\n",
     );
     for kind in event_kinds() {
         // Writing into a String cannot fail.

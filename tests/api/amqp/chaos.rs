@@ -19,6 +19,8 @@ use crate::harness::{App, Engine, Heard, Line, Listener, Rabbit, Server, on_both
 on_both_engines![every_event_arrives_whatever_happens_to_broker_connection_and_service];
 
 const PEOPLE: usize = 8;
+/// So many messages come between two blows.
+const FLOWING: usize = 10;
 
 struct Plan {
     commands: usize,
@@ -111,10 +113,11 @@ async fn every_event_arrives_whatever_happens_to_broker_connection_and_service(e
     let (mut stops, mut cuts, mut hit, mut kills, mut behind) = (0, 0, 0, 0, 0);
     for (number, blow) in blows.iter().enumerate() {
         reach((number + 1) * plan.commands / (blows.len() + 1)).await;
+        // Void unless something is under way: each blow falls in the middle of publishing.
+        let due = listener.count() + FLOWING;
+        until("messages to flow", || async { (listener.count() >= due).then_some(()) }).await;
         match blow {
             Blow::Cut => {
-                // Void unless there is something to cut: the service comes back by itself.
-                until("a connection to cut", || async { (wire.carried() > 0).then_some(()) }).await;
                 hit += wire.cut().await;
                 cuts += 1;
             }

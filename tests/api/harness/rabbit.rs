@@ -364,6 +364,11 @@ impl Listener {
         Self { heard, task }
     }
 
+    /// How many messages have come.
+    pub fn count(&self) -> usize {
+        self.heard.lock().unwrap().len()
+    }
+
     pub fn heard(&self) -> Vec<Heard> {
         self.heard.lock().unwrap().clone()
     }

@@ -84,7 +84,7 @@ fn people() -> Vec<Operation> {
             .text("A file of JSON lines for `user-registry audit verify`, which needs no network and no store. One's own, or anybody's for administrators and auditors; their reading is recorded.")
             .query("from", "From this log position or time on.", moment(), "1")
             .query("to", "Up to this log position or time.", moment(), "2026-11-21T09:30:00Z")
-            .plain("application/jsonl", "The bundle."),
+            .plain("application/x-ndjson", "The bundle."),
         Operation::get("/v1/users/{id}/history", PEOPLE, "What happened to an account")
             .text("One's own, or anybody's for administrators and auditors; their reading is recorded.")
             .history()
