@@ -10,7 +10,7 @@ use projections::NameKind;
 use serde_json::json;
 
 use super::form::{Encoding, Form, Unreadable};
-use super::visit::{NoVisitor, Visit, answer};
+use super::visit::{NoVisitor, Visit, answer, told};
 use super::{pages, refusals, words};
 use crate::http::App;
 use crate::passwords::Password;
@@ -155,7 +155,7 @@ pub(super) async fn sign_up(State(app): State<App>, visit: Visit, request: Reque
     let asked = Asked::plainly(visit.caller.clone());
     let says = |status: StatusCode, text: &'static str| {
         if visit.json {
-            visit.told(status, text)
+            told(status, text)
         } else {
             pages::sign_up_again(&visit, status, Some(text), &form, &Errors::new())
         }
@@ -195,7 +195,7 @@ async fn sign_up_device(visit: &Visit) -> Response {
         DEVICE.contains(&device.len()) && device.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
     });
     let Some(device) = device else {
-        return visit.told(StatusCode::BAD_REQUEST, words::INVALID_DEVICE);
+        return told(StatusCode::BAD_REQUEST, words::INVALID_DEVICE);
     };
     let asked = Asked::plainly(visit.caller.clone());
     match visit.app.registry().register_device(&asked, device).await {
@@ -208,7 +208,7 @@ async fn sign_up_device(visit: &Visit) -> Response {
                 "device_secret": new.secret.as_str(),
             }),
         ),
-        Err(Refusal::Taken(_)) => visit.told(StatusCode::BAD_REQUEST, words::DEVICE_EXISTS),
+        Err(Refusal::Taken(_)) => told(StatusCode::BAD_REQUEST, words::DEVICE_EXISTS),
         Err(refusal) => visit.failed(refusal, words::SIGNUP_ERROR),
     }
 }
@@ -226,7 +226,7 @@ pub(super) async fn update(State(app): State<App>, visit: Visit, request: Reques
     };
     if !visit.is_meant(Some(&form), visitor.by_cookie) {
         return if visit.json {
-            visit.told(StatusCode::FORBIDDEN, words::CROSS_SITE)
+            told(StatusCode::FORBIDDEN, words::CROSS_SITE)
         } else {
             pages::update_again(&visit, StatusCode::FORBIDDEN, words::CROSS_SITE, &visitor.account)
         };
@@ -291,7 +291,7 @@ pub(super) async fn update(State(app): State<App>, visit: Visit, request: Reques
         (StatusCode::ACCEPTED, texts.join(". "))
     };
     if visit.json {
-        return visit.told(status, &text);
+        return told(status, &text);
     }
     match app.registry().user(visitor.account.id).await {
         Ok(account) => pages::update_again(&visit, StatusCode::OK, &text, &account),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::form::{Form, Unreadable};
-use super::visit::{Visit, answer};
+use super::visit::{Visit, answer, told_twice};
 use super::words;
 use crate::http::App;
 use crate::http::body::{self, BodyError, Limits};
@@ -31,7 +31,7 @@ pub(super) struct DomainQuery {
 
 /// `GET /authority-token/?domain=…`: between peers a domain's token is no secret.
 pub(super) async fn authority_token(visit: Visit, query: Result<Query<DomainQuery>, QueryRejection>) -> Response {
-    let unknown = || visit.told_twice(StatusCode::BAD_REQUEST, words::NO_SUCH_DOMAIN);
+    let unknown = || told_twice(StatusCode::BAD_REQUEST, words::NO_SUCH_DOMAIN);
     let typed = match &query {
         Ok(Query(query)) => query.domain.trim(),
         Err(_) => return unknown(),
@@ -45,7 +45,7 @@ pub(super) async fn authority_token(visit: Visit, query: Result<Query<DomainQuer
             Ok(visitor)
                 if visitor.account.email_verified
                     && visitor.account.email_domain.as_deref() == Some(domain.as_str()) => {}
-            Ok(_) => return visit.told_twice(StatusCode::UNAUTHORIZED, words::NEED_LOGIN),
+            Ok(_) => return told_twice(StatusCode::UNAUTHORIZED, words::NEED_LOGIN),
             Err(why) => return visit.turned_away(why),
         }
     }
@@ -60,7 +60,7 @@ pub(super) async fn authority_token(visit: Visit, query: Result<Query<DomainQuer
             });
             answer(StatusCode::OK, body)
         }
-        Ok(Authority::None) => visit.told_twice(StatusCode::NOT_FOUND, words::NO_TOKEN),
+        Ok(Authority::None) => told_twice(StatusCode::NOT_FOUND, words::NO_TOKEN),
         Ok(Authority::Unknown) => unknown(),
         Err(refusal) => visit.failed(refusal, words::NO_TOKEN),
     }
@@ -111,7 +111,7 @@ async fn administrator(visit: &Visit) -> Result<Caller, Response> {
     if caller.has(aggregates::values::Role::Admin) {
         Ok(caller)
     } else {
-        Err(visit.told_twice(StatusCode::UNAUTHORIZED, words::NEED_LOGIN))
+        Err(told_twice(StatusCode::UNAUTHORIZED, words::NEED_LOGIN))
     }
 }
 
@@ -132,21 +132,21 @@ pub(super) async fn authorize(State(app): State<App>, visit: Visit, request: Req
         Err(error) => return Problem::from(error).into_response(),
     };
     let Ok(form) = form else {
-        return visit.told_twice(StatusCode::BAD_REQUEST, words::AUTHORIZING_ERROR);
+        return told_twice(StatusCode::BAD_REQUEST, words::AUTHORIZING_ERROR);
     };
     let Some(typed) = form.text("domain") else {
-        return visit.told_twice(StatusCode::BAD_REQUEST, words::DOMAIN_REQUIRED);
+        return told_twice(StatusCode::BAD_REQUEST, words::DOMAIN_REQUIRED);
     };
     let Ok(domain) = DomainName::parse(typed) else {
-        return visit.told_twice(StatusCode::BAD_REQUEST, words::DOMAIN_UNKNOWN);
+        return told_twice(StatusCode::BAD_REQUEST, words::DOMAIN_UNKNOWN);
     };
     match app.registry().authorize_domain(&Asked::plainly(caller), &domain).await {
         Ok(Authorized::Now) => answer(
             StatusCode::OK,
             json!({ "Message": words::AUTHORIZED, "message": words::AUTHORIZED, "Domain": typed }),
         ),
-        Ok(Authorized::Already) => visit.told_twice(StatusCode::OK, words::ALREADY_AUTHORIZED),
-        Err(Refusal::NotFound) => visit.told_twice(StatusCode::BAD_REQUEST, words::DOMAIN_UNKNOWN),
+        Ok(Authorized::Already) => told_twice(StatusCode::OK, words::ALREADY_AUTHORIZED),
+        Err(Refusal::NotFound) => told_twice(StatusCode::BAD_REQUEST, words::DOMAIN_UNKNOWN),
         Err(refusal) => visit.failed(refusal, words::AUTHORIZING_ERROR),
     }
 }
@@ -221,17 +221,17 @@ pub(super) async fn set_standing(
         Err(refused) => return refused,
     };
     let Some(domain) = name.ok().and_then(|Path(name)| DomainName::parse(&name).ok()) else {
-        return visit.told_twice(StatusCode::BAD_REQUEST, words::INVALID_DOMAIN);
+        return told_twice(StatusCode::BAD_REQUEST, words::INVALID_DOMAIN);
     };
     let form = match Form::read(&app.config().http, request).await {
         Ok(form) => form,
-        Err(Unreadable::Malformed) => return visit.told_twice(StatusCode::BAD_REQUEST, words::INVALID_STANDING),
+        Err(Unreadable::Malformed) => return told_twice(StatusCode::BAD_REQUEST, words::INVALID_STANDING),
         Err(Unreadable::Refused(problem)) => return problem.into_response(),
     };
     let done = match form.text("belongs_to") {
         Some("0") => app.registry().allow_domain(&asked, &domain, true, None).await,
         Some("1") => app.registry().block_domain(&asked, &domain, true, None).await,
-        _ => return visit.told_twice(StatusCode::BAD_REQUEST, words::INVALID_STANDING),
+        _ => return told_twice(StatusCode::BAD_REQUEST, words::INVALID_STANDING),
     };
     match done {
         Ok(_) => {
@@ -264,7 +264,7 @@ async fn set_address(visit: Visit, email: Result<Path<String>, PathRejection>, b
         Err(refused) => return refused,
     };
     let Some(email) = email.ok().and_then(|Path(email)| Email::parse(&email).ok()) else {
-        return visit.told_twice(StatusCode::BAD_REQUEST, words::INVALID_EMAIL);
+        return told_twice(StatusCode::BAD_REQUEST, words::INVALID_EMAIL);
     };
     let registry = visit.app.registry();
     let done = if blocked {
@@ -273,9 +273,9 @@ async fn set_address(visit: Visit, email: Result<Path<String>, PathRejection>, b
         registry.unblock_address(&asked, &email, None).await
     };
     match done {
-        Ok(_) if blocked => visit.told_twice(StatusCode::OK, words::ADDRESS_BLOCKED),
+        Ok(_) if blocked => told_twice(StatusCode::OK, words::ADDRESS_BLOCKED),
         // What was never blocked is not blocked now.
-        Ok(_) | Err(Refusal::NotFound) => visit.told_twice(StatusCode::OK, words::ADDRESS_UNBLOCKED),
+        Ok(_) | Err(Refusal::NotFound) => told_twice(StatusCode::OK, words::ADDRESS_UNBLOCKED),
         Err(refusal) => visit.failed(refusal, "Blocking Email Error"),
     }
 }

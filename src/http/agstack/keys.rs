@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
 use super::form::Form;
-use super::visit::{Visit, answer};
+use super::visit::{Visit, answer, told, told_twice};
 use super::words;
 use crate::http::App;
 use crate::http::problem::{Problem, Slug};
@@ -79,11 +79,11 @@ pub(super) async fn generate(State(app): State<App>, visit: Visit, request: Requ
             }),
         ),
         Ok(_) => visit.away_saying("/home", words::KEYS_SENT),
-        Err(Refusal::NotFound) => visit.told_twice(StatusCode::NOT_FOUND, words::NO_USER),
+        Err(Refusal::NotFound) => told_twice(StatusCode::NOT_FOUND, words::NO_USER),
         Err(Refusal::Unavailable { retry_after }) => Problem::unavailable(retry_after).into_response(),
         Err(refusal) => {
             tracing::warn!(%refusal, "a pair of keys could not be made");
-            visit.told(StatusCode::BAD_REQUEST, words::KEYS_ERROR)
+            told(StatusCode::BAD_REQUEST, words::KEYS_ERROR)
         }
     }
 }

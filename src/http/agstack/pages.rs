@@ -125,6 +125,7 @@ struct Update<'a> {
 
 #[derive(Template)]
 #[template(path = "pages/home.html")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a line of the page")]
 struct Home<'a> {
     frame: Frame<'a>,
     email: &'a str,

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::accounts::{Checked, Errors, invalid};
 use super::form::{Form, Unreadable};
-use super::visit::{NoVisitor, Visit};
+use super::visit::{NoVisitor, Visit, told};
 use super::{pages, words};
 use crate::http::App;
 use crate::passwords::rules::OwnData;
@@ -93,7 +93,7 @@ pub(super) async fn reset(
     let proof = ResetProof::Link(token.clone());
     match app.registry().reset_to_another(&asked, &proof, password).await {
         Ok(Some(_)) => visit.done(StatusCode::OK, words::PASSWORD_UPDATED, "/"),
-        Ok(None) if visit.json => visit.told(StatusCode::BAD_REQUEST, words::SAME_PASSWORD),
+        Ok(None) if visit.json => told(StatusCode::BAD_REQUEST, words::SAME_PASSWORD),
         Ok(None) => pages::reset_again(&visit, StatusCode::BAD_REQUEST, words::SAME_PASSWORD, &token),
         Err(Refusal::Weak(_)) if visit.json => invalid(&Errors::from([("password", vec![words::STRONG_PASSWORD])])),
         Err(Refusal::Weak(_)) => pages::reset_again(&visit, StatusCode::BAD_REQUEST, words::STRONG_PASSWORD, &token),

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
 use super::form::{Form, Unreadable};
-use super::visit::{NoVisitor, Visit, answer, local};
+use super::visit::{NoVisitor, Visit, answer, local, told};
 use super::{cookies, negotiate, pages, refusals, words};
 use crate::http::App;
 use crate::http::problem::{Problem, Slug};
@@ -37,7 +37,7 @@ impl Credentials {
 pub(super) async fn front(visit: Visit) -> Response {
     match ways_in(&visit).await {
         Some(response) => response,
-        None if visit.json => visit.told(StatusCode::BAD_REQUEST, words::MISSING_CREDENTIALS),
+        None if visit.json => told(StatusCode::BAD_REQUEST, words::MISSING_CREDENTIALS),
         None => pages::log_in(&visit, StatusCode::OK, None, ""),
     }
 }
@@ -49,7 +49,7 @@ pub(super) async fn front_form(State(app): State<App>, visit: Visit, request: Re
     }
     let missing = |visit: &Visit| {
         if visit.json {
-            visit.told(StatusCode::BAD_REQUEST, words::MISSING_CREDENTIALS)
+            told(StatusCode::BAD_REQUEST, words::MISSING_CREDENTIALS)
         } else {
             pages::log_in(visit, StatusCode::BAD_REQUEST, Some(words::MISSING_CREDENTIALS), "")
         }
@@ -97,7 +97,7 @@ async fn ways_in(visit: &Visit) -> Option<Response> {
     {
         return Some(match Credentials::of(Some(&email), Some(&password)) {
             Some(credentials) => sign_in(visit, credentials, "").await,
-            None => visit.told(StatusCode::BAD_REQUEST, words::MISSING_CREDENTIALS),
+            None => told(StatusCode::BAD_REQUEST, words::MISSING_CREDENTIALS),
         });
     }
     None
@@ -140,7 +140,7 @@ fn kept_out(visit: &Visit, refusal: Refusal, email: &str) -> Response {
     let uniform = visit.app.config().agstack.uniform_login_errors;
     let says = |status: StatusCode, text: &str| {
         if visit.json {
-            visit.told(status, text)
+            told(status, text)
         } else {
             // Redrawn with the address that was typed: only the password is to be typed again.
             let status = if status == StatusCode::UNAUTHORIZED {
@@ -154,7 +154,7 @@ fn kept_out(visit: &Visit, refusal: Refusal, email: &str) -> Response {
     match refusal {
         Refusal::Denied(Denial::NoSuchUser) if !uniform => {
             if visit.json {
-                visit.told(StatusCode::UNAUTHORIZED, words::UNKNOWN_USER)
+                told(StatusCode::UNAUTHORIZED, words::UNKNOWN_USER)
             } else {
                 visit.away_saying("/", words::UNKNOWN_USER)
             }
@@ -178,11 +178,9 @@ async fn sign_in_device(visit: &Visit, device: &str) -> Response {
     match visit.app.registry().sign_in_device(&visit.caller, device, proof).await {
         Ok(pair) => let_in(visit, &pair),
         Err(Refusal::Denied(Denial::TooManyTries { retry_after })) => {
-            refusals::retry_after(visit.told(StatusCode::TOO_MANY_REQUESTS, words::TOO_MANY), retry_after)
+            refusals::retry_after(told(StatusCode::TOO_MANY_REQUESTS, words::TOO_MANY), retry_after)
         }
-        Err(Refusal::Denied(_) | Refusal::InvalidCredentials) => {
-            visit.told(StatusCode::BAD_REQUEST, words::INVALID_DEVICE)
-        }
+        Err(Refusal::Denied(_) | Refusal::InvalidCredentials) => told(StatusCode::BAD_REQUEST, words::INVALID_DEVICE),
         Err(other) => visit.failed(other, "Login Error"),
     }
 }

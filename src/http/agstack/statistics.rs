@@ -7,7 +7,7 @@ use chrono::{DateTime, Datelike as _, Months, NaiveDate};
 use serde_json::{Map, Value, json};
 
 use super::pages::{Frame, Framed, page};
-use super::visit::{Visit, answer};
+use super::visit::{Visit, answer, told};
 use super::words;
 use crate::registry::{SharedWant, Statistics};
 
@@ -69,7 +69,7 @@ pub(super) async fn dashboard(visit: Visit) -> Response {
     };
     if !visitor.caller.has(aggregates::values::Role::Admin) {
         return if visit.json {
-            visit.told(StatusCode::FORBIDDEN, words::ADMINS_ONLY)
+            told(StatusCode::FORBIDDEN, words::ADMINS_ONLY)
         } else {
             super::pages::forbidden(&visit, words::ADMINS_ONLY)
         };

@@ -90,16 +90,6 @@ impl FromRequestParts<App> for Visit {
 }
 
 impl Visit {
-    /// `{"message": …}`.
-    pub fn told(&self, status: StatusCode, message: &str) -> Response {
-        answer(status, json!({ "message": message }))
-    }
-
-    /// The same under both spellings, for the routes whose readers look for either.
-    pub fn told_twice(&self, status: StatusCode, message: &str) -> Response {
-        answer(status, json!({ "Message": message, "message": message }))
-    }
-
     /// Sends a browser to a path of the dialect.
     pub fn away(&self, path: &str) -> Response {
         let mut response = StatusCode::FOUND.into_response();
@@ -121,7 +111,7 @@ impl Visit {
     /// Words for a program; for a browser the page where it reads them.
     pub fn done(&self, status: StatusCode, words: &'static str, page: &str) -> Response {
         if self.json {
-            self.told(status, words)
+            told(status, words)
         } else {
             self.away_saying(page, words)
         }
@@ -134,7 +124,7 @@ impl Visit {
             Refusal::Internal(problem) => {
                 tracing::error!(%problem, "a request met a fault of ours");
                 if self.json {
-                    self.told(StatusCode::INTERNAL_SERVER_ERROR, fault)
+                    told(StatusCode::INTERNAL_SERVER_ERROR, fault)
                 } else {
                     Problem::new(Slug::Internal).into_response()
                 }
@@ -294,6 +284,16 @@ pub(super) fn local(path: &str) -> Option<&str> {
         && path.len() <= 2_048
         && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     plain.then_some(path)
+}
+
+/// `{"message": …}`.
+pub(super) fn told(status: StatusCode, message: &str) -> Response {
+    answer(status, json!({ "message": message }))
+}
+
+/// The same under both spellings, for the routes whose readers look for either.
+pub(super) fn told_twice(status: StatusCode, message: &str) -> Response {
+    answer(status, json!({ "Message": message, "message": message }))
 }
 
 /// A JSON answer.
