@@ -106,6 +106,10 @@ impl Default for Cadasta {
 }
 
 /// Section `xhoppe`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of a contract, each with a fixed name"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Xhoppe {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use aggregates::values::Dialect;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, CONTENT_TYPE};
-use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use tokio::time::timeout;
@@ -73,17 +73,13 @@ async fn shape(State(app): State<App>, request: Request, next: Next) -> Response
     if response.status() != StatusCode::METHOD_NOT_ALLOWED || response.headers().contains_key(CONTENT_TYPE) {
         return response;
     }
-    let mut shaped = match dialect_of(app.config(), &method, uri.path()) {
+    // The router adds which methods there are.
+    match dialect_of(app.config(), &method, uri.path()) {
         Some(Dialect::Cadasta) => cadasta::method_not_allowed(&method),
         Some(Dialect::Xhoppe) => xhoppe::method_not_allowed(),
         Some(Dialect::Taxi) => taxi::method_not_allowed(),
-        _ => return response,
-    };
-    let allowed = response.headers().get(ALLOW).and_then(|allowed| allowed.to_str().ok());
-    if let Some(allowed) = allowed.and_then(|text| HeaderValue::from_str(&text.replace(',', ", ")).ok()) {
-        shaped.headers_mut().insert(ALLOW, allowed);
+        _ => response,
     }
-    shaped
 }
 
 /// A path nobody serves, in the shape of the API it lies in.

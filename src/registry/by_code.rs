@@ -192,7 +192,9 @@ impl Registry {
                     wait = wait.max(state.admits(bound, now.as_micros()).err());
                 }
                 if wait.is_none() {
-                    states.iter_mut().for_each(|state| state.count(now.as_micros()));
+                    for state in states.iter_mut() {
+                        state.count(now.as_micros());
+                    }
                 }
                 // Also what is refused is written: it may have switched something off.
                 Some(wait)

@@ -191,7 +191,7 @@ async fn a_name_taken_in_one_is_taken_in_all(engine: Engine) {
         .ask(
             "POST",
             "/api/v1/account/register/",
-            &cadasta("ada@farm.example", "eve@farm.example"),
+            &cadasta("ada@farm.example", "mia@farm.example"),
         )
         .await;
     is(

@@ -87,7 +87,7 @@ pub(super) async fn register(
     let caller = anybody(&app, &headers, &extensions, Class::Register)?;
     let mut form = Form::read(&app, &headers, body).await?;
     let (username, username_text) = form.username(true);
-    let full_name = form.full_name().flatten();
+    let full_name = form.full_name().value();
     let email = form.email(true);
     let password = form.password("password");
     if let Some(password) = &password {
@@ -201,7 +201,7 @@ pub(super) async fn own_change(
     whole: bool,
 ) -> Result<AccountChange, Refused> {
     let (username, _) = form.username(whole);
-    let full_name = form.full_name();
+    let full_name = form.full_name().into_option();
     let email = form.email(whole);
     form.last_login(account);
     let username = username.filter(|name| account.username.as_deref() != Some(name.as_str()));

@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 
 use super::error::Refused;
 use crate::http::App;
-use crate::http::body::Limits;
 use crate::http::body::any::{Encodings, read_any};
+use crate::http::body::{Given, Limits};
 use crate::passwords::{Password, PasswordError};
 
 const ENCODINGS: Encodings = Encodings {
@@ -213,14 +213,16 @@ impl Form {
     }
 
     /// The name of the person: absent, or cleared, or a name.
-    pub fn full_name(&mut self) -> Option<Option<FullName>> {
+    pub fn full_name(&mut self) -> Given<FullName> {
         let rule = Rule {
             blank: true,
             ..Rule::default()
         };
-        let text = self.text("full_name", rule)?;
+        let Some(text) = self.text("full_name", rule) else {
+            return Given::Absent;
+        };
         if text.is_empty() {
-            return Some(None);
+            return Given::Null;
         }
         if text.chars().count() > 130 {
             self.refuse("full_name", "Ensure this field has no more than 130 characters.");
@@ -228,11 +230,11 @@ impl Form {
             self.refuse("full_name", UNCLEAN);
         } else {
             match FullName::parse(&text) {
-                Ok(name) => return Some(Some(name)),
+                Ok(name) => return Given::Value(name),
                 Err(_) => self.refuse("full_name", UNCLEAN),
             }
         }
-        None
+        Given::Absent
     }
 
     /// The address.
@@ -246,13 +248,11 @@ impl Form {
             self.refuse("email", "Ensure this field has no more than 254 characters.");
             return None;
         }
-        match Email::parse(&text) {
-            Ok(email) => Some(email),
-            Err(_) => {
-                self.refuse("email", BAD_EMAIL);
-                None
-            }
+        let email = Email::parse(&text).ok();
+        if email.is_none() {
+            self.refuse("email", BAD_EMAIL);
         }
+        email
     }
 
     /// Whose link this is, by the id in it. None: nobody's, and that is said.

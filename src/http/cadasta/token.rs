@@ -2,7 +2,7 @@
 
 use aggregates::values::Dialect;
 use axum::http::header::AUTHORIZATION;
-use axum::http::{Extensions, HeaderMap};
+use axum::http::{Extensions, HeaderMap, HeaderValue};
 use projections::{Status, UserRow};
 use uuid::Uuid;
 
@@ -70,12 +70,10 @@ fn key(headers: &HeaderMap) -> Result<String, Refused> {
     let values: Vec<&[u8]> = headers
         .get_all(AUTHORIZATION)
         .iter()
-        .map(|value| value.as_bytes())
+        .map(HeaderValue::as_bytes)
         .collect();
     let joined = values.join(&b", "[..]);
-    let mut words = joined
-        .split(|byte| byte.is_ascii_whitespace())
-        .filter(|word| !word.is_empty());
+    let mut words = joined.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let refused = |text: &str| Err(Refused::unauthenticated(text));
     match (words.next(), words.next(), words.next()) {
         (Some(scheme), key, more) if scheme.eq_ignore_ascii_case(b"token") => match (key, more) {
@@ -93,8 +91,6 @@ fn key(headers: &HeaderMap) -> Result<String, Refused> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     #[test]

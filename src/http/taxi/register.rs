@@ -1,6 +1,6 @@
 //! `POST /api/v1/user/register`: the app may only ever create customers.
 
-use aggregates::values::Dialect;
+use aggregates::values::{Dialect, Email, Username};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::AUTHORIZATION;
@@ -53,8 +53,8 @@ pub(super) async fn register(
     refuse_taken(&app, &registration).await?;
     let password = Password::parse(&typed).map_err(|_| Refused::WEAK)?;
     let own = OwnData {
-        username: registration.username.as_ref().map(|name| name.as_str()),
-        email: registration.email.as_ref().map(|email| email.as_str()),
+        username: registration.username.as_ref().map(Username::as_str),
+        email: registration.email.as_ref().map(Email::as_str),
         phone: None,
     };
     if !app.registry().weaknesses_by(caller.dialect, &password, &own).is_empty() {

@@ -128,7 +128,7 @@ async fn another_address_waits_for_its_confirmation(engine: Engine) {
     let notice = app.mailbox().nth_to("ada@farm.example", 2).await;
     assert_eq!(notice.subject, "Change of email at Cadasta Platform");
     // The new address is reserved.
-    let body = json!({ "username": "eve", "email": "NEW@farm.example", "password": STRONG });
+    let body = json!({ "username": "mia", "email": "NEW@farm.example", "password": STRONG });
     let reply = app.ask("POST", "/api/v1/account/register/", &body).await;
     let taken = json!({ "email": ["Another user is already registered with this email address"] });
     is(&reply, 400, &taken);

@@ -63,7 +63,11 @@ async fn changing_a_password_has_an_answer_for_every_row(engine: Engine) {
         &json!({ "new_password": weak() }),
     );
     let both = json!({ "new_password": weak(), "current_password": ["Invalid password."] });
-    is(&change(&app, &key, &three("zgoatsq", "zgoatsq", "wrong")).await, 400, &both);
+    is(
+        &change(&app, &key, &three("zgoatsq", "zgoatsq", "wrong")).await,
+        400,
+        &both,
+    );
     // row("cadasta 7.1", "no token")
     let reply = app
         .ask("POST", "/api/v1/account/password/", &three(NEW, NEW, STRONG))
