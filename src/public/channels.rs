@@ -1,4 +1,4 @@
-//! What there is to hear and how, as one AsyncAPI 3 document: made of the kinds, so that it cannot say anything else.
+//! What there is to hear and how, as one `AsyncAPI` 3 document: made of the kinds, so that it cannot say anything else.
 
 use serde_json::{Map, Value, json};
 

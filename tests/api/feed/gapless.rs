@@ -51,7 +51,7 @@ async fn streaming(
             .bearer(&key)
             .open()
             .await;
-        for _ in 0..1 + connections % 4 {
+        for _ in 0..=(connections % 4) {
             match tokio::time::timeout(Duration::from_millis(200), stream.next()).await {
                 Ok(Some(Piece::Event { id, .. })) => heard.push(id),
                 Ok(Some(Piece::Comment(_))) => {}
