@@ -55,7 +55,11 @@ def whole(head):
 
 
 def state():
-    return rows("SELECT count(*), min(position), max(position) FROM taken"), head(), running.poll()
+    running.kill()
+    try:
+        return rows("SELECT count(*), min(position), max(position) FROM taken"), head(), running.stderr.read()
+    except sqlite3.OperationalError as problem:
+        return problem, head(), running.stderr.read()
 
 
 admin = call("/v1/sessions", {"identifier": "boss", "password": PASSWORD})["access_token"]
