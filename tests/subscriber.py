@@ -36,9 +36,9 @@ def subscriber():
 
 
 def wait(what, holds):
-    until = time.monotonic() + 60
+    until = time.monotonic() + 25
     while not holds():
-        assert time.monotonic() < until, f"waited in vain for {what}"
+        assert time.monotonic() < until, f"waited in vain for {what}: {state()}"
         time.sleep(0.05)
 
 
@@ -52,6 +52,14 @@ def whole(head):
         return rows("SELECT count(*), max(position) FROM taken") == [(head, head)]
     except sqlite3.OperationalError:  # no table yet
         return False
+
+
+def state():
+    running.kill()
+    try:
+        return rows("SELECT count(*), min(position), max(position) FROM taken"), head(), running.stderr.read()
+    except sqlite3.OperationalError as problem:
+        return problem, head(), running.stderr.read()
 
 
 admin = call("/v1/sessions", {"identifier": "boss", "password": PASSWORD})["access_token"]

@@ -11,6 +11,10 @@ use crate::store::{AnyEvent, OpenedEvent};
 
 /// A member that is not there is one the event does not touch; `null` is one that was taken away.
 #[derive(Debug, Default, Serialize)]
+#[expect(
+    clippy::option_option,
+    reason = "not there, null and a text are three different things to tell"
+)]
 pub(super) struct Person {
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<Option<String>>,

@@ -321,6 +321,10 @@ impl Run {
     }
 
     /// Publishes on one connection.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one loop that waits for all that can happen, told in one piece"
+    )]
     async fn stream(&mut self, lease: &mut Lease, session: &mut Session) -> Result<Flow, StoreError> {
         let publisher = &self.publisher;
         let mut found = reader::read(
