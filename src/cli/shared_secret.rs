@@ -19,15 +19,14 @@ pub(super) fn key(config: &Config, store: &Store) -> Result<Option<SharedKey>> {
     if !agstack.enabled {
         return Ok(None);
     }
-    let (secret, place) = match &agstack.shared_secret {
-        Some(secret) => (
+    let (secret, place) = if let Some(secret) = &agstack.shared_secret {
+        (
             Zeroizing::new(secret.expose().to_owned()),
             "`agstack.shared_secret`".to_owned(),
-        ),
-        None => {
-            let file = config.data_dir.join("keys/agstack.secret");
-            (made(&file, store)?, file.display().to_string())
-        }
+        )
+    } else {
+        let file = config.data_dir.join("keys/agstack.secret");
+        (made(&file, store)?, file.display().to_string())
     };
     match SharedKey::new(&secret) {
         Some(key) => Ok(Some(key)),

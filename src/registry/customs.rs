@@ -20,6 +20,7 @@ const APP_TOKEN: i64 = 365 * DAY;
 
 /// The customs of one API.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a sentence of a contract")]
 pub(crate) struct Customs {
     /// Which passwords may be chosen.
     pub password: PasswordRule,

@@ -211,9 +211,8 @@ impl Registry {
                 user: row.user,
                 session,
             }),
-            Some(_) => Err(SharedDenial::Revoked),
             None if store.user(claims.sub).await.map_err(refused)?.is_none() => Err(SharedDenial::Unknown),
-            None => Err(SharedDenial::Revoked),
+            Some(_) | None => Err(SharedDenial::Revoked),
         }
     }
 }
