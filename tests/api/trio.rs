@@ -358,7 +358,7 @@ pub fn shaped(reply: &Reply, dialect: &str) {
     let fits = match dialect {
         "cadasta" => {
             members.get("detail").is_some_and(Value::is_string)
-                || (!members.is_empty() && members.values().all(|texts| texts.is_array()))
+                || (!members.is_empty() && members.values().all(Value::is_array))
         }
         "xhoppe" => members["error"].is_string() && members.keys().all(|key| key == "error" || key == "errors"),
         _ => {

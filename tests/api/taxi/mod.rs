@@ -87,7 +87,7 @@ async fn the_documents_own_example_registers_a_customer(engine: Engine) {
         .await
         .into_iter()
         .filter(|event| event.kind == "user.registered");
-    assert_eq!(registered.map(|event| event.position).last(), Some(id));
+    assert_eq!(registered.map(|event| event.position).next_back(), Some(id));
     assert!(!log.dump("secrets").await.contains(&token));
     // Registering again is no way in.
     refused(&app.ask("POST", PATH, &tim()).await, -1, USERNAME);
