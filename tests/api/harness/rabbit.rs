@@ -97,7 +97,9 @@ impl Rabbit {
     /// Starts a broker of its own, and waits until it takes connections.
     pub async fn start(&mut self) {
         let (port, url) = (self.port, self.url());
-        let own = self.own.as_mut().expect("the shared one is not ours to start");
+        let Some(own) = self.own.as_mut() else {
+            panic!("the shared one is not ours to start")
+        };
         own.child = Some(launch(own.folder.path(), port));
         // One that was killed first mends its queues, and a busy machine lets it wait.
         let back = async {
@@ -111,7 +113,9 @@ impl Rabbit {
 
     /// Ends it: asked to, or all at once.
     pub async fn stop(&mut self, signal: Signal) {
-        let own = self.own.as_mut().expect("the shared one is not ours to stop");
+        let Some(own) = self.own.as_mut() else {
+            panic!("the shared one is not ours to stop")
+        };
         let mut child = own.child.take().unwrap();
         kill_process_group(Pid::from_child(&child), signal).unwrap();
         let ended = tokio::task::spawn_blocking(move || child.wait());
@@ -126,7 +130,9 @@ impl Rabbit {
 
     /// Runs `rabbitmqctl` on a broker of its own.
     pub async fn control(&self, words: &[&str]) {
-        let own = self.own.as_ref().expect("the shared one is not ours to control");
+        let Some(own) = self.own.as_ref() else {
+            panic!("the shared one is not ours to control")
+        };
         let mut command = Command::new(program().with_file_name("rabbitmqctl"));
         command
             .env_clear()
