@@ -120,8 +120,13 @@ impl Rabbit {
         kill_process_group(Pid::from_child(&child), signal).unwrap();
         let ended = tokio::task::spawn_blocking(move || child.wait());
         soon("the end of the broker", ended).await.unwrap().unwrap();
+        // It closes its port first and may take its time for the rest; until then its name is taken.
+        let name = node(self.port);
+        until("the end of everything it started", || async {
+            (!runs(&name)).then_some(())
+        })
+        .await;
         let port = self.port;
-        // Its children may live a little longer.
         until("the port to be free", || async move {
             std::net::TcpListener::bind(("127.0.0.1", port)).ok().map(drop)
         })
@@ -248,6 +253,13 @@ fn program() -> PathBuf {
 
 fn node(port: u16) -> String {
     format!("registry-test-{port}@localhost")
+}
+
+/// Whether some process has this in its command line.
+fn runs(word: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    lines.any(|line| String::from_utf8_lossy(&line).contains(word))
 }
 
 fn launch(folder: &Path, port: u16) -> Child {
