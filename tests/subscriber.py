@@ -36,7 +36,7 @@ def subscriber():
 
 
 def wait(what, holds):
-    until = time.monotonic() + 25
+    until = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < until, f"waited in vain for {what}: {state()}"
         time.sleep(0.05)
@@ -91,6 +91,7 @@ assert {id: status for id, status in stands.items() if id not in erased} == {
 running.send_signal(signal.SIGKILL)
 running.wait()
 before, last = rows("SELECT * FROM users ORDER BY id"), head()
+channel.exchange_declare(f"{exchange}.replay", "topic", durable=True)
 channel.queue_bind(queue, f"{exchange}.replay", "#")
 publish = [program, "publish", "--data-dir", data, "--amqp-url", amqp, "--from", "1", "--to", str(last)]
 told = subprocess.run(publish, check=True, capture_output=True, text=True).stdout

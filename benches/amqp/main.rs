@@ -9,7 +9,7 @@
 //! unconfirmed, in turns; the broker shares the machine. The bare client has its messages in memory and does nothing but
 //! publish. It is tried in two ways: as the library's examples do (each publish is awaited, then the confirmations), and
 //! handing messages over without awaiting that each is written, as the publisher here does; the faster one is the peer.
-//! The backlog is read from the store and each of its events becomes a CloudEvent first. Needs PostgreSQL as `main_road`
+//! The backlog is read from the store and each of its events becomes a `CloudEvent` first. Needs PostgreSQL as `main_road`
 //! does, and RabbitMQ: that of `TEST_AMQP_URL`, or guest/guest on localhost. `AMQP_USERS` and `AMQP_ROUNDS` change how
 //! much and how often.
 //!
@@ -96,7 +96,11 @@ async fn measure(engine: &str, users: usize, rounds: usize, report: &mut Report)
     let (mut ours, mut awaited, mut handed) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         awaited.push(topology.rate(head, bare(&topology, &bodies, head, false)).await?);
-        ours.push(topology.rate(head, backlog(&place, &topology, head, round)).await?);
+        ours.push(
+            topology
+                .rate(head, Box::pin(backlog(&place, &topology, head, round)))
+                .await?,
+        );
         handed.push(topology.rate(head, bare(&topology, &bodies, head, true)).await?);
     }
     report.alone(

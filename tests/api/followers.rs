@@ -56,6 +56,7 @@ async fn ready(app: &App) -> (u16, Value) {
     (reply.status, reply.json())
 }
 
+#[expect(clippy::too_many_lines, reason = "a behaviour is told in one piece")]
 async fn one_that_stopped_is_shown_retried_and_passes_over_what_is_skipped(engine: Engine) {
     let quiet = [("REGISTRY__FOLLOWERS__ENABLED", "false")];
     let mut app = App::start_with(engine, &quiet).await;

@@ -80,7 +80,7 @@ async fn a_message_tells_of_its_event(engine: Engine) {
     );
     assert_eq!(
         metric(&app.client, "registry_amqp_connected", rabbit.exchange()).await,
-        1.0
+        1
     );
     drop(app);
     rabbit.forget(&[&queue], &[rabbit.exchange()]).await;
@@ -158,7 +158,7 @@ async fn queues_and_exchanges_are_declared_as_configured(engine: Engine) {
     .await;
     assert_eq!(
         metric(&app.client, "registry_amqp_returned_total", rabbit.exchange()).await,
-        0.0
+        0
     );
     drop((app, listener));
     rabbit
@@ -302,11 +302,10 @@ async fn a_message_that_no_queue_takes_is_counted_and_told_once(engine: Engine) 
         app.has_user(&format!("user{number}")).await;
     }
     let head = app.log().await.head().await;
-    #[expect(clippy::cast_precision_loss, reason = "it is a handful")]
     until("every message to be confirmed and returned", || async {
         let published = metric(&app.client, "registry_amqp_published_total", rabbit.exchange()).await;
         let returned = metric(&app.client, "registry_amqp_returned_total", rabbit.exchange()).await;
-        (published == head as f64 && returned == head as f64).then_some(())
+        (published == head && returned == head).then_some(())
     })
     .await;
     let log = app.server.log();
@@ -340,11 +339,9 @@ async fn a_message_that_no_queue_takes_is_counted_and_told_once(engine: Engine) 
     let listener = Listener::of(&rabbit, &queue);
     app.has_user("late").await;
     assert_eq!(listener.hears(1).await[0].number("position"), head + 1);
-    #[expect(clippy::cast_precision_loss, reason = "it is a handful")]
-    let before = head as f64;
     assert_eq!(
         metric(&app.client, "registry_amqp_returned_total", rabbit.exchange()).await,
-        before
+        head
     );
     drop((app, listener));
     channel

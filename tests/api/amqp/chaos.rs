@@ -68,6 +68,7 @@ impl Plan {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a behaviour is told in one piece")]
 async fn every_event_arrives_whatever_happens_to_broker_connection_and_service(engine: Engine) {
     let plan = Plan::chosen();
     let mut rabbit = if plan.stops > 0 {

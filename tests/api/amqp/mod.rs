@@ -27,9 +27,9 @@ fn borrowed(settings: &[(String, String)]) -> Vec<(&str, &str)> {
 }
 
 /// The value of a metric of an exchange; 0 if there is none.
-async fn metric(client: &Client, name: &str, exchange: &str) -> f64 {
+async fn metric(client: &Client, name: &str, exchange: &str) -> i64 {
     let metrics = client.get("/metrics").send().await.body;
     let start = format!("{name}{{exchange=\"{exchange}\"}} ");
     let value = metrics.lines().find_map(|line| line.strip_prefix(&start));
-    value.map_or(0.0, |value| value.parse().unwrap())
+    value.map_or(0, |value| value.parse().unwrap())
 }

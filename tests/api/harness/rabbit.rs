@@ -97,20 +97,36 @@ impl Rabbit {
     /// Starts a broker of its own, and waits until it takes connections.
     pub async fn start(&mut self) {
         let (port, url) = (self.port, self.url());
-        let own = self.own.as_mut().expect("the shared one is not ours to start");
+        let Some(own) = self.own.as_mut() else {
+            panic!("the shared one is not ours to start")
+        };
         own.child = Some(launch(own.folder.path(), port));
-        until("the broker", || async { connect(&url).await.ok().map(drop) }).await;
+        // One that was killed first mends its queues, and a busy machine lets it wait.
+        let back = async {
+            while connect(&url).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        let back = tokio::time::timeout(LONG * 4, back).await;
+        back.unwrap_or_else(|_| panic!("the broker does not come back"));
     }
 
     /// Ends it: asked to, or all at once.
     pub async fn stop(&mut self, signal: Signal) {
-        let own = self.own.as_mut().expect("the shared one is not ours to stop");
+        let Some(own) = self.own.as_mut() else {
+            panic!("the shared one is not ours to stop")
+        };
         let mut child = own.child.take().unwrap();
         kill_process_group(Pid::from_child(&child), signal).unwrap();
         let ended = tokio::task::spawn_blocking(move || child.wait());
         soon("the end of the broker", ended).await.unwrap().unwrap();
+        // It closes its port first and may take its time for the rest; until then its name is taken.
+        let name = node(self.port);
+        until("the end of everything it started", || async {
+            (!runs(&name)).then_some(())
+        })
+        .await;
         let port = self.port;
-        // Its children may live a little longer.
         until("the port to be free", || async move {
             std::net::TcpListener::bind(("127.0.0.1", port)).ok().map(drop)
         })
@@ -119,7 +135,9 @@ impl Rabbit {
 
     /// Runs `rabbitmqctl` on a broker of its own.
     pub async fn control(&self, words: &[&str]) {
-        let own = self.own.as_ref().expect("the shared one is not ours to control");
+        let Some(own) = self.own.as_ref() else {
+            panic!("the shared one is not ours to control")
+        };
         let mut command = Command::new(program().with_file_name("rabbitmqctl"));
         command
             .env_clear()
@@ -235,6 +253,13 @@ fn program() -> PathBuf {
 
 fn node(port: u16) -> String {
     format!("registry-test-{port}@localhost")
+}
+
+/// Whether some process has this in its command line.
+fn runs(word: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    lines.any(|line| String::from_utf8_lossy(&line).contains(word))
 }
 
 fn launch(folder: &Path, port: u16) -> Child {
