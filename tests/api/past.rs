@@ -46,6 +46,7 @@ async fn ada(app: &App) -> (crate::harness::Tokens, Vec<Value>) {
     (tokens, events)
 }
 
+#[expect(clippy::too_many_lines, reason = "a behaviour is told in one piece")]
 async fn an_account_is_shown_as_it_was_at_every_position_and_time(engine: Engine) {
     let app = App::start(engine).await;
     let (ada, events) = ada(&app).await;

@@ -295,7 +295,12 @@ pub async fn every_mutation_is_found_at_its_position_and_no_clean_store_alarms(d
         for _ in 0..(events / 12).max(10) {
             history.step(&[&store], &mut dice).await;
         }
-        cover(&store, &[folder.clone()], u32::try_from(events / 20).unwrap()).await;
+        cover(
+            &store,
+            std::slice::from_ref(&folder),
+            u32::try_from(events / 20).unwrap(),
+        )
+        .await;
         end = store.head().await.unwrap().position;
         assert_eq!(
             checked(&store, &folder).await.findings,

@@ -102,6 +102,7 @@ async fn past_moment(
         && app.registry().is_ahead(at).await.map_err(problem)?
     {
         parameters.wrong(name, "lies after the end of the log");
+        return Ok(None);
     }
     Ok(at)
 }

@@ -188,7 +188,9 @@ fn sent(pointer: &str, operation: &Value, request: &Request, body: Option<&[u8]>
 }
 
 fn is_json(reply: &Reply) -> bool {
-    reply.header("content-type").contains("json")
+    let kind = reply.header("content-type");
+    // A file of lines is no document, though each of its lines is.
+    kind.contains("json") && kind != "application/x-ndjson"
 }
 
 fn json_of(reply: &Reply) -> Result<Value, String> {
