@@ -11,6 +11,7 @@ use super::flags::{FollowersVerb, SkipFlags};
 use super::open::Opened;
 use super::say;
 use crate::config::Config;
+use crate::follow::NOTARY;
 use crate::store::{Checkpoint, FollowerState, Skipped, Store};
 
 /// How long to look whether a follower went on. One that waits looks every second whether it is to try again.
@@ -46,6 +47,9 @@ async fn retry(store: &Store, name: &str) -> Result<ExitCode> {
 
 async fn skip(store: &Store, flags: &SkipFlags) -> Result<ExitCode> {
     let (name, position) = (flags.name.as_str(), flags.position);
+    if name == NOTARY {
+        bail!("the notary passes over nothing: a head that left an event out would prove nothing");
+    }
     if flags.reason.trim().is_empty() {
         bail!("a skip needs a reason");
     }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::delivery::{Attempts, Channel, Fate, MAIL, Messenger, Problem, Round};
 use super::letters::{Letter, Notice};
+use super::outbox::erases;
 use super::smtp::{STEPS, Smtp};
 use super::templates::Templates;
 use super::{FollowError, Follower, Outbox, Start, Writes, devices, past, platform, trouble};
@@ -447,6 +448,7 @@ impl Follower for MailFollower {
                     | U::Locked { .. }
                     | U::ApiKeyIssued { mailed: true, .. }
                     | U::Erased {}
+                    | U::Expired {}
             ),
             AnyEvent::Session(event) => {
                 matches!(event, SessionEvent::Started { .. } | SessionEvent::ReuseDetected { .. })
@@ -457,6 +459,11 @@ impl Follower for MailFollower {
 
     /// Most sign-ins are nothing to write about: they must not cost a checkpoint each.
     async fn attend(&self, event: &OpenedEvent) -> Result<Option<Writes>, FollowError> {
+        if let Mailer::Outbox(outbox) = &self.mailer
+            && erases(event)
+        {
+            outbox.forget(&self.store, event).await?;
+        }
         let drafts = self.drafts(event).await?;
         if drafts.iter().all(Option::is_none) {
             return Ok(None);

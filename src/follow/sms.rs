@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::delivery::{Attempts, Channel, Fate, Messenger, Problem, Round, SMS};
 use super::gateway::Gateway;
 use super::letters::ShortMessage;
+use super::outbox::erases;
 use super::templates::Templates;
 use super::{FollowError, Follower, Outbox, Start, Writes, past, trouble};
 use crate::keys::Enclosed;
@@ -198,10 +199,15 @@ impl Follower for SmsFollower {
     }
 
     fn concerns(&self, event: &OpenedEvent) -> bool {
-        Request::of(event).is_some() || tells_of_reset(event)
+        Request::of(event).is_some() || tells_of_reset(event) || erases(event)
     }
 
     async fn handle(&self, event: &OpenedEvent) -> Result<Writes, FollowError> {
+        if let Sms::Outbox(outbox) = &self.sms
+            && erases(event)
+        {
+            outbox.forget(&self.store, event).await?;
+        }
         let mut round = Round::new(&SMS, self.attempts, &self.store, event.record.position);
         match self.send(event).await {
             Ok(None) => {}

@@ -20,6 +20,9 @@ const ABOUT: &str = "
       AND aggregate_type IN ('user', 'session')
     ORDER BY position LIMIT $5";
 
+/// Where events about somebody stand.
+const WHERE: &str = "SELECT position FROM events WHERE subject = $1 AND position < $2";
+
 /// Up to where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
@@ -73,6 +76,14 @@ impl OpenedEvent {
 }
 
 impl Store {
+    /// Where the events about a subject stand, up to a position.
+    pub async fn positions_about(&self, subject: &str, before: i64) -> Result<Vec<i64>, StoreError> {
+        let positions = on_pool!(&self.inner.engine, pool => {
+            sqlx::query_scalar(WHERE).bind(subject).bind(before).fetch_all(pool).await?
+        });
+        Ok(positions)
+    }
+
     /// Folds an account's events in order, and shows each with the row after it.
     pub async fn walk_user(
         &self,

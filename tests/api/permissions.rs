@@ -232,7 +232,7 @@ fn request(path: &str, whom: &str, victim: &str, caller: &str) -> (String, Optio
         "/v1/commands/request-domain-proof" => body(json!({ "domain": "registry.example" }), 200),
         "/v1/commands/prove-domain" => body(json!({ "domain": "unasked.example" }), 409),
         "/v1/sessions/refresh" => body(json!({ "refresh_token": "nonsense" }), 401),
-        "/v1/users/{id}/diff" => at(format!("/v1/users/{whom}/diff?from=0&to=1"), 200),
+        "/v1/users/{id}/diff" => at(format!("/v1/users/{whom}/diff?from=0&to=20"), 200),
         "/v1/log/proof/inclusion" => at(format!("{path}?position=1"), 200),
         "/v1/log/proof/consistency" => at(format!("{path}?from=1"), 200),
         path if path.starts_with("/v1/users/{id}") => at(path.replace("{id}", whom), 200),

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{App, Engine, PASSWORD, on_both_engines};
+use crate::harness::{App, Engine, PASSWORD, on_both_engines, until};
 
 on_both_engines![
     who_is_erased_is_gone_and_their_name_is_free,
     one_erases_oneself_with_the_password_and_nobody_else,
     the_history_of_an_erased_person_keeps_its_shape,
+    no_message_in_the_outbox_names_who_is_erased,
 ];
 
 /// Somebody with everything one can have.
@@ -183,4 +184,30 @@ async fn the_history_of_an_erased_person_keeps_its_shape(engine: Engine) {
     for field in ["username", "email", "phone", "full_name"] {
         assert_eq!(registered["data"][field], Value::Null, "{field}");
     }
+}
+
+async fn no_message_in_the_outbox_names_who_is_erased(engine: Engine) {
+    let app = App::start(engine).await;
+    let admin = app.admin().await;
+    let id = grace(&app).await;
+    app.phones().to("+12025550123").await;
+    let other = json!({ "email": "joan@navy.example", "phone": "+12025550124", "password": PASSWORD });
+    app.command("register-user", &other).expect(201).await;
+    app.mailbox().to("joan@navy.example").await;
+    app.phones().to("+12025550124").await;
+
+    let body = json!({ "user_id": id, "reason": "asked for in writing" });
+    app.command("erase-user", &body).bearer(&admin.access).expect(200).await;
+    // What tells her so is the last one, and the only one that is left.
+    until("the mail that tells of it, and nothing else", || async {
+        let mails = app.mailbox().mails();
+        let hers: Vec<_> = mails.iter().filter(|mail| mail.to == "grace@navy.example").collect();
+        let told = hers.len() == 1 && !hers[0].text.contains("token=");
+        let numbers = app.phones().messages();
+        let called = numbers.iter().any(|sms| sms.json["to"] == "+12025550123");
+        (told && !called).then_some(())
+    })
+    .await;
+    assert_eq!(app.mailbox().to("joan@navy.example").await.to, "joan@navy.example");
+    app.phones().to("+12025550124").await;
 }

@@ -222,7 +222,16 @@ async fn a_history_is_read_page_by_page(engine: Engine) {
     assert_eq!(
         fields,
         [
-            "actor", "at", "data", "event_id", "origin", "position", "sequence", "type"
+            "actor",
+            "at",
+            "cause",
+            "correlation",
+            "data",
+            "event_id",
+            "origin",
+            "position",
+            "sequence",
+            "type"
         ]
     );
     assert_eq!(whole[6]["data"]["full_name"], "Ada 5");

@@ -46,7 +46,7 @@ impl Mailbox {
             .filter(|path| path.extension().is_some_and(|e| e == "eml"))
             .collect();
         files.sort();
-        files.iter().map(|path| Mail::read(path)).collect()
+        files.iter().filter_map(|path| Mail::read(path)).collect()
     }
 
     /// The newest mail to an address once there are at least so many.
@@ -65,9 +65,10 @@ impl Mailbox {
 }
 
 impl Mail {
-    fn read(path: &Path) -> Self {
+    /// None: it is gone again, because its reader was erased.
+    fn read(path: &Path) -> Option<Self> {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        Self::parse(&name, &std::fs::read_to_string(path).unwrap())
+        Some(Self::parse(&name, &std::fs::read_to_string(path).ok()?))
     }
 
     /// Reads a mail of two parts: plain text, then HTML.

@@ -38,11 +38,14 @@ impl Phones {
             .filter(|path| path.extension().is_some_and(|e| e == "json"))
             .collect();
         files.sort();
-        let read = |path: &PathBuf| Sms {
-            name: path.file_stem().unwrap().to_string_lossy().into_owned(),
-            json: parse(&std::fs::read_to_string(path).unwrap()),
+        // One that is gone again was for somebody who was erased.
+        let read = |path: &PathBuf| {
+            Some(Sms {
+                name: path.file_stem().unwrap().to_string_lossy().into_owned(),
+                json: parse(&std::fs::read_to_string(path).ok()?),
+            })
         };
-        files.iter().map(read).collect()
+        files.iter().filter_map(read).collect()
     }
 
     /// The so-manieth message to a number, once it is there.
