@@ -83,12 +83,16 @@ fn polygon(value: &Value) -> Option<Vec<Ring>> {
 
 fn ring(value: &Value) -> Option<Ring> {
     let mut points: Vec<Point> = Vec::new();
+    // What stands in the boundary: -180° and 180° are told apart there, and only there.
+    let mut before = None;
     for position in value.as_array()? {
-        let mut longitude = position.get(0)?.as_f64()?;
+        let stands = position.get(0)?.as_f64()?;
         let latitude = position.get(1)?.as_f64()?;
-        if let Some((before, _)) = points.last() {
-            longitude = before + shorter_way(longitude - wrapped(*before));
-        }
+        let longitude = match (before, points.last()) {
+            (Some(before), Some((last, _))) => last + shorter_way(stands - before),
+            _ => stands,
+        };
+        before = Some(stands);
         points.push((longitude, latitude));
     }
     let (first, last) = (*points.first()?, *points.last()?);
@@ -108,15 +112,6 @@ fn shorter_way(east: f64) -> f64 {
         east
     } else {
         east - 360.0 * east.signum()
-    }
-}
-
-/// Between -180° and 180°, both included: where it stood in the boundary.
-fn wrapped(longitude: f64) -> f64 {
-    if (-180.0..=180.0).contains(&longitude) {
-        longitude
-    } else {
-        (longitude + 180.0).rem_euclid(360.0) - 180.0
     }
 }
 
@@ -232,6 +227,15 @@ mod tests {
 
     fn land(rings: &Value) -> Land {
         Land::parse(&json!({ "type": "Polygon", "coordinates": rings }).to_string()).unwrap()
+    }
+
+    /// Between -180° and 180°, both included.
+    fn wrapped(longitude: f64) -> f64 {
+        if (-180.0..=180.0).contains(&longitude) {
+            longitude
+        } else {
+            (longitude + 180.0).rem_euclid(360.0) - 180.0
+        }
     }
 
     #[test]
