@@ -309,7 +309,9 @@ async fn person(app: &App, admin: &Tokens, planted: &mut Planted, number: usize)
             .await;
         until("the messages of the erased to be gone", || async {
             let mails = app.mailbox().mails();
-            let left = mails.iter().any(|mail| mail.to == other && mail.text.contains("token="));
+            let left = mails
+                .iter()
+                .any(|mail| mail.to == other && mail.text.contains("token="));
             (!left).then_some(())
         })
         .await;
