@@ -307,24 +307,30 @@ async fn person(app: &App, admin: &Tokens, planted: &mut Planted, number: usize)
             .bearer(&admin.access)
             .expect(200)
             .await;
-        until("the messages of the erased to be gone", || async {
-            let mails = app.mailbox().mails();
-            let left = mails
-                .iter()
-                .any(|mail| mail.to == other && mail.text.contains("token="));
-            (!left).then_some(())
-        })
-        .await;
-        // Nothing is left of what was sent to the first of them: from now on it may be nowhere.
-        for class in planted.values.values_mut().filter(|class| **class == Class::Sent) {
-            *class = Class::Token;
-        }
+        planted.forget_messages(app, &other).await;
         for value in [&username, &full_name, &phone, &geo_id, &agent, &other, &ip] {
             // Of the erased nothing may be left in any table; the mail that tells of it is their owner's.
             planted.values.remove(value);
         }
         for value in [username, full_name, geo_id, agent] {
             planted.plant(Class::Typed, value);
+        }
+    }
+}
+
+impl Planted {
+    /// Waits until the messages to somebody erased are gone. What was sent until now may be nowhere from now on.
+    async fn forget_messages(&mut self, app: &App, address: &str) {
+        until("the messages of the erased to be gone", || async {
+            let mails = app.mailbox().mails();
+            let link = mails
+                .iter()
+                .any(|mail| mail.to == address && mail.text.contains("token="));
+            (!link).then_some(())
+        })
+        .await;
+        for class in self.values.values_mut().filter(|class| **class == Class::Sent) {
+            *class = Class::Token;
         }
     }
 }
