@@ -3,6 +3,7 @@
     python3 tests/subscriber.py URL AMQP_URL EXCHANGE PROGRAM DATA_DIR FOLDER
 """
 
+import atexit
 import json
 import signal
 import sqlite3
@@ -67,6 +68,7 @@ head = lambda: call("/v1/events?limit=1", token=admin)["head"]
 
 channel = pika.BlockingConnection(pika.URLParameters(amqp)).channel()
 running, people = subscriber(), []
+atexit.register(lambda: running.kill())
 for round in range(4):
     for number in range(10):
         people.append(command("register-user", {"username": f"u{round}-{number}", "password": PASSWORD})["id"])
