@@ -14,6 +14,7 @@ mod document;
 mod edge;
 mod limited;
 mod linger;
+mod members;
 mod operations;
 mod pace;
 mod pages;

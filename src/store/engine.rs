@@ -95,6 +95,19 @@ macro_rules! on_quick {
 }
 pub(super) use on_quick;
 
+/// A statement that writes a row of `keys`, with the five columns a wrapped key has.
+macro_rules! insert_key {
+    ($statement:expr, $key:expr) => {
+        sqlx::query($statement)
+            .bind(&$key.kind)
+            .bind(&$key.kid)
+            .bind(&$key.wrapped)
+            .bind(&$key.kek_id)
+            .bind($key.created_at)
+    };
+}
+pub(super) use insert_key;
+
 const HEAD: &str = "SELECT position, recorded_at FROM log_head WHERE lane = 0";
 const KEYS: &str = "SELECT kind, kid, wrapped, kek_id, created_at, retired_at FROM keys";
 const NEW_KEY: &str = "
@@ -243,12 +256,7 @@ impl Engine {
         on_side!(self, pool => {
             let mut transaction = pool.begin().await?;
             for key in keys {
-                let done = sqlx::query(NEW_KEY)
-                    .bind(&key.kind)
-                    .bind(&key.kid)
-                    .bind(&key.wrapped)
-                    .bind(&key.kek_id)
-                    .bind(key.created_at)
+                let done = insert_key!(NEW_KEY, key)
                     .execute(&mut *transaction)
                     .await?;
                 // The fingerprint comes first: whoever wrote it writes the rest.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::Row as _;
 
-use super::engine::{on_pool, on_side};
+use super::engine::{insert_key, on_pool, on_side};
 use super::{Store, StoreError};
 use crate::audit::NotaryKeys;
 use crate::audit::note::PublicKey;
@@ -26,7 +26,7 @@ pub const SIGNED_LIFE: i64 = 20 * 60 * 1_000_000;
 
 const KEYS: &str = "SELECT kind, kid, wrapped, kek_id FROM keys ORDER BY kind, kid";
 const REWRAP_KEY: &str = "UPDATE keys SET wrapped = $1, kek_id = $2 WHERE kind = $3 AND kid = $4 AND wrapped = $5";
-const NEW_SIGNING_KEY: &str = "
+const ANOTHER_KEY: &str = "
     INSERT INTO keys (kind, kid, wrapped, kek_id, created_at) VALUES ($1, $2, $3, $4, $5)";
 const NEW_FORMER: &str = "
     INSERT INTO keys (kind, kid, wrapped, kek_id, created_at) VALUES ($1, $2, $3, $4, $5)
@@ -90,12 +90,7 @@ impl Store {
         let key = Keyring::draw_signing(&self.keyring().masters(), self.chance(), now)?;
         on_side!(&self.inner.engine, pool => {
             let mut transaction = pool.begin().await?;
-            sqlx::query(NEW_SIGNING_KEY)
-                .bind(&key.kind)
-                .bind(&key.kid)
-                .bind(&key.wrapped)
-                .bind(&key.kek_id)
-                .bind(key.created_at)
+            insert_key!(ANOTHER_KEY, key)
                 .execute(&mut *transaction)
                 .await?;
             let rest = match former {
@@ -120,12 +115,7 @@ impl Store {
         let key = Keyring::draw_notary(number, &self.keyring().masters(), self.chance(), now)?;
         on_side!(&self.inner.engine, pool => {
             let mut transaction = pool.begin().await?;
-            sqlx::query(NEW_SIGNING_KEY)
-                .bind(&key.kind)
-                .bind(&key.kid)
-                .bind(&key.wrapped)
-                .bind(&key.kek_id)
-                .bind(key.created_at)
+            insert_key!(ANOTHER_KEY, key)
                 .execute(&mut *transaction)
                 .await?;
             sqlx::query(RETIRE)
@@ -190,12 +180,7 @@ impl Store {
                 }
             }
             if changed {
-                sqlx::query(NEW_FORMER)
-                    .bind(&former.kind)
-                    .bind(&former.kid)
-                    .bind(&former.wrapped)
-                    .bind(&former.kek_id)
-                    .bind(former.created_at)
+                insert_key!(NEW_FORMER, former)
                     .execute(&mut *transaction)
                     .await?;
             }

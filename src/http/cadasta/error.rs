@@ -8,6 +8,7 @@ use projections::{NameKind, Status};
 use serde_json::{Map, Value, json};
 
 use crate::http::body::{BodyError, Fault};
+use crate::http::members::Throttled;
 use crate::passwords::rules::Weakness;
 use crate::registry::{Denial, Refusal};
 
@@ -105,6 +106,12 @@ pub(super) fn weakness(weak: Weakness) -> String {
         Weakness::Email => "Passwords cannot contain your email.".to_owned(),
         Weakness::Username => "The password is too similar to the username.".to_owned(),
         Weakness::Domain | Weakness::Phone | Weakness::Product => format!("This password {weak}."),
+    }
+}
+
+impl From<Throttled> for Refused {
+    fn from(Throttled(seconds): Throttled) -> Self {
+        Self::throttled(seconds)
     }
 }
 

@@ -3,23 +3,14 @@
 use aggregates::values::Dialect;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{Extensions, HeaderMap, HeaderValue};
-use projections::{Status, UserRow};
-use uuid::Uuid;
+use projections::Status;
 
 use super::error::Refused;
 use crate::guards::Class;
 use crate::http::App;
-use crate::http::caller::{client_address, stranger};
-use crate::http::limited::Told;
+use crate::http::members;
+pub(super) use crate::http::members::Member;
 use crate::registry::Caller;
-
-/// Somebody who is signed in here.
-pub(super) struct Member {
-    pub caller: Caller,
-    pub id: Uuid,
-    pub session: Uuid,
-    pub account: UserRow,
-}
 
 /// Anybody, counted under the rate of what they ask for. A credential is not looked at: a saved one that is stale must
 /// not block a log-in.
@@ -29,16 +20,12 @@ pub(super) fn anybody(
     extensions: &Extensions,
     class: Class,
 ) -> Result<Caller, Refused> {
-    let address = client_address(app, headers, extensions);
-    match Told::default().wait_of(app, class, address) {
-        Some(seconds) => Err(Refused::throttled(seconds)),
-        None => Ok(stranger(Dialect::Cadasta, headers, extensions, address)),
-    }
+    Ok(members::anybody(app, Dialect::Cadasta, headers, extensions, class)?)
 }
 
 /// Whoever the key says, or why it says nobody.
 pub(super) async fn member(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Result<Member, Refused> {
-    let mut caller = anybody(app, headers, extensions, Class::General)?;
+    let caller = anybody(app, headers, extensions, Class::General)?;
     let key = key(headers)?;
     let bearer = app.registry().bearer(Dialect::Cadasta, &key).await?;
     let Some(bearer) = bearer else {
@@ -53,16 +40,7 @@ pub(super) async fn member(app: &App, headers: &HeaderMap, extensions: &Extensio
             },
         ));
     }
-    if let Some(seconds) = Told::default().wait_of_account(app, bearer.account.id) {
-        return Err(Refused::throttled(seconds));
-    }
-    caller.who = bearer.who();
-    Ok(Member {
-        caller,
-        id: bearer.account.id,
-        session: bearer.session,
-        account: bearer.account,
-    })
+    Ok(Member::of(app, caller, bearer)?)
 }
 
 /// The key of the header. Several such headers are one, parted by commas, as servers of old join them.

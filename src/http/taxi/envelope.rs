@@ -8,6 +8,7 @@ use projections::NameKind;
 use serde::Serialize;
 
 use crate::http::body::BodyError;
+use crate::http::members::Throttled;
 use crate::registry::{Denial, Refusal};
 
 /// What every answer is wrapped in.
@@ -95,6 +96,12 @@ impl From<BodyError> for Refused {
             BodyError::TooLarge(_) => Self::outside(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"),
             BodyError::TooSlow | BodyError::BrokeOff | BodyError::Malformed(_) => Self::MISSING,
         }
+    }
+}
+
+impl From<Throttled> for Refused {
+    fn from(Throttled(seconds): Throttled) -> Self {
+        Self::throttled(seconds)
     }
 }
 

@@ -16,8 +16,7 @@ use crate::guards::Class;
 use crate::http::App;
 use crate::http::body::Limits;
 use crate::http::body::any::{Encodings, read_any};
-use crate::http::caller::{client_address, stranger};
-use crate::http::limited::Told;
+use crate::http::members::{self, Member};
 use crate::passwords::Password;
 use crate::passwords::rules::OwnData;
 use crate::registry::{Asked, Caller, Refusal, Registration};
@@ -29,11 +28,7 @@ const ENCODINGS: Encodings = Encodings {
 };
 
 fn anybody(app: &App, headers: &HeaderMap, extensions: &Extensions, class: Class) -> Result<Caller, Refused> {
-    let address = client_address(app, headers, extensions);
-    match Told::default().wait_of(app, class, address) {
-        Some(seconds) => Err(Refused::throttled(seconds)),
-        None => Ok(stranger(Dialect::Taxi, headers, extensions, address)),
-    }
+    Ok(members::anybody(app, Dialect::Taxi, headers, extensions, class)?)
 }
 
 /// Makes a customer, and the token its further requests need.
@@ -107,7 +102,7 @@ pub(super) async fn me(
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Result<Response, Refused> {
-    anybody(&app, &headers, &extensions, Class::General)?;
+    let caller = anybody(&app, &headers, &extensions, Class::General)?;
     let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = token
         .and_then(|text| text.split_once(' '))
@@ -116,9 +111,7 @@ pub(super) async fn me(
     let nobody = || Refused::from(Refusal::Revoked);
     let bearer = app.registry().bearer(Dialect::Taxi, token.ok_or_else(nobody)?).await?;
     let bearer = bearer.filter(|bearer| bearer.live).ok_or_else(nobody)?;
-    if let Some(seconds) = Told::default().wait_of_account(&app, bearer.account.id) {
-        return Err(Refused::throttled(seconds));
-    }
-    let customer = CustomerBody::new(&bearer.account, None);
+    let member = Member::of(&app, caller, bearer)?;
+    let customer = CustomerBody::new(&member.account, None);
     Ok(Envelope::of(StatusCode::OK, "User details", customer))
 }

@@ -10,6 +10,7 @@ use projections::NameKind;
 use serde::Serialize;
 
 use crate::http::body::BodyError;
+use crate::http::members::Throttled;
 use crate::passwords::rules::Weakness;
 use crate::registry::{Denial, Refusal};
 
@@ -100,6 +101,12 @@ impl From<BodyError> for Refused {
             BodyError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Request is too large."),
             BodyError::TooSlow | BodyError::BrokeOff | BodyError::Malformed(_) => Self::malformed(),
         }
+    }
+}
+
+impl From<Throttled> for Refused {
+    fn from(Throttled(seconds): Throttled) -> Self {
+        Self::throttled(seconds)
     }
 }
 

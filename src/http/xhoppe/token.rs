@@ -3,14 +3,13 @@
 use aggregates::values::Dialect;
 use axum::http::header::COOKIE;
 use axum::http::{Extensions, HeaderMap, HeaderName};
-use projections::UserRow;
 use uuid::Uuid;
 
 use super::error::Refused;
 use crate::guards::Class;
 use crate::http::App;
-use crate::http::caller::{client_address, stranger};
-use crate::http::limited::Told;
+use crate::http::members;
+pub(super) use crate::http::members::Member;
 use crate::registry::Caller;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-xhoppe-token");
@@ -19,14 +18,6 @@ pub(super) const HANDLE: HeaderName = HeaderName::from_static("x-xhoppe-verifica
 /// The same as a cookie.
 pub(super) const HANDLE_COOKIE: &str = "xhoppe_verification";
 
-/// Somebody who is signed in here.
-pub(super) struct Member {
-    pub caller: Caller,
-    pub id: Uuid,
-    pub session: Uuid,
-    pub account: UserRow,
-}
-
 /// Anybody, counted under the rate of what they ask for.
 pub(super) fn anybody(
     app: &App,
@@ -34,16 +25,12 @@ pub(super) fn anybody(
     extensions: &Extensions,
     class: Class,
 ) -> Result<Caller, Refused> {
-    let address = client_address(app, headers, extensions);
-    match Told::default().wait_of(app, class, address) {
-        Some(seconds) => Err(Refused::throttled(seconds)),
-        None => Ok(stranger(Dialect::Xhoppe, headers, extensions, address)),
-    }
+    Ok(members::anybody(app, Dialect::Xhoppe, headers, extensions, class)?)
 }
 
 /// Whoever the token says.
 pub(super) async fn member(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Result<Member, Refused> {
-    let mut caller = anybody(app, headers, extensions, Class::General)?;
+    let caller = anybody(app, headers, extensions, Class::General)?;
     let mut tokens = headers.get_all(TOKEN).iter();
     let (Some(token), None) = (tokens.next(), tokens.next()) else {
         return Err(Refused::unauthorized());
@@ -51,16 +38,7 @@ pub(super) async fn member(app: &App, headers: &HeaderMap, extensions: &Extensio
     let token = token.to_str().map_err(|_| Refused::unauthorized())?;
     let bearer = app.registry().bearer(Dialect::Xhoppe, token.trim()).await?;
     let bearer = bearer.filter(|bearer| bearer.live).ok_or_else(Refused::unauthorized)?;
-    if let Some(seconds) = Told::default().wait_of_account(app, bearer.account.id) {
-        return Err(Refused::throttled(seconds));
-    }
-    caller.who = bearer.who();
-    Ok(Member {
-        caller,
-        id: bearer.account.id,
-        session: bearer.session,
-        account: bearer.account,
-    })
+    Ok(Member::of(app, caller, bearer)?)
 }
 
 /// The account a handle of the request stands for. One that stands for nobody counts as none.
