@@ -5,6 +5,7 @@
 //! what proves them in [`audit`].
 
 pub mod audit;
+mod cache;
 pub mod chance;
 pub mod cli;
 pub mod clock;

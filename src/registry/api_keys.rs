@@ -166,14 +166,11 @@ impl Registry {
     /// Notes that a key was used, after the answer and at most once a minute.
     fn note_use(&self, key: Uuid, now: Timestamp) {
         let minute = now.as_micros().div_euclid(MINUTE) * MINUTE;
-        let noted = self
-            .inner
-            .key_uses
-            .entry(key)
-            .or_insert_with_if(|| minute, |known| *known != minute);
-        if !noted.is_fresh() {
+        let uses = &self.inner.key_uses;
+        if uses.get(key.as_bytes()) == Some(minute) {
             return;
         }
+        uses.insert(*key.as_bytes(), minute);
         let store = self.store().clone();
         self.inner.tasks.spawn(async move {
             if let Err(problem) = store.note_key_use(key, Timestamp::from_micros(minute)).await {

@@ -1,16 +1,35 @@
 //! Who asks, and the one way from a command to the log: load, decide, append, and again when it was stale.
 
+use std::pin::Pin;
+
 use aggregates::user::{User, UserCommand};
 use aggregates::values::{Dialect, Role};
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::refusal::Trouble;
 use super::{Refusal, Registry};
 use crate::store::{Actor, Context, Executed, Idempotency, Receipt, Store, StoreError, Unit};
 
-/// How often a stale command is decided again before the caller is asked to come back. Of those who change one account
-/// at once each batch takes one, so this is also how many may do so before somebody is sent away.
+/// How often a stale command is decided again before the caller is asked to come back.
 const TRIES: u32 = 64;
+/// How many queues there are for those who lost; several accounts may share one.
+const QUEUES: usize = 256;
+
+/// Where those wait who lost against another command on the same account: of everybody who changes one account at once a
+/// batch takes one, so without a queue each of them would decide again for every one before it.
+pub(super) struct Queues(Vec<Mutex<()>>);
+
+impl Queues {
+    pub fn new() -> Self {
+        Self(std::iter::repeat_with(Mutex::default).take(QUEUES).collect())
+    }
+
+    async fn turn(&self, account: Uuid) -> Option<MutexGuard<'_, ()>> {
+        let place = usize::from(account.as_bytes()[15]) % QUEUES;
+        Some(self.0.get(place)?.lock().await)
+    }
+}
 
 /// Who calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,6 +174,8 @@ impl Asked {
     }
 }
 
+type Work<'a> = Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send + 'a>>;
+
 impl Registry {
     /// Decides and appends; decides again when what it relied on has changed.
     ///
@@ -169,12 +190,29 @@ impl Registry {
     where
         W: Future<Output = Result<(), Trouble>> + Send,
     {
+        self.carry_out(asked, subject, Box::new(move |unit| Box::pin(work(unit))))
+            .await
+    }
+
+    /// One for all commands: compiled for each of them it would be forty.
+    async fn carry_out<'a>(
+        &self,
+        asked: &Asked,
+        subject: Option<Uuid>,
+        work: Box<dyn Fn(Unit) -> Work<'a> + Send + 'a>,
+    ) -> Result<Receipt, Refusal> {
         if let Some(key) = &asked.idempotency
             && let Some(receipt) = self.store().remembered(key).await?
         {
             return Ok(receipt);
         }
-        for _ in 0..TRIES {
+        let mut turn = None;
+        for tried in 0..TRIES {
+            if tried == 1
+                && let Some(account) = subject
+            {
+                turn = self.queues().turn(account).await;
+            }
             let unit = self.store().unit(asked.caller.context(subject));
             if let Some(key) = &asked.idempotency {
                 unit.remember(key.clone());
@@ -192,6 +230,7 @@ impl Registry {
                 Err(error) => return Err(error.into()),
             }
         }
+        drop(turn);
         tracing::warn!("a command was stale time and again");
         Err(Refusal::Unavailable { retry_after: 1 })
     }

@@ -76,6 +76,7 @@ pub use seed::{Seed, SeedError, Seeded};
 pub use shared::{SharedBearer, SharedDenial, SharedPair, SharedWant};
 pub use token_keys::{SigningKeyView, SigningState, signing_states};
 
+use crate::cache::Cache;
 use crate::config::{Config, DomainDefault};
 use crate::dns::Dns;
 use crate::passwords::{Hasher, HasherError};
@@ -107,11 +108,12 @@ struct Inner {
     token_keys: LiveTokenKeys,
     rules: Rules,
     dns: Dns,
+    queues: command::Queues,
     tasks: TaskTracker,
     /// The key of tokens that peers read too, where there are any.
     shared: std::sync::OnceLock<SharedKey>,
     /// The minute in which each API key was last noted as used.
-    key_uses: moka::sync::Cache<uuid::Uuid, i64>,
+    key_uses: Cache<i64>,
 }
 
 /// What the configuration says about the use cases.
@@ -175,9 +177,10 @@ impl Registry {
                 store,
                 rules,
                 dns: Dns::new(config.domains.resolvers.clone()),
+                queues: command::Queues::new(),
                 tasks,
                 shared: std::sync::OnceLock::new(),
-                key_uses: moka::sync::Cache::new(KEYS),
+                key_uses: Cache::new(KEYS),
             }),
         })
     }
@@ -190,6 +193,10 @@ impl Registry {
 
     pub(crate) fn rules(&self) -> &Rules {
         &self.inner.rules
+    }
+
+    fn queues(&self) -> &command::Queues {
+        &self.inner.queues
     }
 
     fn dns(&self) -> &Dns {

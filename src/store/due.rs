@@ -84,7 +84,7 @@ impl Store {
             on_side!(&self.inner.engine, pool => {
                 sqlx::query(FORGET_ROWS).bind(end.as_micros()).execute(pool).await?;
             });
-            self.inner.data_keys.invalidate_all();
+            self.inner.data_keys.clear();
             tracing::info!(keys = forgotten, "origins past their retention were forgotten");
         }
         Ok(forgotten)

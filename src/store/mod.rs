@@ -43,7 +43,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregates::values::Timestamp;
-use moka::sync::Cache;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -84,6 +83,7 @@ pub use tree::{HashedEvent, StoredHead};
 pub use undelivered::{Ended, Undelivered};
 pub use unit::{ExecuteError, Executed, Unit};
 
+use crate::cache::Cache;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::keys::{DataKey, Keyring};
@@ -111,9 +111,19 @@ struct Inner {
     clock: Clock,
     jobs: mpsc::Sender<Job>,
     head: watch::Sender<i64>,
-    aggregates: Cache<(&'static str, String), (AnyState, i64)>,
-    data_keys: Cache<(String, String), DataKey>,
+    aggregates: Cache<Kept>,
+    data_keys: Cache<DataKey>,
     ear: Ear,
+}
+
+/// An aggregate in memory.
+#[derive(Clone)]
+struct Kept {
+    state: AnyState,
+    /// How many events of the stream it holds.
+    version: i64,
+    /// Whether somebody who relied on it lost: the events since are read before anybody relies on it again.
+    outrun: bool,
 }
 
 /// What hears of other writers, and how it is ended before the connections it looks through are closed.
@@ -196,14 +206,8 @@ impl Store {
                 clock,
                 jobs,
                 head,
-                aggregates: Cache::builder()
-                    .max_capacity(options.cache_entries)
-                    .weigher(|_, (state, _)| stream::weight(state))
-                    .build(),
-                data_keys: Cache::builder()
-                    .max_capacity(options.cache_entries)
-                    .time_to_live(Duration::from_mins(1))
-                    .build(),
+                aggregates: Cache::new(options.cache_entries),
+                data_keys: Cache::with_life(options.cache_entries, Duration::from_mins(1)),
                 ear,
             }),
         })

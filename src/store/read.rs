@@ -15,7 +15,9 @@ use super::event::{open, sealed_fields};
 use super::plan::Head;
 use super::prepared::{Idempotency, Receipt, SecretKind};
 use super::rows::{DOMAINS, Read, SESSIONS, USERS};
-use super::{AnyEvent, Row, Store, StoreError, Stream, Until};
+use super::stream::weight;
+use super::{AnyEvent, AnyState, Kept, Row, Store, StoreError, Stream, Until};
+use crate::cache;
 use crate::keys::{DataKey, Seal, SealError};
 
 /// Binds a list's values to a query of either engine.
@@ -233,13 +235,49 @@ impl Store {
 
     /// An aggregate out of memory. It may be older than the log: what is decided on it must be proved by an append.
     pub(super) fn cached<A: Stream>(&self, id: &str) -> Option<(A, i64)> {
-        let (state, version) = self.inner.aggregates.get(&(A::TYPE, id.to_owned()))?;
-        Some((A::from_any(&state)?.clone(), version))
+        let kept = self.inner.aggregates.get(&cache::name(A::TYPE, id))?;
+        if kept.outrun {
+            return None;
+        }
+        Some((A::from_any(&kept.state)?.clone(), kept.version))
+    }
+
+    /// Keeps an aggregate in memory, unless a newer one is there.
+    pub(super) fn keep(&self, aggregate_type: &str, id: &str, state: AnyState, version: i64) {
+        let name = cache::name(aggregate_type, id);
+        let kept = self.inner.aggregates.get(&name);
+        if kept.is_none_or(|kept| kept.version <= version) {
+            let kept = Kept {
+                state,
+                version,
+                outrun: false,
+            };
+            self.put(name, kept);
+        }
+    }
+
+    fn put(&self, name: Box<[u8]>, kept: Kept) {
+        let weight = weight(&kept.state);
+        self.inner.aggregates.insert_weighing(name, kept, weight);
+    }
+
+    /// Notes that an aggregate of this version was older than the log. Its events stay events of the stream, so only
+    /// those since are read again: whoever tries often on a long stream pays for what is new.
+    pub(super) fn outrun(&self, aggregate_type: &str, id: &str, version: i64) {
+        let name = cache::name(aggregate_type, id);
+        if let Some(kept) = self.inner.aggregates.get(&name)
+            && kept.version <= version
+        {
+            self.put(name, Kept { outrun: true, ..kept });
+        }
     }
 
     /// Loads an aggregate as the log has it now: what is in memory, and the events since.
     pub(super) async fn load<A: Stream>(&self, id: &str) -> Result<(A, i64), StoreError> {
-        let (mut state, known) = self.cached::<A>(id).unwrap_or_default();
+        let kept = self.inner.aggregates.get(&cache::name(A::TYPE, id));
+        let (mut state, known) = kept
+            .and_then(|kept| Some((A::from_any(&kept.state)?.clone(), kept.version)))
+            .unwrap_or_default();
         let events = self
             .load_envelopes::<A>(id, usize::try_from(known).unwrap_or_default())
             .await?;
@@ -247,10 +285,8 @@ impl Store {
         for envelope in events {
             state.apply(envelope.payload);
         }
-        if version > known {
-            self.inner
-                .aggregates
-                .insert((A::TYPE, id.to_owned()), (state.clone().into_any(), version));
+        if version > 0 {
+            self.keep(A::TYPE, id, state.clone().into_any(), version);
         }
         Ok((state, version))
     }
@@ -317,8 +353,7 @@ impl Store {
 
     /// The data key of a subject and scope, unless there is none or it was destroyed. Cached for a minute.
     pub(super) async fn data_key(&self, subject: &str, scope: &str) -> Result<Option<DataKey>, StoreError> {
-        let place = (subject.to_owned(), scope.to_owned());
-        if let Some(key) = self.inner.data_keys.get(&place) {
+        if let Some(key) = self.inner.data_keys.get(&cache::name(subject, scope)) {
             return Ok(Some(key));
         }
         let wrapped: Option<Vec<u8>> = on_pool!(&self.inner.engine, pool => {
@@ -329,7 +364,7 @@ impl Store {
         });
         let Some(wrapped) = wrapped else { return Ok(None) };
         let key = self.unwrap_data_key(subject, scope, &wrapped).await?;
-        self.keep_data_key(place.0, place.1, key.clone());
+        self.keep_data_key(subject, scope, key.clone());
         Ok(Some(key))
     }
 
@@ -346,9 +381,9 @@ impl Store {
 
     /// Caches a data key, but not that of an address: any process may destroy it while the stream it belongs to goes
     /// on, and what were sealed with it then would never open again.
-    pub(super) fn keep_data_key(&self, subject: String, scope: String, key: DataKey) {
+    pub(super) fn keep_data_key(&self, subject: &str, scope: &str, key: DataKey) {
         if !scope.starts_with("address-") {
-            self.inner.data_keys.insert((subject, scope), key);
+            self.inner.data_keys.insert(cache::name(subject, scope), key);
         }
     }
 
@@ -356,7 +391,7 @@ impl Store {
     pub(super) fn forget_keys_of(&self, subjects: &[String]) {
         if !subjects.is_empty() {
             // A cache that may hold keys of the erased is emptied: erasing is rare, reading keys again is cheap.
-            self.inner.data_keys.invalidate_all();
+            self.inner.data_keys.clear();
         }
     }
 

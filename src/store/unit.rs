@@ -18,6 +18,7 @@ use super::prepared::{
     Appended, Code, Credential, Farewell, Guard, Idempotency, Prepared, Receipt, Secret, StagedEvent, StagedStream,
 };
 use super::{AnyState, Context, Row, Store, StoreError, Stream};
+use crate::cache;
 use crate::keys::{DataKey, NewDataKey, Scope, Seal};
 
 /// What one command wants to write.
@@ -285,21 +286,21 @@ impl Unit {
         let result = self.store.append(prepared).await;
         if result.is_ok() {
             for key in written {
-                if let Some(state) = states.get(&key) {
-                    self.store.inner.aggregates.insert(key, state.clone());
+                if let Some((state, version)) = states.get(&key) {
+                    self.store.keep(key.0, &key.1, state.clone(), *version);
                 }
             }
             for ((subject, scope), key) in keys {
-                self.store.keep_data_key(subject, scope, key);
+                self.store.keep_data_key(&subject, &scope, key);
             }
             self.store.forget_keys_of(&erased);
         } else {
             // What was cached is what made the unit stale.
-            for key in states.keys() {
-                self.store.inner.aggregates.invalidate(key);
+            for ((aggregate_type, id), (_, version)) in &states {
+                self.store.outrun(aggregate_type, id, *version);
             }
-            for key in keys.keys() {
-                self.store.inner.data_keys.invalidate(key);
+            for (subject, scope) in keys.keys() {
+                self.store.inner.data_keys.remove(&cache::name(subject, scope));
             }
         }
         result

@@ -8,12 +8,12 @@ use aggregates::values::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
-use moka::sync::Cache;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 
 use super::claims::{ALGORITHM, AUDIENCE, CLIENT_ID, Claims, TYPE, Wire};
 use super::keys::{Jwks, PublicKey};
+use crate::cache::Cache;
 
 /// Ours are under a kilobyte; more is not worth a look.
 const MOST_BYTES: usize = 4096;
@@ -48,7 +48,7 @@ pub struct Verifier {
     keys: HashMap<String, DecodingKey>,
     published: Jwks,
     validation: Validation,
-    cache: Cache<[u8; 32], Arc<Claims>>,
+    cache: Cache<Arc<Claims>>,
 }
 
 /// The whole header of our tokens. Anything more (`jku`, `jwk`, `x5u`, `crit`, `zip` …) would tell
