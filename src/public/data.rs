@@ -98,6 +98,7 @@ fn user(event: &UserEvent, about: &About<'_>) -> Data {
             status,
         }),
         UserEvent::EmailChanged { .. } => plain!(UserEmailChanged),
+        UserEvent::EmailAdded { .. } => plain!(UserEmailAdded),
         UserEvent::PhoneChanged { .. } => plain!(UserPhoneChanged),
         UserEvent::UsernameChanged { .. } => plain!(UserUsernameChanged),
         UserEvent::ProfileUpdated { fields, .. } => Data::UserProfileUpdated(UserProfileUpdated {

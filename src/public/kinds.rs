@@ -218,6 +218,8 @@ published! {
     UserEmailChangeRequested = "user.email_change_requested" 1 {}
     /// The address was changed; the new one is verified.
     UserEmailChanged = "user.email_changed" 1 {}
+    /// An account that had no address took one, unverified.
+    UserEmailAdded = "user.email_added" 1 {}
     /// The number was changed and is unverified again.
     UserPhoneChanged = "user.phone_changed" 1 {}
     /// The username was changed.
@@ -380,6 +382,7 @@ all!(
     UserPhoneVerified,
     UserEmailChangeRequested,
     UserEmailChanged,
+    UserEmailAdded,
     UserPhoneChanged,
     UserUsernameChanged,
     UserProfileUpdated,

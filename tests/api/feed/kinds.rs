@@ -240,8 +240,14 @@ impl Teller<'_> {
             created_at: None,
             password: true,
         };
-        self.user(&self.id().to_string(), UserCommand::Import(Box::new(import)))
-            .await;
+        let imported = self.id().to_string();
+        self.user(&imported, UserCommand::Import(Box::new(import))).await;
+        let take = UserCommand::TakeEmail {
+            email: Email::parse("analyst@farm.example").unwrap(),
+            standing: Standing::Allowed,
+            link: self.link(self.id()),
+        };
+        self.user(&imported, take).await;
         let late = self.id().to_string();
         let person = Register {
             username: None,
