@@ -269,7 +269,7 @@ mod tests {
             ("user", user),
             ("session", session),
             ("domain", domain),
-            ("audit", "history_read"),
+            ("audit", "history_read users_listed"),
         ]
         .iter()
         .flat_map(|(stream, names)| names.split_whitespace().map(move |name| format!("{stream}.{name}")))

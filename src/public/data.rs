@@ -31,6 +31,7 @@ pub(super) fn of(event: &AnyEvent, about: &About<'_>) -> Option<Data> {
         AnyEvent::Audit(AuditEvent::HistoryRead { of: _, hour: _ }) => {
             Some(Data::AuditHistoryRead(AuditHistoryRead {}))
         }
+        AnyEvent::Audit(AuditEvent::UsersListed { hour: _ }) => Some(Data::AuditUsersListed(AuditUsersListed {})),
     }
 }
 

@@ -371,6 +371,8 @@ published! {
 
     /// The history of the subject was read by somebody else. Who, is not told.
     AuditHistoryRead = "audit.history_read" 1 {}
+    /// The accounts were listed or searched by the subject, told once an hour. What was searched for is not told.
+    AuditUsersListed = "audit.users_listed" 1 {}
 }
 
 all!(
@@ -418,4 +420,5 @@ all!(
     DomainProofRequested,
     DomainProved,
     AuditHistoryRead,
+    AuditUsersListed,
 );

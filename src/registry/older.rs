@@ -207,8 +207,11 @@ impl Registry {
             .ok_or(Refusal::NotFound)
     }
 
-    /// Accounts that have a username: how many there are, and one page of them.
-    pub async fn platform_users(&self, filter: &PlatformFilter) -> Result<(i64, Vec<UserRow>), Refusal> {
-        Ok(self.store().platform_users(filter).await?)
+    /// Accounts that have a username: how many there are, and one page of them. That somebody looked is recorded, once
+    /// per reader and hour.
+    pub async fn platform_users(&self, asked: &Asked, filter: &PlatformFilter) -> Result<(i64, Vec<UserRow>), Refusal> {
+        let found = self.store().platform_users(filter).await?;
+        self.record_listing(asked).await?;
+        Ok(found)
     }
 }

@@ -106,6 +106,7 @@ fn stored() -> Vec<(&'static str, &'static str, Value)> {
             USER,
             json!({ "type": "audit.history_read", "of": USER, "hour": 5 }),
         ),
+        ("audit", USER, json!({ "type": "audit.users_listed", "hour": 5 })),
     ]
 }
 

@@ -185,6 +185,8 @@ impl Teller<'_> {
             },
         )
         .await;
+        self.tell::<Audit>(&self.id().to_string(), AuditCommand::ListUsers { at: now() })
+            .await;
         self.user(id, UserCommand::Erase).await;
     }
 
