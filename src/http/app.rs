@@ -87,6 +87,11 @@ impl App {
         &self.inner.base_url
     }
 
+    /// Whether its public address is encrypted: cookies then travel no other way.
+    pub(super) fn is_https(&self) -> bool {
+        self.base_url().starts_with("https://")
+    }
+
     pub(super) fn metrics(&self) -> Option<&Metrics> {
         self.inner.metrics.as_ref()
     }

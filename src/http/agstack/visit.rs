@@ -136,8 +136,7 @@ impl Visit {
 
     /// Whether cookies travel encrypted only.
     pub fn secure(&self) -> bool {
-        let public = self.app.config().public_url.as_deref();
-        public.is_some_and(|url| url.starts_with("https://"))
+        self.app.is_https()
     }
 
     /// Tells the asset registry, if it is to be told.
