@@ -190,7 +190,7 @@ impl Registry {
     fn shared_access_for(&self, bearer: &SharedBearer, life: i64) -> Result<Zeroizing<String>, Refusal> {
         let holder = Holder {
             domain: domain_of(&bearer.user).to_owned(),
-            is_activated: bearer.user.activated,
+            is_activated: is_activated(&bearer.user),
         };
         let claims = self.shared_claims(bearer, SharedKind::Access, life);
         Ok(self.shared()?.access(&claims, &holder))
@@ -231,6 +231,13 @@ impl Registry {
             Some(_) | None => Err(SharedDenial::Revoked),
         }
     }
+}
+
+/// Whether a peer may take an account for one of the domain it names. One may be active by a number, or without anything
+/// to verify, and have an address that nobody has verified: that one speaks for no domain.
+#[must_use]
+pub const fn is_activated(user: &UserRow) -> bool {
+    user.activated && (user.email_verified || user.email.is_none())
 }
 
 /// The domain an account speaks of itself with.
