@@ -215,6 +215,9 @@ impl Config {
             .then_some("`amqp.alternate_exchange` may not be one of the other exchanges"),
             (self.amqp.pii_exchange.is_empty() && !self.amqp.pii_queues.is_empty())
                 .then_some("`amqp.pii_queues` is set without `amqp.pii_exchange`"),
+            (self.agstack.push_tokens && self.agstack.asset_registry_url.is_none()).then_some(
+                "`agstack.push_tokens` is set without `agstack.asset_registry_url`: where to push is not said",
+            ),
         ]
         .into_iter()
         .flatten()

@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn the_kinds_of_events_are_those_of_the_contract() {
         let user = "registered imported email_verification_requested email_verified phone_verification_requested \
-            phone_verified email_change_requested email_changed phone_changed username_changed profile_updated \
+            phone_verified email_change_requested email_changed email_added phone_changed username_changed profile_updated \
             password_changed password_reset_requested password_reset locked unlocked deactivated reactivated \
             role_granted role_revoked api_key_issued api_key_revoked device_bound device_unbound erased expired";
         let session = "started refreshed ended reuse_detected failed";
@@ -269,7 +269,7 @@ mod tests {
             ("user", user),
             ("session", session),
             ("domain", domain),
-            ("audit", "history_read"),
+            ("audit", "history_read users_listed"),
         ]
         .iter()
         .flat_map(|(stream, names)| names.split_whitespace().map(move |name| format!("{stream}.{name}")))

@@ -99,9 +99,23 @@ pub fn link(request: u128, now: i64) -> RequestLink {
 
 /// What happens to Ada when she is given these orders one after the other; a refused one does nothing.
 pub fn story(orders: impl IntoIterator<Item = UserCommand>) -> (User, Vec<UserEvent>) {
+    story_of(ada(), orders)
+}
+
+/// Ada as somebody who registers without an address.
+pub fn ada_without_address() -> Register {
+    Register {
+        email: None,
+        email_request: None,
+        ..ada()
+    }
+}
+
+/// The same for somebody else.
+pub fn story_of(register: Register, orders: impl IntoIterator<Item = UserCommand>) -> (User, Vec<UserEvent>) {
     let mut user = User::default();
     let mut events = Vec::new();
-    for order in std::iter::once(UserCommand::Register(Box::new(ada()))).chain(orders) {
+    for order in std::iter::once(UserCommand::Register(Box::new(register))).chain(orders) {
         for event in user.decide(order).unwrap_or_default() {
             user.evolve(&event);
             events.push(event);
@@ -184,6 +198,11 @@ pub fn order(kind: u8, pick: u8) -> UserCommand {
             at: at(1),
         },
         19 => C::RevokeApiKey { key_id: id(request) },
+        20 => C::TakeEmail {
+            email: email(&format!("ada{}@old.example", pick % 2)),
+            standing: Standing::Allowed,
+            link: link(request, 1),
+        },
         _ => C::Erase,
     }
 }

@@ -23,7 +23,7 @@ use super::outlets::Outlets;
 use super::{say, shared_secret};
 use crate::config::{Config, LogFormat};
 use crate::follow::{self, FollowOptions, Health, Notary, StatisticsFollower, amqp};
-use crate::http::{self, App};
+use crate::http::{self, App, AssetRegistry};
 use crate::registry::{Refusal, Registry};
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -65,6 +65,7 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
     if let Some(key) = &shared {
         registry.share(key.clone());
     }
+    let assets = AssetRegistry::new(&config.agstack, after.clone()).context("tokens cannot be pushed")?;
     let listen = config.http.listen;
     let listener = TcpListener::bind(listen)
         .await
@@ -139,7 +140,7 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
         let _ = writeln!(std::io::stderr(), "{}", hints(&config, address));
     }
     let listening = format!("http://{}", reachable(address));
-    let app = App::new(registry, config, Some(metrics), health, listening);
+    let app = App::new(registry, config, Some(metrics), health, listening, assets);
     let served = http::serve(listener, app, stop.clone()).await;
     // The accept loop may also have ended by itself.
     stop.cancel();

@@ -31,6 +31,8 @@ pub struct Agstack {
     pub host: String,
     /// The address of the asset registry's pages, where `/asset-registry-home` leads. Default none.
     pub asset_registry_url: Option<String>,
+    /// Whether the tokens of a login with a body are pushed there, and told of again at the logout. Default false.
+    pub push_tokens: bool,
 }
 
 impl Default for Agstack {
@@ -45,6 +47,7 @@ impl Default for Agstack {
             prefix: String::new(),
             host: String::new(),
             asset_registry_url: None,
+            push_tokens: false,
         }
     }
 }

@@ -108,6 +108,24 @@ fn weak_hashing_refuses_to_start() {
 }
 
 #[test]
+fn tokens_are_pushed_only_where_an_address_says_where() {
+    let wanted = "[agstack]\npush_tokens = true\n";
+    let told = load(wanted, &[], &Overrides::default()).unwrap_err();
+    assert!(
+        told.contains("`agstack.push_tokens` is set without `agstack.asset_registry_url`"),
+        "{told}"
+    );
+    let address = [("REGISTRY__AGSTACK__ASSET_REGISTRY_URL", "https://assets.example")];
+    assert!(
+        load(wanted, &address, &Overrides::default())
+            .unwrap()
+            .agstack
+            .push_tokens
+    );
+    assert!(!load("", &address, &Overrides::default()).unwrap().agstack.push_tokens);
+}
+
+#[test]
 fn only_one_master_key_may_be_named() {
     let told = load(
         "[keys]\nmaster = \"a\"\nmaster_file = \"b\"",

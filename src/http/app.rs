@@ -7,6 +7,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use tokio_util::sync::CancellationToken;
 
+use super::agstack::AssetRegistry;
 use super::document::Document;
 use super::streams::Streams;
 use super::{caller, canonical, cors, dialects, edge, operations, pages};
@@ -34,11 +35,13 @@ struct Inner {
     document: OnceLock<Document>,
     feed: Feed,
     streams: Streams,
+    assets: Option<AssetRegistry>,
     closing: CancellationToken,
 }
 
 impl App {
-    /// The service over these use cases. `listening` is what addresses of its own begin with if no `public_url` is set.
+    /// The service over these use cases. `listening` is what addresses of its own begin with if no `public_url` is set;
+    /// `assets` is told of logins.
     #[must_use]
     pub fn new(
         registry: Registry,
@@ -46,6 +49,7 @@ impl App {
         metrics: Option<Metrics>,
         health: Health,
         listening: String,
+        assets: Option<AssetRegistry>,
     ) -> Self {
         let guards = config
             .limits
@@ -64,6 +68,7 @@ impl App {
                 document: OnceLock::new(),
                 feed,
                 streams: Streams::new(streams),
+                assets,
                 closing: CancellationToken::new(),
             }),
         }
@@ -80,6 +85,11 @@ impl App {
     /// What whole addresses of its own begin with.
     pub(super) fn base_url(&self) -> &str {
         &self.inner.base_url
+    }
+
+    /// Whether its public address is encrypted: cookies then travel no other way.
+    pub(super) fn is_https(&self) -> bool {
+        self.base_url().starts_with("https://")
     }
 
     pub(super) fn metrics(&self) -> Option<&Metrics> {
@@ -102,6 +112,11 @@ impl App {
     /// The streams that are open.
     pub(super) fn streams(&self) -> &Streams {
         &self.inner.streams
+    }
+
+    /// Where the tokens of a login are pushed to, if they are.
+    pub(super) fn assets(&self) -> Option<&AssetRegistry> {
+        self.inner.assets.as_ref()
     }
 
     /// Cancelled when the service is about to end: what waits on purpose then ends.

@@ -27,6 +27,7 @@ mod streams;
 mod taxi;
 mod xhoppe;
 
+pub use agstack::AssetRegistry;
 pub use app::App;
 pub use canonical::{event_json, user_json};
 pub use document::{declared as declared_operations, document as openapi};

@@ -31,6 +31,7 @@ pub(super) fn of(event: &AnyEvent, about: &About<'_>) -> Option<Data> {
         AnyEvent::Audit(AuditEvent::HistoryRead { of: _, hour: _ }) => {
             Some(Data::AuditHistoryRead(AuditHistoryRead {}))
         }
+        AnyEvent::Audit(AuditEvent::UsersListed { hour: _ }) => Some(Data::AuditUsersListed(AuditUsersListed {})),
     }
 }
 
@@ -98,6 +99,7 @@ fn user(event: &UserEvent, about: &About<'_>) -> Data {
             status,
         }),
         UserEvent::EmailChanged { .. } => plain!(UserEmailChanged),
+        UserEvent::EmailAdded { .. } => plain!(UserEmailAdded),
         UserEvent::PhoneChanged { .. } => plain!(UserPhoneChanged),
         UserEvent::UsernameChanged { .. } => plain!(UserUsernameChanged),
         UserEvent::ProfileUpdated { fields, .. } => Data::UserProfileUpdated(UserProfileUpdated {

@@ -218,6 +218,8 @@ published! {
     UserEmailChangeRequested = "user.email_change_requested" 1 {}
     /// The address was changed; the new one is verified.
     UserEmailChanged = "user.email_changed" 1 {}
+    /// An account that had no address took one, unverified.
+    UserEmailAdded = "user.email_added" 1 {}
     /// The number was changed and is unverified again.
     UserPhoneChanged = "user.phone_changed" 1 {}
     /// The username was changed.
@@ -369,6 +371,8 @@ published! {
 
     /// The history of the subject was read by somebody else. Who, is not told.
     AuditHistoryRead = "audit.history_read" 1 {}
+    /// The accounts were listed or searched by the subject, told once an hour. What was searched for is not told.
+    AuditUsersListed = "audit.users_listed" 1 {}
 }
 
 all!(
@@ -380,6 +384,7 @@ all!(
     UserPhoneVerified,
     UserEmailChangeRequested,
     UserEmailChanged,
+    UserEmailAdded,
     UserPhoneChanged,
     UserUsernameChanged,
     UserProfileUpdated,
@@ -415,4 +420,5 @@ all!(
     DomainProofRequested,
     DomainProved,
     AuditHistoryRead,
+    AuditUsersListed,
 );

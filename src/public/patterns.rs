@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(names("session.*").len(), 5);
         assert_eq!(
             names("audit.*,user.locked,user.locked"),
-            ["user.locked", "audit.history_read"]
+            ["user.locked", "audit.history_read", "audit.users_listed"]
         );
         assert!("*".parse::<Types>().unwrap().is_all());
         assert!("user.*,session.*,domain.*,audit.*".parse::<Types>().unwrap().is_all());

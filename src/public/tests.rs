@@ -128,6 +128,8 @@ fn of_a_rule_for_a_domain_its_words_stay_here() {
     );
     let payload = r#"{"type":"audit.history_read","of":"01a1fddd-2e94-73c6-b791-5c530f6f0c92","hour":5}"#;
     assert_eq!(data("audit", USER, payload, TOLD), json!({}));
+    let payload = r#"{"type":"audit.users_listed","hour":5}"#;
+    assert_eq!(data("audit", USER, payload, TOLD), json!({}));
 }
 
 #[test]

@@ -202,7 +202,7 @@ impl Registry {
     }
 
     /// What may be said of an address that is about to be taken, and whether its domain is seen for the first time.
-    async fn standing_to_take(&self, unit: &Unit, email: &Email) -> Result<(Standing, bool), Trouble> {
+    pub(super) async fn standing_to_take(&self, unit: &Unit, email: &Email) -> Result<(Standing, bool), Trouble> {
         let (verdict, known) = self.verdict_guarded(unit, email).await?;
         Ok((verdict.standing(), !known))
     }

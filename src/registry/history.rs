@@ -97,20 +97,32 @@ impl Registry {
     /// Remembers that somebody looked at what somebody else did. Whoever works at the command line has no account: all
     /// of them are one reader, with the id that is all zeros.
     pub(super) async fn record_reading(&self, asked: &Asked, user: Uuid) -> Result<(), Refusal> {
-        let reader = match asked.caller.who {
-            Who::System => Some(Uuid::nil()),
-            _ => asked.caller.user(),
-        };
-        let Some(reader) = reader.filter(|reader| *reader != user) else {
+        let Some(reader) = reader(asked).filter(|reader| *reader != user) else {
             return Ok(());
         };
-        self.command(asked, Some(user), |unit| async move {
-            let command = AuditCommand::ReadHistory {
-                of: user,
-                reader,
-                at: self.store().now(),
-            };
-            let executed = unit.execute::<Audit>(&reader.to_string(), command).await?;
+        let at = self.store().now();
+        let command = AuditCommand::ReadHistory { of: user, reader, at };
+        self.remember_reading(asked, Some(user), reader, &command).await
+    }
+
+    /// Remembers that somebody listed or searched the accounts, once per reader and hour.
+    pub(super) async fn record_listing(&self, asked: &Asked) -> Result<(), Refusal> {
+        let Some(reader) = reader(asked) else {
+            return Ok(());
+        };
+        let command = AuditCommand::ListUsers { at: self.store().now() };
+        self.remember_reading(asked, None, reader, &command).await
+    }
+
+    async fn remember_reading(
+        &self,
+        asked: &Asked,
+        subject: Option<Uuid>,
+        reader: Uuid,
+        command: &AuditCommand,
+    ) -> Result<(), Refusal> {
+        self.command(asked, subject, |unit| async move {
+            let executed = unit.execute::<Audit>(&reader.to_string(), command.clone()).await?;
             unit.unchanged(crate::store::Receipt {
                 id: reader.to_string(),
                 version: executed.version,
@@ -162,6 +174,14 @@ impl Registry {
             .map(|event| HistoryEntry { event })
             .collect();
         Ok(HistoryPage { entries, next })
+    }
+}
+
+/// Under whose id it is remembered that something was read.
+fn reader(asked: &Asked) -> Option<Uuid> {
+    match asked.caller.who {
+        Who::System => Some(Uuid::nil()),
+        _ => asked.caller.user(),
     }
 }
 

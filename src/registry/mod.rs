@@ -73,7 +73,7 @@ pub use refusal::Refusal;
 pub use register::Registration;
 pub use reset::{Contact, ResetProof};
 pub use seed::{Seed, SeedError, Seeded};
-pub use shared::{SharedBearer, SharedDenial, SharedPair, SharedWant};
+pub use shared::{SharedBearer, SharedDenial, SharedPair, SharedWant, is_activated};
 pub use token_keys::{SigningKeyView, SigningState, signing_states};
 
 use crate::cache::Cache;

@@ -1,19 +1,20 @@
 //! What the contracts of the older APIs ask for beyond the commands of the canonical one: several changes in one
 //! request, one entrance for every mailed link, a reminder to those who are not verified yet.
 
-use aggregates::domain::Domain;
-use aggregates::user::{ProfileChange, RequestLink, UserCommand};
+use aggregates::domain::{Domain, DomainCommand};
+use aggregates::user::{ProfileChange, RequestLink, User, UserCommand};
 use aggregates::values::{Email, FullName, Username};
 use cqrs_es::Aggregate as _;
 use projections::{NameKind, Status, UserRow};
 use uuid::Uuid;
 
 use super::command::Asked;
+use super::refusal::Trouble;
 use super::register::Registration;
 use super::{LinkToken, Refusal, Registry};
 use crate::guards::Allowance;
 use crate::passwords::Password;
-use crate::store::{PlatformFilter, Receipt};
+use crate::store::{PlatformFilter, Receipt, Unit};
 
 /// What is to change of an account: what is `None` stays.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +23,7 @@ pub struct AccountChange {
     pub username: Option<Username>,
     /// The name of the person; `Some(None)` clears it.
     pub full_name: Option<Option<FullName>>,
-    /// Another address, which waits for its confirmation.
+    /// Another address, which waits for its confirmation, or the first one.
     pub email: Option<Email>,
 }
 
@@ -37,7 +38,7 @@ impl Registry {
     /// Changes an account in one go: all of it, or nothing.
     ///
     /// Another address needs no password here, as the contract says. It is reserved and changes nothing until the link
-    /// sent to it is used; the one before is told.
+    /// sent to it is used; the one before is told. The first one is the account's at once, unverified.
     pub async fn change_account(&self, asked: &Asked, user: Uuid, change: &AccountChange) -> Result<(), Refusal> {
         if let Some(email) = &change.email
             && !self.may_send_mail("change-email", email).await?
@@ -59,29 +60,46 @@ impl Registry {
                 self.decide_user(&unit, asked, user, UserCommand::UpdateProfile(Box::new(profile)))
                     .await?;
             }
-            if let Some(email) = change.email.clone() {
-                let (verdict, known) = self.verdict_guarded(&unit, &email).await?;
-                if !known {
-                    // Nothing of the domain is recorded before the address is really taken.
-                    unit.guard(Domain::TYPE, email.domain(), 0);
-                }
-                let at = self.store().now();
-                let command = UserCommand::RequestEmailChange {
-                    standing: verdict.standing(),
-                    link: RequestLink {
-                        request: self.store().chance().uuid_v7(at),
-                        dialect: asked.caller.dialect,
-                        life: self.customs(asked.caller.dialect).change_life,
-                        at,
-                    },
-                    email,
-                };
-                self.decide_user(&unit, asked, user, command).await?;
+            if let Some(email) = &change.email {
+                self.stage_address(&unit, asked, user, email).await?;
             }
             Ok(())
         })
         .await
         .map(|_| ())
+    }
+
+    async fn stage_address(&self, unit: &Unit, asked: &Asked, user: Uuid, email: &Email) -> Result<(), Trouble> {
+        // Whether there is an address decides which link goes out and for how long it works.
+        let (before, _) = unit.load_fresh::<User>(&user.to_string()).await?;
+        let first = before.email().is_none();
+        let (standing, unknown) = self.standing_to_take(unit, email).await?;
+        if unknown && !first {
+            // Nothing of the domain is recorded before the address is really taken.
+            unit.guard(Domain::TYPE, email.domain(), 0);
+        }
+        let customs = self.customs(asked.caller.dialect);
+        let at = self.store().now();
+        let command = UserCommand::TakeEmail {
+            email: email.clone(),
+            standing,
+            link: RequestLink {
+                request: self.store().chance().uuid_v7(at),
+                dialect: asked.caller.dialect,
+                life: if first {
+                    customs.verification_life
+                } else {
+                    customs.change_life
+                },
+                at,
+            },
+        };
+        self.decide_user(unit, asked, user, command).await?;
+        if unknown && first {
+            unit.is_fresh::<Domain>(email.domain());
+            unit.execute::<Domain>(email.domain(), DomainCommand::Observe).await?;
+        }
+        Ok(())
     }
 
     /// Which of the names somebody asks for are held by others than them, so that all of them can be told of.
@@ -189,8 +207,11 @@ impl Registry {
             .ok_or(Refusal::NotFound)
     }
 
-    /// Accounts that have a username: how many there are, and one page of them.
-    pub async fn platform_users(&self, filter: &PlatformFilter) -> Result<(i64, Vec<UserRow>), Refusal> {
-        Ok(self.store().platform_users(filter).await?)
+    /// Accounts that have a username: how many there are, and one page of them. That somebody looked is recorded, once
+    /// per reader and hour.
+    pub async fn platform_users(&self, asked: &Asked, filter: &PlatformFilter) -> Result<(i64, Vec<UserRow>), Refusal> {
+        let found = self.store().platform_users(filter).await?;
+        self.record_listing(asked).await?;
+        Ok(found)
     }
 }

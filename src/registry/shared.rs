@@ -23,6 +23,8 @@ use crate::tokens::{Holder, SharedClaims, SharedError, SharedKey, SharedKind};
 const ACCESS: i64 = 4 * HOUR / SECOND;
 /// How long a refresh token works, seconds.
 const REFRESH: i64 = DAY / SECOND;
+/// How long those tokens work that tell of the end of their session, seconds.
+const FAREWELL: i64 = 60;
 /// How long a session lives, microseconds: as long as an access token that was fetched at the last moment.
 const LIFE: i64 = DAY + 4 * HOUR;
 /// Tokens begin a little earlier than they are made: some of those who read them allow no leeway.
@@ -162,21 +164,35 @@ impl Registry {
 
     /// Both tokens of a session, made now.
     pub fn shared_pair(&self, bearer: &SharedBearer) -> Result<SharedPair, Refusal> {
+        self.shared_pair_for(bearer, ACCESS, REFRESH)
+    }
+
+    /// Both tokens of a session that ends, for a peer that is told so: none is stored, and a request shows only one.
+    /// Peers do not ask whether a token was revoked, so these end by themselves.
+    pub fn shared_farewell(&self, bearer: &SharedBearer) -> Result<SharedPair, Refusal> {
+        self.shared_pair_for(bearer, FAREWELL, FAREWELL)
+    }
+
+    fn shared_pair_for(&self, bearer: &SharedBearer, access: i64, refresh: i64) -> Result<SharedPair, Refusal> {
         Ok(SharedPair {
-            access: self.shared_access(bearer)?,
+            access: self.shared_access_for(bearer, access)?,
             refresh: self
                 .shared()?
-                .refresh(&self.shared_claims(bearer, SharedKind::Refresh, REFRESH)),
+                .refresh(&self.shared_claims(bearer, SharedKind::Refresh, refresh)),
         })
     }
 
     /// Another access token of a session, which says what the account is now.
     pub fn shared_access(&self, bearer: &SharedBearer) -> Result<Zeroizing<String>, Refusal> {
+        self.shared_access_for(bearer, ACCESS)
+    }
+
+    fn shared_access_for(&self, bearer: &SharedBearer, life: i64) -> Result<Zeroizing<String>, Refusal> {
         let holder = Holder {
             domain: domain_of(&bearer.user).to_owned(),
-            is_activated: bearer.user.activated,
+            is_activated: is_activated(&bearer.user),
         };
-        let claims = self.shared_claims(bearer, SharedKind::Access, ACCESS);
+        let claims = self.shared_claims(bearer, SharedKind::Access, life);
         Ok(self.shared()?.access(&claims, &holder))
     }
 
@@ -215,6 +231,13 @@ impl Registry {
             Some(_) | None => Err(SharedDenial::Revoked),
         }
     }
+}
+
+/// Whether a peer may take an account for one of the domain it names. One may be active by a number, or without anything
+/// to verify, and have an address that nobody has verified: that one speaks for no domain.
+#[must_use]
+pub const fn is_activated(user: &UserRow) -> bool {
+    user.activated && (user.email_verified || user.email.is_none())
 }
 
 /// The domain an account speaks of itself with.

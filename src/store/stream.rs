@@ -121,9 +121,11 @@ impl Stream for Domain {
 impl Stream for Audit {
     any_state!(Audit);
 
-    fn subject(&self, _: &str, event: &AuditEvent) -> String {
+    fn subject(&self, id: &str, event: &AuditEvent) -> String {
         match event {
             AuditEvent::HistoryRead { of, .. } => of.to_string(),
+            // It is about nobody but who searched.
+            AuditEvent::UsersListed { .. } => id.to_owned(),
         }
     }
 }

@@ -162,6 +162,11 @@ const METRICS: &[(&str, Kind, &str)] = &[
         "Short messages not sent because their code had ended.",
     ),
     (
+        "registry_agstack_pushes_total",
+        Counter,
+        "Tokens pushed to the asset registry, by what they told and how that ended.",
+    ),
+    (
         "registry_amqp_published_total",
         Counter,
         "Messages that the broker confirmed, by exchange.",

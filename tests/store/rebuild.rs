@@ -88,12 +88,17 @@ impl History {
         };
         let domain = format!("d{}.example", dice.below(5));
         if self.users.len() < 5 || number < 4 {
-            let email = format!("p{}@{domain}", dice.below(200));
+            // One of those with a username has no address; it may take one later.
+            let email = (number != 2).then(|| format!("p{}@{domain}", dice.below(200)));
             let name = format!("name{}", dice.below(200));
             let request = fresh_id(store);
-            let mut register = person(store, Some(&email), (number.is_multiple_of(2)).then_some(name.as_str()));
+            let mut register = person(
+                store,
+                email.as_deref(),
+                (number.is_multiple_of(2)).then_some(name.as_str()),
+            );
             register.verified = number.is_multiple_of(3);
-            register.email_request = Some(link(request));
+            register.email_request = email.is_some().then(|| link(request));
             register.position = Coordinates::new(dice.fraction() * 90.0, dice.fraction() * 180.0).ok();
             if let Ok((id, _)) = try_register(store, register).await {
                 self.users.push(id);
@@ -162,10 +167,12 @@ impl History {
             17 => {
                 let request = fresh_id(store);
                 self.links.push((id, request));
-                UserCommand::RequestEmailChange {
-                    email: Email::parse(&format!("p{one_of}@{domain}")).unwrap(),
-                    standing: Standing::Allowed,
-                    link: link(request),
+                let email = Email::parse(&format!("p{one_of}@{domain}")).unwrap();
+                let (standing, link) = (Standing::Allowed, link(request));
+                if one_of.is_multiple_of(2) {
+                    UserCommand::TakeEmail { email, standing, link }
+                } else {
+                    UserCommand::RequestEmailChange { email, standing, link }
                 }
             }
             18 | 19 => {
@@ -295,6 +302,7 @@ pub async fn a_rebuild_of_any_history_finds_no_differences(database: Arc<Databas
         "user.api_key_revoked",
         "domain.address_unblocked",
         "user.email_changed",
+        "user.email_added",
     ] {
         assert!(
             raw.count("events", &format!("event_type = '{kind}'")).await > 0,

@@ -16,4 +16,9 @@ pub enum AuditCommand {
         /// Now.
         at: Timestamp,
     },
+    /// Remember that the accounts were listed or searched.
+    ListUsers {
+        /// Now.
+        at: Timestamp,
+    },
 }

@@ -1,4 +1,4 @@
-//! What reading a history leads to.
+//! What reading a history or the list of accounts leads to.
 
 use super::{Audit, AuditCommand, AuditError, AuditEvent};
 use crate::values::Timestamp;
@@ -10,15 +10,17 @@ impl Audit {
     #[must_use = "events that are not written have not happened"]
     /// What is remembered of a reading; nothing when it is remembered already or concerns the reader.
     pub fn decide(&self, command: &AuditCommand) -> Result<Vec<AuditEvent>, AuditError> {
-        let AuditCommand::ReadHistory { of, reader, at } = *command;
+        let (AuditCommand::ReadHistory { at, .. } | AuditCommand::ListUsers { at }) = *command;
         // A clock that was set back does not reopen an hour that is over.
         let hour = hour_of(at).max(self.hour);
-        let known = hour == self.hour && self.subjects.contains(&of);
-        Ok(if of == reader || known {
-            vec![]
-        } else {
-            vec![AuditEvent::HistoryRead { of, hour }]
-        })
+        let (known, event) = match *command {
+            AuditCommand::ReadHistory { of, reader, .. } => (
+                of == reader || (self.subjects.contains(&of) && hour == self.hour),
+                AuditEvent::HistoryRead { of, hour },
+            ),
+            AuditCommand::ListUsers { .. } => (self.listed && hour == self.hour, AuditEvent::UsersListed { hour }),
+        };
+        Ok(if known { vec![] } else { vec![event] })
     }
 }
 
@@ -72,6 +74,23 @@ mod tests {
         assert_eq!(audit.decide(&read(1, 6 * HOUR - 1)), Ok(vec![]));
         assert_eq!(audit.decide(&read(1, 6 * HOUR)).map(|events| events.len()), Ok(1));
         assert_eq!(audit.decide(&read(2, 5 * HOUR)).map(|events| events.len()), Ok(1));
+    }
+
+    #[test]
+    fn a_list_is_remembered_once_an_hour_beside_the_histories() {
+        let list = |micros| AuditCommand::ListUsers {
+            at: Timestamp::from_micros(micros),
+        };
+        let listed = |hour| Ok(vec![AuditEvent::UsersListed { hour }]);
+        assert_eq!(after(&[read(1, 5 * HOUR)]).decide(&list(5 * HOUR)), listed(5));
+        let audit = after(&[read(1, 5 * HOUR), list(5 * HOUR)]);
+        assert_eq!(audit.decide(&list(6 * HOUR - 1)), Ok(vec![]));
+        assert_eq!(audit.decide(&read(1, 6 * HOUR - 1)), Ok(vec![]));
+        assert_eq!(audit.decide(&list(6 * HOUR)), listed(6));
+        // A history that is read in the next hour opens it for the list too.
+        let audit = after(&[list(5 * HOUR), read(1, 6 * HOUR)]);
+        assert_eq!(audit.decide(&list(6 * HOUR)), listed(6));
+        assert_eq!(after(&[list(5 * HOUR)]).decide(&list(HOUR)), Ok(vec![]));
     }
 
     #[test]

@@ -13,18 +13,26 @@ use super::AuditEvent;
 pub struct Audit {
     pub(super) hour: u32,
     pub(super) subjects: BTreeSet<Uuid>,
+    pub(super) listed: bool,
 }
 
 impl Audit {
     /// Takes a fact into account.
     pub fn evolve(&mut self, event: &AuditEvent) {
-        let AuditEvent::HistoryRead { of, hour } = event;
+        let (AuditEvent::HistoryRead { hour, .. } | AuditEvent::UsersListed { hour }) = event;
         if *hour > self.hour {
-            self.hour = *hour;
-            self.subjects.clear();
+            *self = Self {
+                hour: *hour,
+                ..Self::default()
+            };
         }
         if *hour == self.hour {
-            self.subjects.insert(*of);
+            match event {
+                AuditEvent::HistoryRead { of, .. } => {
+                    self.subjects.insert(*of);
+                }
+                AuditEvent::UsersListed { .. } => self.listed = true,
+            }
         }
     }
 }

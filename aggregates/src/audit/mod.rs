@@ -1,4 +1,4 @@
-//! Whose history was read by whom. One stream per reader, one event per subject and hour.
+//! Whose history was read by whom, and who searched the accounts. One stream per reader, one event per hour and subject.
 
 mod command;
 mod decide;

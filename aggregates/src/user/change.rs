@@ -30,6 +30,33 @@ impl User {
         }])
     }
 
+    /// Nobody is told of another address where there was none, and nothing that was proved is given up for it.
+    pub(super) fn take_email(
+        &self,
+        email: Email,
+        standing: &Standing,
+        link: &RequestLink,
+    ) -> Result<Vec<UserEvent>, UserError> {
+        if self.email.is_some() {
+            return self.request_email_change(email, standing, link);
+        }
+        permit(standing)?;
+        let out = Outgoing::fresh(link);
+        Ok(vec![
+            UserEvent::EmailAdded {
+                email: email.clone().into(),
+            },
+            UserEvent::EmailVerificationRequested {
+                request: link.request,
+                original: out.original,
+                email: email.into(),
+                dialect: link.dialect,
+                issued_at: out.issued_at,
+                expires_at: out.expires_at,
+            },
+        ])
+    }
+
     pub(super) fn confirm_email_change(
         &self,
         original: Uuid,
@@ -239,6 +266,98 @@ mod tests {
         assert_eq!(tim.email(), Some(&email("tim@farm.example")));
     }
 
+    fn take(address: &str, request: u128, now: i64) -> UserCommand {
+        UserCommand::TakeEmail {
+            email: email(address),
+            standing: Standing::Allowed,
+            link: link(request, now),
+        }
+    }
+
+    fn verify(original: u128, now: i64) -> UserCommand {
+        UserCommand::VerifyEmail {
+            original: id(original),
+            at: at(now),
+        }
+    }
+
+    #[test]
+    fn where_there_was_no_address_one_is_taken_at_once_unverified() {
+        let events = registered(tim()).events(take("tim@farm.example", 5, 0));
+        let [
+            UserEvent::EmailAdded { email: taken },
+            UserEvent::EmailVerificationRequested {
+                original,
+                email: asked,
+                expires_at,
+                ..
+            },
+        ] = &events[..]
+        else {
+            unreachable!("{events:?}");
+        };
+        assert_eq!(taken.known(), Some(&email("tim@farm.example")));
+        assert_eq!((asked, *original, *expires_at), (taken, id(5), at(HOUR)));
+        let tim = registered(tim()).then(take("tim@farm.example", 5, 0));
+        assert_eq!(
+            (tim.email(), tim.email_verified(), tim.phase()),
+            (Some(&email("tim@farm.example")), false, Phase::Active)
+        );
+        let tim = tim.then(verify(5, HOUR - 1));
+        assert!(tim.email_verified());
+        assert_eq!(tim.events(verify(5, HOUR)), []);
+    }
+
+    #[test]
+    fn an_address_that_was_taken_voids_the_one_that_was_asked_for() {
+        let tim = registered(tim())
+            .then(ask("tim@new.example", 5, 0))
+            .then(take("tim@farm.example", 6, 1));
+        assert_eq!(tim.open_email_change(), None);
+        assert_eq!(tim.refusal(confirm(5, 2)), UserError::NoOpenRequest);
+    }
+
+    #[test]
+    fn an_address_that_was_taken_leaves_a_code_by_sms() {
+        let grace = registered(grace())
+            .then(UserCommand::RequestPasswordReset {
+                channel: Channel::Sms,
+                link: link(4, 1),
+            })
+            .then(take("grace@farm.example", 5, 2));
+        assert!(grace.open_reset().is_some());
+        // Its owner has proved nothing yet, so the registration still lapses.
+        assert_eq!((grace.phase(), grace.expires_at().is_some()), (Phase::Pending, true));
+    }
+
+    #[test]
+    fn where_there_is_an_address_another_one_waits_for_its_link() {
+        assert_eq!(
+            verified_ada().events(take("ada@new.example", 5, HOUR)),
+            verified_ada().events(ask("ada@new.example", 5, HOUR))
+        );
+        assert_eq!(verified_ada().events(take("ada@farm.example", 5, HOUR)), []);
+        let tim = registered(tim()).then(take("tim@farm.example", 5, 0));
+        assert_eq!(tim.events(take("tim@farm.example", 6, 1)), []);
+        assert_eq!(original(&tim.events(take("tim@new.example", 6, 1))), id(6));
+    }
+
+    #[test]
+    fn no_blocked_address_is_taken() {
+        for kind in [RuleKind::Blocked, RuleKind::AddressBlocked] {
+            let (standing, _) = refused(kind);
+            let order = UserCommand::TakeEmail {
+                email: email("tim@farm.example"),
+                standing,
+                link: link(5, 0),
+            };
+            assert!(matches!(
+                registered(tim()).refusal(order),
+                UserError::DomainBlocked { .. } | UserError::AddressBlocked { .. }
+            ));
+        }
+    }
+
     #[test]
     fn a_changed_number_is_unverified_and_the_code_to_the_old_one_is_void() {
         let grace = registered(grace())
@@ -289,6 +408,7 @@ mod tests {
         });
         for order in [
             ask("x@new.example", 6, HOUR),
+            take("x@new.example", 6, HOUR),
             confirm(5, HOUR + 1),
             UserCommand::ChangePhone { phone: phone() },
         ] {

@@ -41,6 +41,15 @@ pub enum UserCommand {
         /// The request.
         link: RequestLink,
     },
+    /// Take an address: at once and unverified where there was none, else as `RequestEmailChange` does.
+    TakeEmail {
+        /// The address.
+        email: Email,
+        /// What may be said of its domain.
+        standing: Standing,
+        /// The request for the link that verifies it, or confirms the change.
+        link: RequestLink,
+    },
     /// Use the link of such a request.
     ConfirmEmailChange {
         /// The request the link derives from.

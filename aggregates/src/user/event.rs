@@ -165,6 +165,12 @@ events! {
             /// The address until now.
             previous: Personal<Email>,
         },
+        /// An account that had no address took one, unverified; a link to verify it is asked for with it.
+        EmailAdded = "user.email_added" {
+            #[serde(default, skip_serializing_if = "Personal::is_unknown")]
+            /// The address.
+            email: Personal<Email>,
+        },
         /// The number was changed and is unverified again.
         PhoneChanged = "user.phone_changed" {
             #[serde(default, skip_serializing_if = "Personal::is_unknown")]

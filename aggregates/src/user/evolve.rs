@@ -200,6 +200,14 @@ impl User {
                 self.open_reset = None;
                 self.activate();
             }
+            UserEvent::EmailAdded { email } => {
+                self.email = email.known().cloned();
+                self.email_verified = false;
+                self.open_email_change = None;
+                self.spent_email_change = None;
+                self.open_email_verification = None;
+                self.spent_email_verification = None;
+            }
             UserEvent::PhoneChanged { phone, .. } => {
                 self.phone = phone.known().cloned();
                 self.phone_verified = false;

@@ -182,7 +182,7 @@ pub fn order(kind: u8, pick: u8, now: i64) -> UserCommand {
     let address = email(&format!("ada{one_of_few}@farm.example"));
     let role = Role::ALL[usize::from(pick) % Role::ALL.len()];
     let request = link(u128::from(pick), now);
-    match kind % 26 {
+    match kind % 27 {
         0 => C::Register(Box::new(if pick.is_multiple_of(2) { ada() } else { grace() })),
         1 => C::Import(Box::new(joan())),
         2 => C::RequestEmailVerification(request),
@@ -255,6 +255,11 @@ pub fn order(kind: u8, pick: u8, now: i64) -> UserCommand {
             device: device(pick % 3),
         },
         24 => C::ExpireRegistration { at: at(now) },
+        25 => C::TakeEmail {
+            email: address,
+            standing: Standing::Allowed,
+            link: request,
+        },
         _ => C::Erase,
     }
 }

@@ -154,6 +154,10 @@ impl UserRow {
                 self.drop_pending_email();
                 self.activate();
             }
+            UserEvent::EmailAdded { email } => {
+                self.take_email(email.known(), false);
+                self.drop_pending_email();
+            }
             UserEvent::PhoneChanged { phone, .. } => self.take_phone(phone.known(), false),
             // Whoever knew the old password may have asked for the new address.
             UserEvent::PasswordChanged { .. } | UserEvent::PasswordReset { .. } => self.drop_pending_email(),

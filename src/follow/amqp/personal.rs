@@ -66,7 +66,7 @@ pub(super) fn of(opened: &OpenedEvent) -> Option<Person> {
             phone: Some(phone.known().map(|phone| phone.registered().to_owned())),
             full_name: Some(full_name.known().map(|name| name.as_str().to_owned())),
         },
-        UserEvent::EmailChanged { email, .. } => Person {
+        UserEvent::EmailChanged { email, .. } | UserEvent::EmailAdded { email } => Person {
             email: Some(email.known().map(|email| email.as_str().to_owned())),
             ..Person::default()
         },

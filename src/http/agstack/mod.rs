@@ -11,6 +11,7 @@ mod keys;
 mod negotiate;
 mod pages;
 mod passwords;
+mod push;
 mod refusals;
 mod sessions;
 mod statistics;
@@ -33,6 +34,7 @@ use super::limited::Told;
 use super::problem::{Problem, Slug};
 use crate::config;
 
+pub use push::AssetRegistry;
 pub(super) use refusals::Voice;
 use visit::Original;
 

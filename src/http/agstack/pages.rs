@@ -17,7 +17,7 @@ use super::passwords::already_in;
 use super::visit::{Visit, local};
 use super::{cookies, words};
 use crate::http::problem::{Problem, Slug};
-use crate::registry::SharedWant;
+use crate::registry::{SharedWant, is_activated};
 
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
@@ -329,7 +329,7 @@ pub(super) async fn home(visit: Visit) -> Response {
         email: account.email.as_deref().unwrap_or_default(),
         phone: shown_phone(account),
         country: account.country.as_deref().unwrap_or_default(),
-        active: account.activated,
+        active: is_activated(account),
         discoverable: account.discoverable,
         admin: visitor.caller.has(aggregates::values::Role::Admin),
         asset_registry: visit.app.config().agstack.asset_registry_url.is_some(),

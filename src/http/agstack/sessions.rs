@@ -8,6 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
 use super::form::{Form, Unreadable};
+use super::push::News;
 use super::visit::{NoVisitor, Visit, answer, local, told};
 use super::{cookies, negotiate, pages, refusals, words};
 use crate::http::App;
@@ -31,6 +32,15 @@ impl Credentials {
             password: Password::parse(password?).ok()?,
         })
     }
+}
+
+/// How credentials came.
+#[derive(Clone, Copy)]
+enum Way<'a> {
+    /// In a body, with the page to go to.
+    Body { next: &'a str },
+    /// In headers, as the asset registry sends them: it reads the tokens out of the answer.
+    Headers,
 }
 
 /// `GET /` and `GET /login`: a page for browsers, and for programs a way in by headers.
@@ -63,7 +73,10 @@ pub(super) async fn front_form(State(app): State<App>, visit: Visit, request: Re
         return pages::log_in(&visit, StatusCode::FORBIDDEN, Some(words::CROSS_SITE), "");
     }
     match Credentials::of(form.text("email"), form.typed("password")) {
-        Some(credentials) => sign_in(&visit, credentials, form.text("next").unwrap_or_default()).await,
+        Some(credentials) => {
+            let next = form.text("next").unwrap_or_default();
+            sign_in(&visit, credentials, Way::Body { next }).await
+        }
         None => missing(&visit),
     }
 }
@@ -96,14 +109,14 @@ async fn ways_in(visit: &Visit) -> Option<Response> {
         && let (Some(email), Some(password)) = (visit.header_text("x-email"), visit.header_text("x-password"))
     {
         return Some(match Credentials::of(Some(&email), Some(&password)) {
-            Some(credentials) => sign_in(visit, credentials, "").await,
+            Some(credentials) => sign_in(visit, credentials, Way::Headers).await,
             None => told(StatusCode::BAD_REQUEST, words::MISSING_CREDENTIALS),
         });
     }
     None
 }
 
-async fn sign_in(visit: &Visit, credentials: Credentials, next: &str) -> Response {
+async fn sign_in(visit: &Visit, credentials: Credentials, way: Way<'_>) -> Response {
     let Credentials { email, password } = credentials;
     let identifier = Identifier::parse(email.as_str());
     let signed_in = visit
@@ -111,10 +124,17 @@ async fn sign_in(visit: &Visit, credentials: Credentials, next: &str) -> Respons
         .registry()
         .sign_in_shared(&visit.caller, &identifier, password)
         .await;
+    if let (Ok(pair), Way::Body { .. }) = (&signed_in, way) {
+        visit.push(News::Login, pair);
+    }
     match signed_in {
         Ok(pair) if visit.json => let_in(visit, &pair),
         Ok(pair) => {
-            let mut response = visit.away(local(next).unwrap_or("/home"));
+            let next = match way {
+                Way::Body { next } => local(next),
+                Way::Headers => None,
+            };
+            let mut response = visit.away(next.unwrap_or("/home"));
             set_both(visit, &mut response, &pair);
             response
         }
@@ -204,11 +224,22 @@ pub(super) async fn logout(State(app): State<App>, visit: Visit, request: Reques
             return Problem::new(Slug::Forbidden).into_response();
         }
     }
-    let ended = visit
-        .app
-        .registry()
-        .end_session(&Asked::plainly(visitor.caller), visitor.account.id, visitor.session)
+    let bearer = SharedBearer {
+        user: visitor.account,
+        session: visitor.session,
+    };
+    let registry = visit.app.registry();
+    let ended = registry
+        .end_session(&Asked::plainly(visitor.caller), bearer.user.id, bearer.session)
         .await;
+    if ended.is_ok()
+        && visit.app.assets().is_some()
+        // The peer that tells us need not be told.
+        && !visit.headers.contains_key("x-from-asset-registry")
+        && let Ok(pair) = registry.shared_farewell(&bearer)
+    {
+        visit.push(News::Logout, &pair);
+    }
     match ended {
         // Somebody else has ended it since.
         Ok(_) | Err(Refusal::NotFound) => gone(visit.done(StatusCode::OK, words::LOGGED_OUT, "/")),

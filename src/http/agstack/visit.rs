@@ -17,11 +17,12 @@ use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
 use super::form::{Encoding, Form};
+use super::push::News;
 use super::{cookies, negotiate, words};
 use crate::http::App;
 use crate::http::caller::{client_address, stranger};
 use crate::http::problem::{Problem, Slug};
-use crate::registry::{Caller, Refusal, SharedDenial, SharedWant};
+use crate::registry::{Caller, Refusal, SharedDenial, SharedPair, SharedWant};
 
 /// A request of the dialect.
 pub(super) struct Visit {
@@ -135,8 +136,14 @@ impl Visit {
 
     /// Whether cookies travel encrypted only.
     pub fn secure(&self) -> bool {
-        let public = self.app.config().public_url.as_deref();
-        public.is_some_and(|url| url.starts_with("https://"))
+        self.app.is_https()
+    }
+
+    /// Tells the asset registry, if it is to be told.
+    pub fn push(&self, news: News, pair: &SharedPair) {
+        if let Some(assets) = self.app.assets() {
+            assets.push(news, pair, self.app.closing());
+        }
     }
 
     /// Whether the request comes from a network of peers (contract, section 5.5).

@@ -133,10 +133,11 @@ pub(super) async fn list(
     extensions: Extensions,
     uri: Uri,
 ) -> Result<Response, Refused> {
-    superuser(&app, &headers, &extensions).await?;
+    let member = superuser(&app, &headers, &extensions).await?;
     let query = Query::of(&uri);
     let filter = filter(&query);
-    let (count, rows) = app.registry().platform_users(&filter).await?;
+    let asked = Asked::plainly(member.caller);
+    let (count, rows) = app.registry().platform_users(&asked, &filter).await?;
     let base = app.base_url();
     let (limit, offset) = (filter.limit, filter.offset);
     let after = offset.saturating_add(limit);

@@ -87,14 +87,9 @@ pub(super) async fn register(
     let row = app.registry().user(id).await?;
     let mut response = (StatusCode::CREATED, Json(UserBody::new(&row, None))).into_response();
     let handle = app.registry().handle_of(id);
-    let secure = app
-        .config()
-        .public_url
-        .as_deref()
-        .is_some_and(|url| url.starts_with("https://"));
     let cookie = format!(
         "{HANDLE_COOKIE}={handle}; Path=/api/v1/users; Max-Age=600; HttpOnly; SameSite=Strict{}",
-        if secure { "; Secure" } else { "" }
+        if app.is_https() { "; Secure" } else { "" }
     );
     let headers = response.headers_mut();
     for (name, text) in [(HANDLE, handle.as_str()), (SET_COOKIE, cookie.as_str())] {

@@ -2,11 +2,13 @@
 
 use serde_json::json;
 
-use super::web::{FIREFOX, PASSWORD, Web, activated, row, set_cookie};
+use super::web::{FIREFOX, PASSWORD, Web, activated, claims, row, set_cookie};
 use crate::harness::{App, Engine, on_both_engines};
+use crate::trio::STRONG;
 
 on_both_engines![
     none_of_the_holes_is_there,
+    an_address_that_nobody_verified_speaks_for_no_domain,
     what_belongs_to_other_apis_opens_nothing_here,
     refusals_of_outer_layers_have_this_dialects_shape,
     the_dialect_is_mounted_a_second_time_where_it_is_asked_for,
@@ -118,6 +120,41 @@ async fn none_of_the_holes_is_there(engine: Engine) {
         refused.contains("agstack.shared_secret") && !refused.contains("changeme"),
         "{refused}"
     );
+}
+
+/// Peers believe the domain of a token that says its account is activated.
+async fn an_address_that_nobody_verified_speaks_for_no_domain(engine: Engine) {
+    let app = App::start(engine).await;
+    let web = Web::python(&app);
+    let body = json!({ "username": "tim", "password": STRONG });
+    // Nothing of this account is to be verified: it is active at once.
+    app.command("register-user", &body).expect(201).await;
+    let reply = app.post("/api/v1/account/login/", &body).send().await;
+    let key = reply.json()["auth_token"].as_str().unwrap().to_owned();
+    app.call("PATCH", "/api/v1/account/")
+        .header("authorization", format!("Token {key}"))
+        .json(&json!({ "email": "tim@large.example" }))
+        .expect(201)
+        .await;
+    let said = async || {
+        let (access, _) = web.logs_in_with("tim@large.example", STRONG).await;
+        let said = claims(&access);
+        (said["domain"].clone(), said["is_activated"].clone())
+    };
+    assert_eq!(said().await, (json!("large.example"), json!(false)));
+    let browser = Web::browser(&app);
+    browser
+        .form("/login", &[("email", "tim@large.example"), ("password", STRONG)])
+        .leads_to("/home")
+        .await;
+    browser
+        .get("/home")
+        .shows(200, "Your account is not activated yet")
+        .await;
+    let (uid, token) = crate::cadasta::link(&app.mailbox().to("tim@large.example").await);
+    let body = json!({ "uid": uid, "token": token });
+    app.post("/api/v1/account/activate/", &body).expect(200).await;
+    assert_eq!(said().await, (json!("large.example"), json!(true)));
 }
 
 async fn what_belongs_to_other_apis_opens_nothing_here(engine: Engine) {

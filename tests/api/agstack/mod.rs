@@ -13,5 +13,6 @@ mod logging_in;
 mod pages;
 mod passwords;
 mod peer;
+mod push;
 mod signing_up;
 mod web;

@@ -57,6 +57,7 @@ fn stored() -> Vec<(&'static str, &'static str, Value)> {
         user("phone_verified", json!({ "request": USER })),
         user("email_change_requested", request.clone()),
         user("email_changed", json!({ "original": USER })),
+        user("email_added", json!({})),
         user("phone_changed", json!({})),
         user("username_changed", json!({})),
         user("profile_updated", json!({ "fields": ["full_name", "position"] })),
@@ -105,6 +106,7 @@ fn stored() -> Vec<(&'static str, &'static str, Value)> {
             USER,
             json!({ "type": "audit.history_read", "of": USER, "hour": 5 }),
         ),
+        ("audit", USER, json!({ "type": "audit.users_listed", "hour": 5 })),
     ]
 }
 

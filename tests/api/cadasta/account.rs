@@ -11,6 +11,7 @@ on_both_engines![
     two_settings_turn_the_documents_201_into_200,
     what_does_not_hold_is_said_under_its_field,
     another_address_waits_for_its_confirmation,
+    the_first_address_is_taken_at_once,
 ];
 
 const PATH: &str = "/api/v1/account/";
@@ -163,4 +164,119 @@ async fn another_address_waits_for_its_confirmation(engine: Engine) {
         201
     );
     assert_eq!(log.types_after(head).await, Vec::<String>::new());
+}
+
+async fn the_first_address_is_taken_at_once(engine: Engine) {
+    let app = App::start(engine).await;
+    let admin = app.admin().await;
+    let mut keys = Vec::new();
+    let mut ids = Vec::new();
+    for username in ["tim", "mia"] {
+        let body = json!({ "username": username, "password": STRONG });
+        let user = app.command("register-user", &body).expect(201).await;
+        ids.push(user["id"].as_str().unwrap().to_owned());
+        let body = json!({ "username": username, "password": STRONG });
+        let reply = app.ask("POST", "/api/v1/account/login/", &body).await;
+        keys.push(reply.json()["auth_token"].as_str().unwrap().to_owned());
+    }
+    let [tim, mia] = &keys[..] else { unreachable!() };
+    assert_eq!(call(&app, "GET", tim, &json!({})).await.json()["email"], "");
+    // A domain that is not admitted refuses as for a change.
+    app.command("block-domain", &json!({ "domain": "spam.example" }))
+        .bearer(&admin.access)
+        .expect(201)
+        .await;
+    let mut log = app.log().await;
+    let head = log.head().await;
+    let refused = call(&app, "PATCH", tim, &json!({ "email": "tim@spam.example" })).await;
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    assert_eq!(refused.json()["email"].as_array().unwrap().len(), 1);
+    assert_eq!(log.types_after(head).await, Vec::<String>::new());
+
+    let reply = call(&app, "PATCH", tim, &json!({ "email": "Tim@new.example" })).await;
+    let expected = json!({
+        "username": "tim",
+        "full_name": "",
+        "email": "Tim@new.example",
+        "email_verified": false,
+        "last_login": reply.json()["last_login"],
+    });
+    is(&reply, 201, &expected);
+    assert_eq!(
+        log.types_after(head).await,
+        [
+            "user.email_added",
+            "user.email_verification_requested",
+            "domain.observed"
+        ]
+    );
+    let taken = json!({ "email": ["Another user is already registered with this email address"] });
+    is(
+        &call(&app, "PATCH", mia, &json!({ "email": "tim@NEW.example" })).await,
+        400,
+        &taken,
+    );
+    let body = json!({ "username": "zoe", "email": "tim@new.example", "password": STRONG });
+    is(&app.ask("POST", "/api/v1/account/register/", &body).await, 400, &taken);
+    // The account was in use before and stays so.
+    let user = app
+        .get(&format!("/v1/users/{}", ids[0]))
+        .bearer(&admin.access)
+        .expect(200)
+        .await;
+    assert_eq!(
+        (&user["status"], &user["email"], &user["email_verified"]),
+        (&json!("active"), &json!("Tim@new.example"), &json!(false))
+    );
+    let past = |position: i64| {
+        app.get(&format!("/v1/users/{}?at={position}", ids[0]))
+            .bearer(&admin.access)
+            .expect(200)
+    };
+    assert_eq!(past(head).await["email"], json!(null));
+    assert_eq!(past(head + 1).await["email"], json!("Tim@new.example"));
+
+    // Asking for it again changes nothing, another one waits as any change does.
+    let head = log.head().await;
+    call(&app, "PATCH", tim, &json!({ "email": "tim@new.example" })).await;
+    assert_eq!(log.types_after(head).await, Vec::<String>::new());
+    let mail = app.mailbox().to("Tim@new.example").await;
+    let reply = call(&app, "PATCH", tim, &json!({ "email": "tim@other.example" })).await;
+    assert_eq!(reply.json()["email"], "Tim@new.example");
+    app.mailbox().to("tim@other.example").await;
+    app.mailbox().nth_to("Tim@new.example", 2).await;
+    let to_tim: Vec<_> = app
+        .mailbox()
+        .mails()
+        .into_iter()
+        .filter(|mail| mail.to == "Tim@new.example")
+        .map(|mail| mail.subject)
+        .collect();
+    assert_eq!(
+        to_tim,
+        [mail.subject.as_str(), "Change of email at Cadasta Platform"],
+        "one confirmation, and the notice of the change that was asked for later"
+    );
+
+    let (uid, token) = link(&mail);
+    assert!(mail.link().ends_with(&format!("/account/activate/{uid}/{token}/")));
+    let body = json!({ "uid": uid, "token": token });
+    is(
+        &app.ask("POST", "/api/v1/account/activate/", &body).await,
+        200,
+        &json!({}),
+    );
+    let reply = call(&app, "GET", tim, &json!({})).await;
+    assert_eq!(
+        (&reply.json()["email"], &reply.json()["email_verified"]),
+        (&json!("Tim@new.example"), &json!(true))
+    );
+
+    // The same by PUT.
+    let body = json!({ "username": "mia", "email": "mia@new.example" });
+    let reply = call(&app, "PUT", mia, &body).await;
+    assert_eq!(
+        (reply.status, &reply.json()["email"], &reply.json()["email_verified"]),
+        (200, &json!("mia@new.example"), &json!(false))
+    );
 }

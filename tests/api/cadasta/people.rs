@@ -8,6 +8,7 @@ use crate::trio::{STRONG, is};
 
 on_both_engines![
     the_list_is_paged_searched_and_ordered,
+    who_searches_the_list_is_written_down_once_an_hour,
     one_user_is_found_by_their_exact_name,
     what_a_superuser_may_change_has_an_answer_for_every_row,
     where_dialects_meet_the_method_and_the_literal_path_decide,
@@ -154,6 +155,51 @@ async fn the_list_is_paged_searched_and_ordered(engine: Engine) {
     );
     let reply = app.get("/api/v1/users/").send().await;
     is(&reply, 401, &detail("Authentication credentials were not provided."));
+}
+
+async fn who_searches_the_list_is_written_down_once_an_hour(engine: Engine) {
+    let app = App::start(engine).await;
+    let boss = superuser(&app).await;
+    let admin = app.sign_in("boss", PASSWORD).await;
+    let ada = app.cadasta_user("ada").await;
+    let mut log = app.log().await;
+    let head = log.head().await;
+    // Whoever is turned away has searched nothing.
+    assert_eq!(send(&app, "GET", "/api/v1/users/", &ada, None).await.status, 403);
+    assert_eq!(log.types_after(head).await, [""; 0]);
+    // Hole C8 of the contract.
+    for path in [
+        "/api/v1/users/?search=ada%40farm.example",
+        "/api/v1/users/?search=lovelace",
+        "/api/v1/users",
+    ] {
+        assert_eq!(send(&app, "GET", path, &boss, None).await.status, 200);
+    }
+    let mut told: Vec<_> = log
+        .events()
+        .await
+        .into_iter()
+        .filter(|one| one.position > head)
+        .collect();
+    // An hour may end while this runs.
+    assert!((1..=2).contains(&told.len()), "{told:?}");
+    let event = told.remove(0);
+    assert_eq!(
+        (event.kind.as_str(), &event.aggregate, &event.stream, &event.subject),
+        ("audit.users_listed", &"audit".to_owned(), &admin.user, &admin.user)
+    );
+    // Who, but not what for.
+    let path = format!("/v1/events/{}", event.position);
+    let public = app.get(&path).bearer(&admin.access).expect(200).await;
+    assert_eq!((&public["subject"], &public["data"]), (&json!(admin.user), &json!({})));
+    let sql = format!(
+        "SELECT CAST(payload AS TEXT) || CAST(metadata AS TEXT) FROM events WHERE position = {}",
+        event.position
+    );
+    let line = log.texts(&sql).await.remove(0).to_lowercase();
+    for word in ["farm.example", "lovelace", "search"] {
+        assert!(!line.contains(word), "{word} in {line}");
+    }
 }
 
 async fn one_user_is_found_by_their_exact_name(engine: Engine) {

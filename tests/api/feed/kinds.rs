@@ -185,6 +185,8 @@ impl Teller<'_> {
             },
         )
         .await;
+        self.tell::<Audit>(&self.id().to_string(), AuditCommand::ListUsers { at: now() })
+            .await;
         self.user(id, UserCommand::Erase).await;
     }
 
@@ -240,8 +242,14 @@ impl Teller<'_> {
             created_at: None,
             password: true,
         };
-        self.user(&self.id().to_string(), UserCommand::Import(Box::new(import)))
-            .await;
+        let imported = self.id().to_string();
+        self.user(&imported, UserCommand::Import(Box::new(import))).await;
+        let take = UserCommand::TakeEmail {
+            email: Email::parse("analyst@farm.example").unwrap(),
+            standing: Standing::Allowed,
+            link: self.link(self.id()),
+        };
+        self.user(&imported, take).await;
         let late = self.id().to_string();
         let person = Register {
             username: None,

@@ -3,13 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 use aggregates::event::Personal;
-use aggregates::user::{Phase, ProfileChange, UserCommand};
+use aggregates::user::{Phase, ProfileChange, User, UserCommand};
 use aggregates::values::{EndReason, LockReason, Role, SessionMethod};
 use proptest::prelude::*;
 
 use super::*;
 use crate::fixtures::{
-    HOUR, USER, at, change_email, device, fold, fold_from, id, link, order, recorded, story, verify,
+    HOUR, USER, ada, ada_without_address, at, change_email, device, email, fold, fold_from, id, link, order, recorded,
+    story, story_of, verify,
 };
 
 /// The row after Ada registered and these orders were heard.
@@ -180,6 +181,22 @@ fn roles_and_devices_are_sorted() {
 }
 
 #[test]
+fn an_address_that_was_added_is_unverified_and_drops_the_one_that_was_asked_for() {
+    let take = UserCommand::TakeEmail {
+        email: email("ada@old.example"),
+        standing: aggregates::values::Standing::Allowed,
+        link: link(6, 1),
+    };
+    let (_, events) = story_of(ada_without_address(), [change_email(5, "ada@new.example"), take]);
+    let row = fold(&events).unwrap();
+    assert_eq!(
+        (row.email.as_deref(), row.email_domain.as_deref(), row.email_verified),
+        (Some("ada@old.example"), Some("old.example"), false)
+    );
+    assert_eq!((row.pending_email_canonical, row.pending_email_expires), (None, None));
+}
+
+#[test]
 fn the_profile_takes_what_changed_and_clears_what_was_cleared() {
     let update = |change| UserCommand::UpdateProfile(Box::new(change));
     let place = Coordinates::new(1.3, 103.8).unwrap();
@@ -291,13 +308,20 @@ fn ending_all_sessions_keeps_none_and_ending_one_ends_one() {
 }
 
 fn histories() -> impl Strategy<Value = Vec<(u8, u8)>> {
-    proptest::collection::vec((0..21u8, 0..6u8), 0..40)
+    proptest::collection::vec((0..22u8, 0..6u8), 0..40)
+}
+
+/// The same for somebody with an address and for somebody without.
+fn lives() -> impl Strategy<Value = (User, Vec<UserEvent>)> {
+    (any::<bool>(), histories()).prop_map(|(with_address, history)| {
+        let register = if with_address { ada() } else { ada_without_address() };
+        story_of(register, history.into_iter().map(|(kind, pick)| order(kind, pick)))
+    })
 }
 
 proptest! {
     #[test]
-    fn a_fold_that_stops_and_goes_on_gives_the_same_row(history in histories(), split: prop::sample::Index) {
-        let (_, events) = story(history.into_iter().map(|(kind, pick)| order(kind, pick)));
+    fn a_fold_that_stops_and_goes_on_gives_the_same_row((_, events) in lives(), split: prop::sample::Index) {
         let (first, second) = events.split_at(split.index(events.len()));
         let next = i64::try_from(first.len()).unwrap() + 1;
         prop_assert_eq!(fold_from(fold(first), next, second), fold(&events));
@@ -305,8 +329,7 @@ proptest! {
 
     /// What the registry answers from and what it decides from never drift apart.
     #[test]
-    fn the_row_says_what_the_aggregate_says(history in histories()) {
-        let (user, events) = story(history.into_iter().map(|(kind, pick)| order(kind, pick)));
+    fn the_row_says_what_the_aggregate_says((user, events) in lives()) {
         let Some(row) = fold(&events) else {
             prop_assert!(user.is_erased());
             return Ok(());
