@@ -123,6 +123,11 @@ impl Database {
         server().database(&self.name)
     }
 
+    /// The URL of the PostgreSQL database, for other programs.
+    pub fn url(&self) -> String {
+        crate::dump::url_of(&server_url(), &self.name)
+    }
+
     /// The options of the SQLite file.
     pub fn sqlite(&self) -> SqliteConnectOptions {
         SqliteConnectOptions::new()
@@ -156,10 +161,12 @@ impl Drop for Database {
     }
 }
 
+fn server_url() -> String {
+    std::env::var("TEST_DATABASE_URL").unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/postgres".to_owned())
+}
+
 fn server() -> PgConnectOptions {
-    let url =
-        std::env::var("TEST_DATABASE_URL").unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/postgres".to_owned());
-    PgConnectOptions::from_str(&url)
+    PgConnectOptions::from_str(&server_url())
         .unwrap_or_else(|_| panic!("TEST_DATABASE_URL is not a PostgreSQL URL"))
         .ssl_mode(sqlx::postgres::PgSslMode::Disable)
 }
