@@ -22,3 +22,4 @@ mod shape;
 pub mod store;
 pub mod telemetry;
 pub mod tokens;
+pub mod trace;

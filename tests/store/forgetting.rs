@@ -44,6 +44,7 @@ fn caller(store: &Store, dialect: Dialect, number: usize) -> Caller {
         who: Who::Anonymous,
         dialect,
         request_id: fresh_id(store).to_string(),
+        trace: None,
         ip: Some(format!("198.51.100.{}", 150 + number)),
         user_agent: Some(format!("PlantedHarvester/{number}.3")),
     }
@@ -204,6 +205,7 @@ async fn sign_in_from(store: &Store, one: &Planted, caller: &Caller) -> Uuid {
         origin_owner: Some(one.id),
         dialect: caller.dialect,
         request_id: caller.request_id.clone(),
+        trace: None,
         ip: caller.ip.clone(),
         user_agent: caller.user_agent.clone(),
     });
