@@ -23,3 +23,4 @@ mod shape;
 pub mod store;
 pub mod telemetry;
 pub mod tokens;
+pub mod trace;

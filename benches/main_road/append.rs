@@ -33,6 +33,7 @@ pub fn request(store: &Store, user: Uuid) -> Context {
         origin_owner: None,
         dialect: Dialect::Canonical,
         request_id: store.chance().uuid_v7(store.now()).to_string(),
+        trace: None,
         ip: Some("203.0.113.77".to_owned()),
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0".to_owned()),
     }

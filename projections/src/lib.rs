@@ -23,7 +23,7 @@ pub use domains::{BlockedAddressRow, DomainRow};
 pub use names::{Name, NameKind, names_at, names_of, phone_is_name};
 pub use places::{PlaceRow, is_discoverable, places_differ, places_of};
 pub use recorded::Recorded;
-pub use sessions::SessionRow;
+pub use sessions::{ORIGIN_LIFE, SessionRow};
 pub use statistics::CountedUser;
 pub use users::{Status, UserRow};
 pub use words::{LONGEST_WORD, MOST_WORDS, words_asked, words_differ, words_of};

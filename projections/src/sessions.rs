@@ -6,6 +6,10 @@ use uuid::Uuid;
 
 use crate::Recorded;
 
+/// How long it is kept where a request came from, microseconds: 90 days (security requirements, section 9). A month
+/// goes as one, when its first moment is that old.
+pub const ORIGIN_LIFE: i64 = 90 * 86_400 * 1_000_000;
+
 /// One sign-in. A session that ended, or whose user was erased, has no row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRow {
@@ -71,13 +75,29 @@ impl SessionRow {
                 generation: i64::from(*generation),
                 idle_expires_at: *idle_expires_at,
                 last_seen_at: at.at,
-                ..row
+                ..row.without_the_past(at.at)
             }),
             SessionEvent::ReuseDetected { .. } => row.map(|row| Self {
                 version: at.sequence,
-                ..row
+                ..row.without_the_past(at.at)
             }),
             SessionEvent::Ended { .. } | SessionEvent::Failed { .. } => None,
+        }
+    }
+
+    /// The row without its origin once that is past its retention: whoever still remembers the row as it was must not
+    /// write it back.
+    fn without_the_past(self, now: Timestamp) -> Self {
+        // "2026-11-21T…": the text form is fixed, so months compare as texts.
+        let month = |at: Timestamp| at.to_string().get(..7).map(str::to_owned);
+        if month(self.started_at) <= month(now.plus(-ORIGIN_LIFE)) {
+            Self {
+                ip: None,
+                user_agent: None,
+                ..self
+            }
+        } else {
+            self
         }
     }
 }
@@ -134,6 +154,28 @@ mod tests {
             ..started()
         };
         assert_eq!(row, expected);
+    }
+
+    #[test]
+    fn a_refresh_past_the_retention_forgets_where_the_session_came_from() {
+        let refreshed = SessionEvent::Refreshed {
+            generation: 1,
+            retry: false,
+            idle_expires_at: at(2 * HOUR),
+            at: at(HOUR),
+        };
+        // It began in January 1970, whose first moment is ninety days old on 1 April.
+        let april = 90 * 24 * HOUR;
+        for (moment, kept) in [(april - 1, true), (april, false)] {
+            for event in [&refreshed, &SessionEvent::ReuseDetected { generation: 0 }] {
+                let event = Recorded {
+                    at: at(moment),
+                    ..recorded(SESSION, event, 9)
+                };
+                let row = SessionRow::fold(Some(started()), &event).unwrap();
+                assert_eq!((row.ip.is_some(), row.user_agent.is_some()), (kept, kept), "{moment}");
+            }
+        }
     }
 
     #[test]

@@ -248,7 +248,7 @@ impl Walk<'_> {
 
     /// Walks the events up to the end, or to the first that is not as it was signed: everything above it differs too.
     async fn events(&mut self, end: i64) -> Result<(), CheckError> {
-        let (mut after, mut expected) = (i64::MIN, 1);
+        let (mut after, mut expected, mut time) = (i64::MIN, 1, i64::MIN);
         while expected <= end {
             let page = match self.store.hashed_events(after, PAGE).await {
                 Ok(page) => page,
@@ -276,7 +276,6 @@ impl Walk<'_> {
                 .await?;
             self.nodes.reverse();
             after = last;
-            let mut time = i64::MIN;
             for event in page {
                 let position = event.record.position;
                 if position > end {

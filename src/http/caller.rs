@@ -22,6 +22,7 @@ use super::routes::{Permission, allowed, permission};
 use crate::guards;
 use crate::registry::{Caller, Refusal, Who};
 use crate::tokens::{OpaqueKind, TokenError};
+use crate::trace::TraceParent;
 
 /// The peer of the connection.
 #[derive(Debug, Clone, Copy)]
@@ -232,6 +233,7 @@ pub(super) async fn still(app: &App, credential: &HeaderValue, needed: Permissio
         who,
         dialect: Dialect::Canonical,
         request_id: String::new(),
+        trace: None,
         ip: None,
         user_agent: None,
     };
@@ -250,6 +252,7 @@ pub(super) fn stranger(
         who: Who::Anonymous,
         dialect,
         request_id: extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
+        trace: extensions.get::<TraceParent>().cloned(),
         ip: address.map(|ip| ip.to_string()),
         user_agent: headers
             .get(USER_AGENT)

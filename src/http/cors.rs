@@ -17,7 +17,7 @@ use super::App;
 use super::routes::allowed;
 
 const HEADERS: HeaderValue =
-    HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID");
+    HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID, traceparent");
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "ETag, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id",
 );

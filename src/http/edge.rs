@@ -10,9 +10,11 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
 use metrics::{counter, histogram};
 use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::problem::{Problem, Slug};
 use super::{App, agstack};
+use crate::trace::TraceParent;
 
 /// The id of a request: in its answer, its events' metadata and its log lines.
 #[derive(Debug, Clone)]
@@ -40,7 +42,11 @@ pub(super) async fn request(State(app): State<App>, mut request: Request, next: 
         None
     };
     let voice = agstack::Voice::of(&app, &request);
-    let span = tracing::info_span!("http", request.id = %id, method = %method, route = %route);
+    let span = tracing::info_span!("http", request.id = %id, method = %method, route = %route, traceparent = Empty);
+    if let Some(trace) = trace(request.headers()) {
+        span.record("traceparent", trace.as_str());
+        request.extensions_mut().insert(trace);
+    }
     let response = async {
         match beyond {
             Some(detail) => Problem::new(Slug::TooLarge).detail(detail).into_response(),
@@ -82,6 +88,13 @@ pub(super) async fn request(State(app): State<App>, mut request: Request, next: 
     let _entered = span.enter();
     tracing::debug!(status = status.as_u16(), took_us = took.as_micros(), "request answered");
     response
+}
+
+/// The trace a request belongs to. Of several nobody can say which it is.
+fn trace(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all("traceparent").iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    TraceParent::parse(value.to_str().ok()?)
 }
 
 /// The bytes of headers as they were sent: name, colon, blank, value and the end of the line.

@@ -5,7 +5,10 @@ use serde_json::{Map, Value, json};
 use super::SOURCE;
 use super::kinds::{KINDS, Kind};
 use super::schema::{envelope, facts};
-use crate::config::Config;
+use crate::config::{AmqpMode, Config};
+
+/// The content type of a message whose body is the whole document.
+pub const STRUCTURED: &str = "application/cloudevents+json; charset=utf-8";
 
 /// The version of the document: that of the API, not of the program.
 const VERSION: &str = "1.0.0";
@@ -22,8 +25,11 @@ pub fn asyncapi(config: &Config) -> Value {
     let messages: Map<String, Value> = KINDS
         .iter()
         .flat_map(|kind| {
-            let document = (kind.name.to_owned(), message(kind));
-            [document, (format!("{}.message", kind.name), broker_message(kind))]
+            [
+                (kind.name.to_owned(), message(kind)),
+                (format!("{}.message", kind.name), broker_message(kind)),
+                (format!("{}.structured", kind.name), structured_message(kind)),
+            ]
         })
         .chain([("page".to_owned(), page())])
         .collect();
@@ -54,7 +60,7 @@ pub fn asyncapi(config: &Config) -> Value {
             },
         },
         "channels": channels(config),
-        "operations": operations(),
+        "operations": operations(config),
         "components": {
             "messages": messages,
             "securitySchemes": {
@@ -78,12 +84,25 @@ fn service(config: &Config) -> (&'static str, String) {
     }
 }
 
-/// References to all kinds, each under its own name.
-fn every_kind(form: &str) -> Map<String, Value> {
+/// References to all kinds in a form, each under its own name and `suffix`.
+fn every_kind(suffix: &str, form: &str) -> Map<String, Value> {
     KINDS
         .iter()
-        .map(|kind| (kind.name.to_owned(), reference(&format!("{}{form}", kind.name))))
+        .map(|kind| {
+            (
+                format!("{}{suffix}", kind.name),
+                reference(&format!("{}{form}", kind.name)),
+            )
+        })
         .collect()
+}
+
+/// What a message of the exchange is called there, in a mode.
+const fn suffix(mode: AmqpMode) -> &'static str {
+    match mode {
+        AmqpMode::Binary => "",
+        AmqpMode::Structured => ".structured",
+    }
 }
 
 fn reference(name: &str) -> Value {
@@ -91,6 +110,8 @@ fn reference(name: &str) -> Value {
 }
 
 fn channels(config: &Config) -> Value {
+    let mut forms = every_kind(suffix(AmqpMode::Binary), ".message");
+    forms.append(&mut every_kind(suffix(AmqpMode::Structured), ".structured"));
     json!({
         "exchange": {
             "address": "{type}",
@@ -98,8 +119,10 @@ fn channels(config: &Config) -> Value {
             "description": "A topic exchange; the routing key is the event's type, so that `user.*` is bound to hear of \
                 users. Messages are persistent and come at least once, those of one account in order. `message_id` is \
                 the event's id. A consumer that counts `position` sees what it has had already and what it has missed. \
-                The attributes are headers and the body is `data`; where the operator has chosen so, the body is the \
-                whole document instead, as on the stream, and its content type application/cloudevents+json.",
+                Each event has two forms, of which the operator chooses one (`amqp.mode`): in binary mode the \
+                attributes are headers and the body is `data`, in structured mode (`….structured`) the body is the \
+                whole document, as on the stream. The operation `publish` names those that are sent here; the content \
+                type tells them apart.",
             "servers": [{ "$ref": "#/servers/broker" }],
             "parameters": {
                 "type": {
@@ -107,7 +130,7 @@ fn channels(config: &Config) -> Value {
                     "enum": KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>(),
                 },
             },
-            "messages": every_kind(".message"),
+            "messages": forms,
             "bindings": {
                 "amqp": {
                     "is": "routingKey",
@@ -125,7 +148,7 @@ fn channels(config: &Config) -> Value {
                 that comes back with `Last-Event-ID` goes on after it. A comment tells the position at least every ten \
                 seconds.",
             "servers": [{ "$ref": "#/servers/service" }],
-            "messages": every_kind(""),
+            "messages": every_kind("", ""),
         },
         "feed": {
             "address": "/v1/events",
@@ -138,7 +161,13 @@ fn channels(config: &Config) -> Value {
     })
 }
 
-fn operations() -> Value {
+fn operations(config: &Config) -> Value {
+    let sent: Vec<Value> = KINDS
+        .iter()
+        .map(
+            |kind| json!({ "$ref": format!("#/channels/exchange/messages/{}{}", kind.name, suffix(config.amqp.mode)) }),
+        )
+        .collect();
     let types = json!({
         "type": "string",
         "description": "Types with commas between them; `user.*` stands for all of `user`, `*` for all.",
@@ -157,7 +186,11 @@ fn operations() -> Value {
         "publish": {
             "action": "send",
             "channel": { "$ref": "#/channels/exchange" },
-            "summary": "Publishes every event.",
+            "summary": match config.amqp.mode {
+                AmqpMode::Binary => "Publishes every event, in binary mode.",
+                AmqpMode::Structured => "Publishes every event, in structured mode.",
+            },
+            "messages": sent,
             "bindings": { "amqp": { "deliveryMode": 2, "timestamp": true, "ack": true, "bindingVersion": "0.3.0" } },
         },
         "stream": {
@@ -191,10 +224,41 @@ fn message(kind: &Kind) -> Value {
     })
 }
 
+/// A header that is a position or a sequence.
+fn number() -> Value {
+    json!({ "type": "integer", "format": "int64", "minimum": 1 })
+}
+
+/// The header of the trace that an event belongs to.
+fn traceparent() -> Value {
+    json!({
+        "type": "string",
+        "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
+        "description": "The trace that the request named (W3C Trace Context), if it named one.",
+    })
+}
+
+/// An event as a message of the broker: the AMQP binding of `CloudEvents` in its structured mode.
+fn structured_message(kind: &Kind) -> Value {
+    json!({
+        "name": kind.name,
+        "title": kind.name,
+        "summary": kind.about,
+        "contentType": STRUCTURED,
+        "correlationId": { "description": "The request that led to it.", "location": "$message.payload#/correlationid" },
+        "headers": {
+            "type": "object",
+            "properties": { "position": number(), "sequence": number(), "traceparent": traceparent() },
+            "required": ["position", "sequence"],
+        },
+        "payload": envelope(Some(kind)),
+        "bindings": { "amqp": { "messageType": kind.name, "bindingVersion": "0.3.0" } },
+    })
+}
+
 /// An event as a message of the broker: the AMQP binding of `CloudEvents` in its binary mode.
 fn broker_message(kind: &Kind) -> Value {
-    let number = json!({ "type": "integer", "format": "int64", "minimum": 1 });
-    let text = json!({ "type": "string", "minLength": 1 });
+    let number = number();
     let document = envelope(Some(kind));
     let of = |name: &str| document["properties"][name].clone();
     json!({
@@ -221,7 +285,7 @@ fn broker_message(kind: &Kind) -> Value {
                 "cloudEvents_sequence": number,
                 "position": number,
                 "sequence": number,
-                "traceparent": text,
+                "traceparent": traceparent(),
             },
             "required": [
                 "cloudEvents_specversion", "cloudEvents_id", "cloudEvents_source", "cloudEvents_type",

@@ -17,7 +17,7 @@ use aggregates::values::{AccountStatus, Dialect, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use channels::asyncapi;
+pub use channels::{STRUCTURED, asyncapi};
 pub use kinds::{Data, Fact, KINDS, Kind, kind};
 pub use patterns::{PatternError, Types};
 pub use schema::{envelope, schema};

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::refusal::Trouble;
 use super::{Refusal, Registry};
 use crate::store::{Actor, Context, Executed, Idempotency, Receipt, Store, StoreError, Unit};
+use crate::trace::TraceParent;
 
 /// How often a stale command is decided again before the caller is asked to come back.
 const TRIES: u32 = 64;
@@ -67,6 +68,8 @@ pub struct Caller {
     pub dialect: Dialect,
     /// The request's id.
     pub request_id: String,
+    /// The trace it belongs to, if they named one.
+    pub trace: Option<TraceParent>,
     /// Their address.
     pub ip: Option<String>,
     /// Their program.
@@ -90,6 +93,7 @@ impl Caller {
             who: Who::System,
             dialect: Dialect::Canonical,
             request_id: store.chance().uuid_v7(store.now()).to_string(),
+            trace: None,
             ip: None,
             user_agent: None,
         }
@@ -145,6 +149,7 @@ impl Caller {
             origin_owner: self.user(),
             dialect: self.dialect,
             request_id: self.request_id.clone(),
+            trace: self.trace.clone(),
             ip: self.ip.clone(),
             user_agent: self.user_agent.clone(),
         }

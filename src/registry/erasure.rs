@@ -37,7 +37,7 @@ impl Registry {
         } else {
             None
         };
-        self.command(asked, Some(user), |unit| async move {
+        let erased = self.command(asked, Some(user), |unit| async move {
             self.leave_an_administrator(&unit, asked, user).await?;
             let id = user.to_string();
             let state = unit.load_fresh::<User>(&id).await?.0;
@@ -61,7 +61,9 @@ impl Registry {
                 });
             }
             Ok(())
-        })
-        .await
+        });
+        let receipt = erased.await?;
+        self.wipe().await;
+        Ok(receipt)
     }
 }

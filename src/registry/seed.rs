@@ -169,6 +169,7 @@ fn context() -> Context {
         origin_owner: None,
         dialect: Dialect::Canonical,
         request_id: "dev seed".to_owned(),
+        trace: None,
         ip: None,
         user_agent: None,
     }

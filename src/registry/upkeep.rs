@@ -30,6 +30,7 @@ impl Registry {
         }
         if ended > 0 {
             tracing::info!(accounts = ended, "registrations that were never verified have expired");
+            self.wipe().await;
         }
         Ok(ended)
     }
@@ -57,6 +58,17 @@ impl Registry {
         self.store().sweep().await?;
         self.store().forget_origins().await?;
         self.store().forget_signing_keys().await?;
+        self.wipe().await;
         Ok(())
+    }
+
+    /// Sees to it that what was deleted is in no file either. What others prevent is done when lapsed rows are next
+    /// thrown away.
+    pub(super) async fn wipe(&self) {
+        match self.store().empty_journal().await {
+            Ok(true) => {}
+            Ok(false) => tracing::debug!("the store is in use: its journal is emptied later"),
+            Err(problem) => tracing::warn!(%problem, "the journal of the store could not be emptied"),
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use aggregates::values::Dialect;
 use uuid::Uuid;
 
+use crate::trace::TraceParent;
+
 /// Who acts. Written unsealed in every event's metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {
@@ -47,6 +49,8 @@ pub struct Context {
     pub dialect: Dialect,
     /// The request's id, from the edge to the logs.
     pub request_id: String,
+    /// The trace it belongs to, if its caller named one.
+    pub trace: Option<TraceParent>,
     /// The caller's address.
     pub ip: Option<String>,
     /// The caller's program.
@@ -74,6 +78,7 @@ impl Context {
             origin_owner: None,
             dialect: Dialect::Canonical,
             request_id,
+            trace: None,
             ip: None,
             user_agent: None,
         }
@@ -88,6 +93,9 @@ impl Context {
         ]);
         if let Some(id) = self.actor_id {
             facts.insert("actor_id", id.to_string());
+        }
+        if let Some(trace) = &self.trace {
+            facts.insert("traceparent", trace.to_string());
         }
         facts
     }

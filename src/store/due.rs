@@ -1,6 +1,7 @@
 //! What has come due: registrations that were never verified, and origins past their retention.
 
 use aggregates::values::Timestamp;
+use projections::ORIGIN_LIFE;
 use sqlx::Row as _;
 use uuid::Uuid;
 
@@ -11,9 +12,6 @@ use crate::keys::Scope;
 /// Rows deleted per statement, as in the sweep.
 const TURN: i64 = 1_000;
 
-/// How long it is kept where a request came from, microseconds: 90 days (security requirements, section 9).
-const ORIGIN_LIFE: i64 = 90 * 86_400 * 1_000_000;
-
 /// A registration that is locked waits: unlocking it brings it back here.
 const DUE: &str = "
     SELECT id, expires_at FROM users
@@ -23,6 +21,9 @@ const DUE: &str = "
 const FORGET_KEYS: &str = "
     DELETE FROM subject_keys WHERE (subject, scope) IN (
         SELECT subject, scope FROM subject_keys WHERE scope >= 'origin-' AND scope <= $1 LIMIT $2)";
+
+const ORIGINS_DUE: &str = "
+    SELECT EXISTS (SELECT 1 FROM subject_keys WHERE scope >= 'origin-' AND scope <= $1) AS due";
 
 /// The rows of sessions hold in clear what those keys seal: what the log no longer tells, they do not tell either.
 const FORGET_ROWS: &str = "
@@ -70,6 +71,16 @@ impl Store {
     /// what came last in it no shorter than 59 days. The rows go too: no key of a past month is ever drawn again.
     pub async fn forget_origins(&self) -> Result<u64, StoreError> {
         let last = Scope::origin_at(self.now().plus(-ORIGIN_LIFE));
+        let due: bool = on_pool!(&self.inner.engine, pool => {
+            sqlx::query(ORIGINS_DUE).bind(last.to_string()).fetch_one(pool).await?.try_get("due")?
+        });
+        let Some(end) = last.end().filter(|_| due) else {
+            return Ok(0);
+        };
+        // First the rows: as long as there is a key, somebody comes back for what is left.
+        on_side!(&self.inner.engine, pool => {
+            sqlx::query(FORGET_ROWS).bind(end.as_micros()).execute(pool).await?;
+        });
         let mut forgotten = 0;
         loop {
             let rows = on_side!(&self.inner.engine, pool => {
@@ -80,10 +91,7 @@ impl Store {
                 break;
             }
         }
-        if let (true, Some(end)) = (forgotten > 0, last.end()) {
-            on_side!(&self.inner.engine, pool => {
-                sqlx::query(FORGET_ROWS).bind(end.as_micros()).execute(pool).await?;
-            });
+        if forgotten > 0 {
             self.inner.data_keys.clear();
             tracing::info!(keys = forgotten, "origins past their retention were forgotten");
         }

@@ -5,14 +5,14 @@
 //! Where a value may be is said once, in [`Class::may_be_in`]; each such place must have it too, so that a search that
 //! finds nothing anywhere fails.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use aho_corasick::AhoCorasick;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::harness::{App, Engine, PASSWORD, Reply, Tokens, on_both_engines, until};
+use crate::search::{Search, around, hex};
 
 on_both_engines![nothing_secret_is_where_it_must_not_be];
 
@@ -127,74 +127,6 @@ impl Planted {
 /// A token without the prefix that all of its kind share.
 fn body_of(token: &str) -> &str {
     token.split_once('_').map_or(token, |(_, rest)| rest)
-}
-
-/// Two digits for each byte.
-fn hex(bytes: &[u8]) -> String {
-    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap();
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
-}
-
-/// Every way in which a value may be written down.
-fn forms(value: &str) -> BTreeSet<String> {
-    let bytes = value.as_bytes();
-    let mut forms = BTreeSet::from([value.to_owned(), value.to_lowercase()]);
-    for start in 0..3_usize.min(bytes.len()) {
-        // Of what stands before and after it in a longer text, the first and last digits know.
-        let whole = &bytes[start..];
-        let whole = &whole[..whole.len() / 3 * 3];
-        if whole.len() >= 9 {
-            forms.insert(STANDARD_NO_PAD.encode(whole));
-            forms.insert(URL_SAFE_NO_PAD.encode(whole));
-        }
-    }
-    forms.extend([hex(bytes), hex(bytes).to_uppercase()]);
-    for upper in [true, false] {
-        let escaped = |byte: &u8| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(*byte).to_string(),
-            _ if upper => format!("%{byte:02X}"),
-            _ => format!("%{byte:02x}"),
-        };
-        let text: String = bytes.iter().map(escaped).collect();
-        forms.extend([text.replace("%20", "+"), text]);
-    }
-    if let Some(digits) = value.strip_prefix('+') {
-        forms.insert(digits.to_owned());
-    }
-    forms
-}
-
-/// Looks for all forms of many values in one walk through a text.
-struct Search {
-    forms: AhoCorasick,
-    /// Which value each form is one of.
-    values: Vec<String>,
-}
-
-impl Search {
-    fn new<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
-        let (forms, values): (Vec<String>, Vec<String>) = values
-            .into_iter()
-            .flat_map(|value| forms(value).into_iter().map(|form| (form, value.to_owned())))
-            .unzip();
-        Self {
-            forms: AhoCorasick::new(forms).unwrap(),
-            values,
-        }
-    }
-
-    /// The values that are there, each with what stands around it.
-    fn found(&self, text: &str) -> BTreeMap<&str, String> {
-        let mut found = BTreeMap::new();
-        for place in self.forms.find_overlapping_iter(text) {
-            let value = self.values[place.pattern().as_usize()].as_str();
-            found.entry(value).or_insert_with(|| around(text, place.start()));
-        }
-        found
-    }
 }
 
 /// Registers, verifies, signs in, changes and asks for everything there is, as so many people.
@@ -426,7 +358,7 @@ async fn nothing_secret_is_where_it_must_not_be(engine: Engine) {
     let mut controls = 0;
     let search = Search::new(planted.values.keys().map(String::as_str));
     for (place, text) in &places {
-        let there = search.found(text);
+        let there = search.found(text.as_bytes());
         for (value, class) in &planted.values {
             match there.get(value.as_str()) {
                 Some(around) if !class.may_be_in(*place) => {
@@ -445,7 +377,7 @@ async fn nothing_secret_is_where_it_must_not_be(engine: Engine) {
             // The hash of a password stands in its own table only.
             let allowed = shape == "$argon2" && matches!(place, Place::Tables | Place::Files);
             let at = begins(text, shape).filter(|_| !allowed);
-            assert_eq!(at.map(|at| around(text, at)), None, "{shape} in {place:?}");
+            assert_eq!(at.map(|at| around(text.as_bytes(), at)), None, "{shape} in {place:?}");
         }
     }
     assert_eq!(found, [""; 0], "{} found", found.len());
@@ -464,13 +396,6 @@ fn begins(text: &str, with: &str) -> Option<usize> {
     places.find(|at| !text[..*at].ends_with(joined))
 }
 
-/// What stands around a place, to see where it comes from.
-fn around(text: &str, at: usize) -> String {
-    let start = text.floor_char_boundary(at.saturating_sub(200));
-    let end = text.floor_char_boundary((at + 200).min(text.len()));
-    text[start..end].to_owned()
-}
-
 /// The bytes of the store's files, each as one character.
 fn files(app: &App) -> String {
     let mut all = String::new();
@@ -486,7 +411,7 @@ fn files(app: &App) -> String {
 fn a_planted_value_is_found_in_every_form() {
     let value = "canary password of bird 7";
     let search = Search::new([value]);
-    let finds = |text: &str| search.found(text).contains_key(value);
+    let finds = |text: &str| search.found(text.as_bytes()).contains_key(value);
     for padding in ["", "a", "ab"] {
         let text = format!("{padding}{value} and more");
         let percent = text.replace(' ', "%20");

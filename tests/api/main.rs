@@ -23,6 +23,8 @@ mod past;
 mod permissions;
 mod replicas;
 mod scenario;
+#[path = "../traces/search.rs"]
+mod search;
 mod smtp;
 mod stop;
 mod taxi;

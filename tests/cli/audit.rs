@@ -16,24 +16,24 @@ on_both_engines!(
     the_key_that_signs_heads_is_rotated_while_the_service_runs,
 );
 
-fn register(server: &Server, name: &str) -> String {
+pub fn register(server: &Server, name: &str) -> String {
     let body = json!({ "username": name, "email": format!("{name}@farm.example"), "password": PASSWORD });
     let (status, answer) = server.post("/v1/commands/register-user", &body);
     assert_eq!(status, 201, "{answer}");
     answer["id"].as_str().unwrap().to_owned()
 }
 
-fn export(place: &Place, user: &str, file: &Path) -> Ended {
+pub fn export(place: &Place, user: &str, file: &Path) -> Ended {
     place.run(&["audit", "export", "--user", user, "--out", file.to_str().unwrap()])
 }
 
-fn good(ended: &Ended) -> &str {
+pub fn good(ended: &Ended) -> &str {
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
     &ended.stdout
 }
 
 /// The one line of a refusal.
-fn refused(ended: &Ended) -> String {
+pub fn refused(ended: &Ended) -> String {
     assert_eq!(ended.code, Some(1), "{}{}", ended.stdout, ended.stderr);
     let last = ended.stderr.lines().last().unwrap_or_default();
     assert!(last.starts_with("user-registry: "), "{}", ended.stderr);
@@ -41,12 +41,12 @@ fn refused(ended: &Ended) -> String {
     last.to_owned()
 }
 
-fn beside(place: &Place, name: &str) -> PathBuf {
+pub fn beside(place: &Place, name: &str) -> PathBuf {
     place.write(name, "").parent().unwrap().join(format!("{name}.jsonl"))
 }
 
 /// Checks a file where there is no store.
-fn check(file: &Path, more: &[&str]) -> Ended {
+pub fn check(file: &Path, more: &[&str]) -> Ended {
     let elsewhere = Place::sqlite();
     let mut arguments = vec!["audit", "verify", file.to_str().unwrap()];
     arguments.extend(more);
@@ -392,78 +392,4 @@ fn the_key_that_signs_heads_is_rotated_while_the_service_runs(place: &Place) {
     eventually(|| (check(&new, &["--key", newest]).code == Some(0)).then_some(()));
     assert_eq!(server.stop().code, Some(0));
     good(&place.run(&["audit", "verify", "--store"]));
-}
-
-/// Everything below a folder, byte for byte, but for mails and short messages: what was sent is its receiver's.
-fn bytes_below(folder: &Path, into: &mut Vec<u8>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("outbox") {
-            bytes_below(&path, into);
-        } else if path.is_file() {
-            into.extend(std::fs::read(path).unwrap());
-        }
-    }
-}
-
-/// From the backup comes back who was erased after it was made; the list outside the database tells of them.
-#[test]
-fn a_restored_backup_is_not_signed_before_the_erasures_are_repeated() {
-    let place = Place::sqlite();
-    let database = place.data().join("registry.db");
-    let backup = place.data().parent().unwrap().join("backup.db");
-    let server = place.start();
-    let ada = register(&server, "ada");
-    register(&server, "grace");
-    let old = beside(&place, "old");
-    good(&export(&place, "grace", &old));
-    assert_eq!(server.stop().code, Some(0));
-    std::fs::copy(&database, &backup).unwrap();
-    let erase = |list: &Path| place.run(&["erase", "--from-list", list.to_str().unwrap()]);
-    let list = place.data().join("notary/erased");
-    let server = place.start();
-    assert_eq!(
-        good(&erase(&place.write("ask", &format!("{ada}\n")))),
-        "1 in the list: 1 erased now, 0 erased before, 0 unknown here\n"
-    );
-    eventually(|| std::fs::read_to_string(&list).ok().filter(|text| text.contains(&ada)));
-    assert_eq!(server.stop().code, Some(0));
-    let traces = |what: &str| {
-        place.sql("VACUUM");
-        let mut bytes = Vec::new();
-        bytes_below(&place.data(), &mut bytes);
-        bytes
-            .windows(what.len())
-            .filter(|part| part.eq_ignore_ascii_case(what.as_bytes()))
-            .count()
-    };
-    assert_eq!(traces("ada@farm.example"), 0, "erased");
-    assert!(traces("grace@farm.example") > 0, "the search finds what is there");
-
-    std::fs::copy(&backup, &database).unwrap();
-    assert!(traces("ada@farm.example") > 0, "restored");
-    let server = place.start();
-    let stopped = eventually(|| {
-        let (status, answer) = server.read("/readyz");
-        (status == 503).then_some(answer)
-    });
-    assert!(stopped.to_string().contains("follower notary"), "{stopped}");
-    let said = refused(&place.run(&["audit", "verify", "--store"]));
-    assert!(
-        said.contains("the store has lost its end, or is an older copy"),
-        "{said}"
-    );
-    assert!(good(&erase(&list)).contains(": 1 erased now,"));
-    std::fs::rename(place.data().join("notary"), place.data().join("notary.before")).unwrap();
-    eventually(|| (server.read("/readyz").0 == 200).then_some(()));
-    good(&check(&old, &[]));
-    let told = eventually(|| {
-        let ended = place.run(&["audit", "verify", "--store"]);
-        ended.stdout.contains("every event is covered").then_some(ended)
-    });
-    assert!(good(&told).ends_with("the store holds\n"));
-    assert_eq!(server.stop().code, Some(0));
-    assert_eq!(traces("ada@farm.example"), 0, "erased again");
-    let rebuilt = place.run(&["rebuild", "--check"]);
-    assert!(good(&rebuilt).ends_with("no row differs\n"));
 }

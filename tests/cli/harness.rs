@@ -17,6 +17,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
+use crate::dump::{self, Dump};
+
 /// Nobody waits longer for anything.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -126,7 +128,12 @@ impl Place {
 
     /// Starts the service and waits for its line.
     pub fn start(&self) -> Server {
-        let mut server = self.spawn(&[]);
+        self.start_with(&[])
+    }
+
+    /// The same with settings, each under its name in the environment.
+    pub fn start_with(&self, environment: &[(&str, &str)]) -> Server {
+        let mut server = self.spawn(environment);
         server.ready();
         server
     }
@@ -148,6 +155,41 @@ impl Place {
             connection.close().await.unwrap();
             done.rows_affected()
         })
+    }
+
+    /// Makes a copy of the database, which nobody may be using.
+    pub fn back_up(&self) {
+        match &self.database {
+            Some(Database(name)) => {
+                let backup = self.database.as_ref().map(Database::backup).unwrap();
+                execute_on_server(&format!("CREATE DATABASE {backup} TEMPLATE {name}"));
+            }
+            None => {
+                std::fs::copy(self.data().join("registry.db"), self.folder.path().join("backup.db")).unwrap();
+            }
+        }
+    }
+
+    /// Puts the copy in the place of the database.
+    pub fn restore(&self) {
+        if let Some(database) = &self.database {
+            let (name, backup) = (&database.0, database.backup());
+            execute_on_server(&format!("DROP DATABASE {name} WITH (FORCE)"));
+            execute_on_server(&format!("CREATE DATABASE {name} TEMPLATE {backup}"));
+        } else {
+            std::fs::copy(self.folder.path().join("backup.db"), self.data().join("registry.db")).unwrap();
+        }
+    }
+
+    /// Everything that is kept, but for mails and short messages: what was sent is its receiver's.
+    pub fn everything(&self) -> Dump {
+        let mut all = dump::folder(&self.data(), &["outbox"]);
+        if let Some(database) = &self.database {
+            let rows = block_on(dump::postgres(&database.url()));
+            all.by = rows.by;
+            all.bytes.extend(rows.bytes);
+        }
+        all
     }
 
     /// As the program calls it.
@@ -266,6 +308,19 @@ impl Server {
         self.send(Method::POST, path, |request| request.bearer_auth(token).json(body))
     }
 
+    /// The same with headers, as somebody or nobody.
+    pub fn post_from(&self, headers: &[(&str, &str)], path: &str, body: &Value, token: Option<&str>) -> (u16, Value) {
+        self.send(Method::POST, path, |request| {
+            let request = headers
+                .iter()
+                .fold(request, |request, (name, value)| request.header(*name, *value));
+            match token {
+                Some(token) => request.bearer_auth(token).json(body),
+                None => request.json(body),
+            }
+        })
+    }
+
     /// Reads as anybody. Gives the status and the answer.
     pub fn read(&self, path: &str) -> (u16, Value) {
         self.send(Method::GET, path, |request| request)
@@ -372,20 +427,19 @@ impl Database {
 
     /// The server's URL with this database in it.
     fn url(&self) -> String {
-        let server = server();
-        let (start, rest) = server.split_once("://").unwrap();
-        let (host, rest) = rest.split_once('/').unwrap_or((rest, ""));
-        let query = rest
-            .split_once('?')
-            .map(|(_, query)| format!("?{query}"))
-            .unwrap_or_default();
-        format!("{start}://{host}/{}{query}", self.0)
+        dump::url_of(&server(), &self.0)
+    }
+
+    /// The name of its copy.
+    fn backup(&self) -> String {
+        format!("{}_backup", self.0)
     }
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
         execute_on_server(&format!("DROP DATABASE {} WITH (FORCE)", self.0));
+        execute_on_server(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.backup()));
     }
 }
 

@@ -7,7 +7,12 @@
 mod audit;
 mod compose;
 mod configuration;
+#[path = "../traces/dump.rs"]
+mod dump;
 mod engines;
+mod erasure;
 mod harness;
 mod keys;
+#[path = "../traces/search.rs"]
+mod search;
 mod seed;

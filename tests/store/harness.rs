@@ -78,17 +78,28 @@ pub struct Database {
 
 impl Database {
     pub fn new(kind: Kind) -> Self {
+        Self::named(kind, "template0 ENCODING 'UTF8'")
+    }
+
+    fn named(kind: Kind, template: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
         let name = format!("registry_store_{}_{number}", std::process::id());
         if kind == Kind::Postgres {
-            administer(format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"));
+            administer(format!("CREATE DATABASE {name} TEMPLATE {template}"));
         }
         Self {
             kind,
             folder: tempfile::tempdir().unwrap(),
             name,
         }
+    }
+
+    /// A copy of it, and of everything in its folder. Nobody may be using it.
+    pub fn copy(&self) -> Self {
+        let copy = Self::named(self.kind, &self.name);
+        copy_folder(self.folder(), copy.folder());
+        copy
     }
 
     /// The folder of the SQLite file and the master key.
@@ -121,6 +132,11 @@ impl Database {
     /// The options of the PostgreSQL database. In clear: a test may listen in.
     pub fn postgres(&self) -> PgConnectOptions {
         server().database(&self.name)
+    }
+
+    /// The URL of the PostgreSQL database, for other programs.
+    pub fn url(&self) -> String {
+        crate::dump::url_of(&server_url(), &self.name)
     }
 
     /// The options of the SQLite file.
@@ -156,10 +172,27 @@ impl Drop for Database {
     }
 }
 
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (entry, inside) = (
+            entry.as_ref().unwrap().path(),
+            to.join(entry.as_ref().unwrap().file_name()),
+        );
+        if entry.is_dir() {
+            std::fs::create_dir_all(&inside).unwrap();
+            copy_folder(&entry, &inside);
+        } else {
+            std::fs::copy(&entry, &inside).unwrap();
+        }
+    }
+}
+
+fn server_url() -> String {
+    std::env::var("TEST_DATABASE_URL").unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/postgres".to_owned())
+}
+
 fn server() -> PgConnectOptions {
-    let url =
-        std::env::var("TEST_DATABASE_URL").unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/postgres".to_owned());
-    PgConnectOptions::from_str(&url)
+    PgConnectOptions::from_str(&server_url())
         .unwrap_or_else(|_| panic!("TEST_DATABASE_URL is not a PostgreSQL URL"))
         .ssl_mode(sqlx::postgres::PgSslMode::Disable)
 }

@@ -137,7 +137,7 @@ async fn everything(store: &Store) -> Vec<OpenedEvent> {
 
 /// Lets a follower handle the whole log and moves its checkpoint, as one that runs does. How many events it had to do
 /// something for.
-async fn follow<F: Follower>(follower: &F, store: &Store) -> usize {
+pub async fn follow<F: Follower>(follower: &F, store: &Store) -> usize {
     let mut lease = store.lease(follower.name(), "one", HOUR, 0).await.unwrap().unwrap();
     let mut handled = 0;
     for event in everything(store).await {
@@ -157,7 +157,7 @@ async fn follow<F: Follower>(follower: &F, store: &Store) -> usize {
     handled
 }
 
-fn mailer(store: &Store, folder: &Path) -> MailFollower {
+pub fn mailer(store: &Store, folder: &Path) -> MailFollower {
     let links = Links::new(store.keyring().clone(), "http://registry.example");
     let outbox = Outbox::open(&folder.join("mail")).unwrap();
     let options = MailOptions {
@@ -171,7 +171,7 @@ fn mailer(store: &Store, folder: &Path) -> MailFollower {
     MailFollower::new(store.clone(), links, Mailer::Outbox(outbox), options)
 }
 
-fn texter(store: &Store, folder: &Path) -> SmsFollower {
+pub fn texter(store: &Store, folder: &Path) -> SmsFollower {
     let outbox = Outbox::open(&folder.join("sms")).unwrap();
     let options = SmsOptions {
         templates: Templates::load(None).unwrap(),

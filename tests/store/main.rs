@@ -9,10 +9,13 @@
 
 mod batches;
 mod claims;
+#[path = "../traces/dump.rs"]
+mod dump;
 mod erasure;
 mod finding;
 mod followers;
 mod foreign;
+mod forgetting;
 mod guards;
 mod harness;
 mod idempotency;
@@ -29,6 +32,8 @@ mod proxy;
 mod rebuild;
 mod restart;
 mod rotation;
+#[path = "../traces/search.rs"]
+mod search;
 mod secrets;
 mod sessions;
 mod tamper;
@@ -103,6 +108,9 @@ conformance! {
         upkeep::where_a_request_came_from_is_forgotten_after_ninety_days,
         upkeep::the_use_of_a_key_is_kept_by_the_minute_and_goes_with_its_owner,
         upkeep::an_authority_token_speaks_for_its_domain_until_it_is_replaced,
+        forgetting::of_a_registration_that_expired_nothing_is_kept,
+        forgetting::of_where_somebody_called_from_nothing_is_kept_after_ninety_days,
+        forgetting::what_was_half_forgotten_is_forgotten_by_the_next_to_look,
         lapses::an_address_that_was_asked_for_is_free_when_the_request_lapses,
         lapses::a_lapsed_reservation_may_be_asked_for_again_and_a_rebuild_finds_nothing_wrong,
         lapses::after_a_long_outage_nothing_is_sent_that_works_no_more,

@@ -4,7 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use user_registry::store::SecretKind;
+
 use crate::harness::{Database, Kind};
+
+const SECRETS: [SecretKind; 8] = [
+    SecretKind::Refresh,
+    SecretKind::ApiKey,
+    SecretKind::Opaque,
+    SecretKind::Device,
+    SecretKind::Authority,
+    SecretKind::ShortAuthority,
+    SecretKind::PairedKey,
+    SecretKind::ClientSecret,
+];
 
 fn folder(engine: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(engine)
@@ -70,6 +83,19 @@ pub async fn every_column_has_a_comment(database: Arc<Database>) {
                 )
                 .await;
             assert_eq!(tables, [""; 0], "tables without a comment");
+            let kinds = raw
+                .texts(
+                    "SELECT col_description('secrets'::regclass, attnum) FROM pg_attribute
+                     WHERE attrelid = 'secrets'::regclass AND attname = 'kind'",
+                )
+                .await;
+            for kind in SECRETS {
+                assert!(
+                    kinds[0].contains(kind.as_str()),
+                    "{} is not in {kinds:?}",
+                    kind.as_str()
+                );
+            }
             (all, silent)
         }
         Kind::Sqlite => {

@@ -21,6 +21,7 @@ pub fn context() -> Context {
         origin_owner: None,
         dialect: Dialect::Canonical,
         request_id: "request-1".to_owned(),
+        trace: None,
         ip: Some(IP.to_owned()),
         user_agent: Some(USER_AGENT.to_owned()),
     }

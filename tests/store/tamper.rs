@@ -1,15 +1,16 @@
 //! Tampering: whoever can write to the database, but has neither the notary's key nor the copies outside, is found out.
 //!
-//! The ordinary run makes a small battery. `TAMPER_EVENTS=5000 TAMPER_MUTATIONS=2000` makes the whole one.
+//! The ordinary run makes a small battery. `TAMPER_EVENTS=5000 TAMPER_MUTATIONS=2000` makes the whole one, in a release
+//! build within minutes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use user_registry::audit::tree::{Frontier, Hash};
-use user_registry::store::Store;
 
-use crate::harness::{Database, Kind, Raw, hex};
+use crate::harness::{Database, Instance, Kind, Raw, hex};
 use crate::notary::{checked, cover, unlocked};
 use crate::rebuild::{Dice, History};
 
@@ -27,7 +28,31 @@ const KINDS: [&str; 12] = [
     "leaves and tree computed anew",
     "signed head edited",
 ];
-const TABLES: [&str; 4] = ["events", "tree_nodes", "tree_heads", "log_head"];
+/// What may be altered: each table, what tells its rows apart, and the other columns.
+const TABLES: [(&str, &[&str], &[&str]); 4] = [
+    (
+        "events",
+        &["position"],
+        &[
+            "aggregate_type",
+            "aggregate_id",
+            "sequence",
+            "event_type",
+            "event_version",
+            "payload",
+            "metadata",
+            "event_id",
+            "subject",
+            "recorded_at",
+            "leaf_hash",
+        ],
+    ),
+    ("tree_nodes", &["last_position", "level"], &["hash"]),
+    ("tree_heads", &["size"], &["root", "note", "signed_at"]),
+    ("log_head", &["lane"], &["position", "recorded_at"]),
+];
+/// How many copies of the store are altered at the same time.
+const VICTIMS: usize = 2;
 
 fn number_of(name: &str, usual: usize) -> usize {
     match std::env::var(name) {
@@ -38,13 +63,19 @@ fn number_of(name: &str, usual: usize) -> usize {
 
 /// A store to be tampered with.
 struct Victim {
-    store: Store,
+    store: Instance,
     folder: PathBuf,
     raw: Raw,
     kind: Kind,
     end: i64,
     /// The sizes of the signed heads.
     heads: Vec<i64>,
+    /// The hashes of the events as they were signed.
+    leaves: Vec<Hash>,
+    /// The nodes above them: the last position below, the level.
+    nodes: HashMap<(u64, u32), Hash>,
+    // Dropped last: it takes the database away.
+    _database: Database,
 }
 
 impl Victim {
@@ -66,25 +97,44 @@ impl Victim {
             .remove(0)
     }
 
-    /// Puts everything back.
+    /// Puts everything back: every row that is not as it was goes, every row that is missing comes.
     async fn restore(&mut self) {
-        for table in TABLES {
-            self.raw.execute("BEGIN").await;
-            self.raw.execute(&format!("DELETE FROM {table}")).await;
-            self.raw
-                .execute(&format!("INSERT INTO {table} SELECT * FROM pristine_{table}"))
-                .await;
-            self.raw.execute("COMMIT").await;
+        self.raw.execute("BEGIN").await;
+        for (table, key, others) in TABLES {
+            let equal = |columns: &[&str]| {
+                let columns = columns.iter().map(|column| match *column {
+                    // On PostgreSQL texts of JSON cannot be compared as they are.
+                    "payload" | "metadata" => format!("CAST(now.{column} AS TEXT) = CAST(old.{column} AS TEXT)"),
+                    _ => format!("now.{column} = old.{column}"),
+                });
+                columns.collect::<Vec<_>>().join(" AND ")
+            };
+            let (key, others) = (equal(key), equal(others));
+            for sql in [
+                format!(
+                    "DELETE FROM {table} AS now
+                     WHERE NOT EXISTS (SELECT 1 FROM pristine_{table} AS old WHERE {key} AND {others})"
+                ),
+                format!(
+                    "INSERT INTO {table} SELECT * FROM pristine_{table} AS old
+                     WHERE NOT EXISTS (SELECT 1 FROM {table} AS now WHERE {key})"
+                ),
+            ] {
+                self.raw.execute(&sql).await;
+            }
         }
+        self.raw.execute("COMMIT").await;
     }
 
     /// Writes the hash beside an event that its columns come to.
-    async fn hash_anew(&mut self, position: i64) {
+    async fn hash_anew(&mut self, position: i64) -> Hash {
         let event = self.store.hashed_events(position - 1, 1).await.unwrap().remove(0);
         assert_eq!(event.record.position, position);
-        let leaf = self.blob(&event.record.leaf_hash());
+        let hash = event.record.leaf_hash();
+        let leaf = self.blob(&hash);
         let sql = format!("UPDATE events SET leaf_hash = {leaf} WHERE position = {position}");
         self.raw.execute(&sql).await;
+        hash
     }
 
     /// Changes a text column so that it is another text, and valid JSON still.
@@ -135,27 +185,30 @@ impl Victim {
         }
     }
 
-    /// Computes the tree anew, as the notary would, and writes its roots beside the heads, whose signatures stay.
-    async fn tree_anew(&mut self) {
+    /// Computes the tree anew with another hash of one event, as the notary would, and writes its roots beside the
+    /// heads, whose signatures stay. What comes to the same is left as it is.
+    async fn tree_anew(&mut self, position: i64, hash: Hash) {
+        let mut leaves = self.leaves.clone();
+        leaves[usize::try_from(position - 1).unwrap()] = hash;
         let mut frontier = Frontier::default();
         let (mut nodes, mut roots) = (Vec::new(), BTreeMap::new());
-        for leaf in self.store.leaf_hashes(0, self.end).await.unwrap() {
+        for leaf in leaves {
             for (node, hash) in frontier.push(leaf) {
-                nodes.push(format!("({}, {}, {})", node.last(), node.level, self.blob(&hash)));
+                if self.nodes.get(&(node.last(), node.level)) != Some(&hash) {
+                    nodes.push((node.last(), node.level, self.blob(&hash)));
+                }
             }
-            roots.insert(i64::try_from(frontier.size()).unwrap(), frontier.root());
+            let size = i64::try_from(frontier.size()).unwrap();
+            if self.heads.contains(&size) {
+                roots.insert(size, self.blob(&frontier.root()));
+            }
         }
         self.raw.execute("BEGIN").await;
-        self.raw.execute("DELETE FROM tree_nodes").await;
-        for some in nodes.chunks(500) {
-            let sql = format!(
-                "INSERT INTO tree_nodes (last_position, level, hash) VALUES {}",
-                some.join(", ")
-            );
-            self.raw.execute(&sql).await;
+        for (last, level, hash) in nodes {
+            let sql = format!("UPDATE tree_nodes SET hash = {hash} WHERE last_position = {last} AND level = {level}");
+            assert_eq!(self.raw.execute(&sql).await, 1);
         }
-        for size in self.heads.clone().into_iter().filter(|size| *size > 0) {
-            let root = self.blob(&roots[&size]);
+        for (size, root) in roots {
             self.raw
                 .execute(&format!("UPDATE tree_heads SET root = {root} WHERE size = {size}"))
                 .await;
@@ -252,8 +305,8 @@ impl Victim {
             }
             10 => {
                 self.edit_text("payload", position, dice).await;
-                self.hash_anew(position).await;
-                self.tree_anew().await;
+                let hash = self.hash_anew(position).await;
+                self.tree_anew(position, hash).await;
                 return position;
             }
             _ => {
@@ -283,15 +336,118 @@ impl Victim {
     }
 }
 
-pub async fn every_mutation_is_found_at_its_position_and_no_clean_store_alarms(database: Arc<Database>) {
-    let (events, mutations) = (number_of("TAMPER_EVENTS", 300), number_of("TAMPER_MUTATIONS", 120));
-    let seed = number_of("TAMPER_SEED", 1);
+/// What came of altering one copy.
+#[derive(Default)]
+struct Counted {
+    /// Of each kind: made, found, found at their position.
+    found: BTreeMap<&'static str, (usize, usize, usize)>,
+    missed: Vec<String>,
+    /// Checks of clean stores, which found nothing.
+    clean: usize,
+    altering: Duration,
+    checking: Duration,
+    restoring: Duration,
+}
+
+impl Victim {
+    /// A copy of a store that nobody uses, to be altered past what protects it.
+    async fn of(template: &Database) -> Self {
+        let database = template.copy();
+        let store = database.open().await;
+        let mut raw = database.raw().await;
+        unlocked(&mut raw, database.kind).await;
+        // What is lost with the machine is made again.
+        raw.execute(match database.kind {
+            Kind::Sqlite => "PRAGMA synchronous = OFF",
+            Kind::Postgres => "SET synchronous_commit = off",
+        })
+        .await;
+        for (table, key, _) in TABLES {
+            let key = key.join(", ");
+            for sql in [
+                format!("CREATE TABLE pristine_{table} AS SELECT * FROM {table}"),
+                format!("CREATE UNIQUE INDEX pristine_{table}_key ON pristine_{table} ({key})"),
+                format!("ANALYZE pristine_{table}"),
+            ] {
+                raw.execute(&sql).await;
+            }
+        }
+        let end = store.head().await.unwrap().position;
+        let heads = store.heads_after(-1, 100_000).await.unwrap();
+        let leaves = store.leaf_hashes(0, end).await.unwrap();
+        let (mut frontier, mut nodes) = (Frontier::default(), HashMap::new());
+        for leaf in &leaves {
+            let done = frontier.push(*leaf);
+            nodes.extend(done.into_iter().map(|(node, hash)| ((node.last(), node.level), hash)));
+        }
+        Self {
+            folder: database.folder().join("notary"),
+            kind: database.kind,
+            heads: heads.iter().map(|head| head.size).collect(),
+            store,
+            raw,
+            end,
+            leaves,
+            nodes,
+            _database: database,
+        }
+    }
+
+    async fn is_clean(&self, when: &str) {
+        assert_eq!(checked(&self.store, &self.folder).await.findings, [], "{when}");
+    }
+
+    /// Makes these mutations, one after the other, each on the store as it was signed.
+    async fn suffer(mut self, numbers: Vec<usize>, seed: u64) -> Counted {
+        let mut counted = Counted::default();
+        for (done, number) in (1..).zip(numbers) {
+            // Each by itself, so that one that is missed can be made again alone.
+            let own = (seed ^ (u64::try_from(number).unwrap() << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let (mut dice, kind) = (Dice(own), number % KINDS.len());
+            let started = Instant::now();
+            let expected = self.tamper(kind, &mut dice).await;
+            counted.altering += started.elapsed();
+            let started = Instant::now();
+            let findings = checked(&self.store, &self.folder).await.findings;
+            counted.checking += started.elapsed();
+            let first = findings.first().map(|finding| finding.position);
+            let count = counted.found.entry(KINDS[kind]).or_default();
+            count.0 += 1;
+            count.1 += usize::from(first.is_some());
+            count.2 += usize::from(first == Some(expected));
+            if first != Some(expected) {
+                let finding = findings.first();
+                counted
+                    .missed
+                    .push(format!("{number}: {} at {expected}: {finding:?}", KINDS[kind]));
+            }
+            let started = Instant::now();
+            self.restore().await;
+            if self.kind == Kind::Postgres && done % 100 == 0 {
+                for (table, ..) in TABLES {
+                    self.raw.execute(&format!("VACUUM {table}")).await;
+                }
+            }
+            counted.restoring += started.elapsed();
+            if done % 10 == 0 {
+                self.is_clean(&format!("put back after {number}")).await;
+                counted.clean += 1;
+            }
+        }
+        // What was put back at last.
+        self.is_clean("put back at the end").await;
+        counted.clean += 1;
+        counted
+    }
+}
+
+/// A store of at least so many events, every one of them covered. Gives also how often it was checked on the way.
+async fn grown(database: &Database, events: usize, seed: u64) -> (i64, usize) {
     let store = database.open().await;
     let folder = database.folder().join("notary");
-    let (mut dice, mut history) = (Dice(u64::try_from(seed).unwrap()), History::default());
+    let (mut dice, mut history) = (Dice(seed), History::default());
     let (mut end, mut clean) = (0, 0);
-    let goal = i64::try_from(events).unwrap();
-    while end < goal {
+    while end < i64::try_from(events).unwrap() {
         for _ in 0..(events / 12).max(10) {
             history.step(&[&store], &mut dice).await;
         }
@@ -309,59 +465,54 @@ pub async fn every_mutation_is_found_at_its_position_and_no_clean_store_alarms(d
         );
         clean += 1;
     }
-    let heads = store
-        .heads_after(-1, 10_000)
-        .await
-        .unwrap()
-        .iter()
-        .map(|head| head.size)
-        .collect();
-    let mut raw = database.raw().await;
-    unlocked(&mut raw, database.kind).await;
-    for table in TABLES {
-        raw.execute(&format!("CREATE TABLE pristine_{table} AS SELECT * FROM {table}"))
-            .await;
+    store.close().await;
+    (end, clean)
+}
+
+pub async fn every_mutation_is_found_at_its_position_and_no_clean_store_alarms(database: Arc<Database>) {
+    let (events, mutations) = (number_of("TAMPER_EVENTS", 300), number_of("TAMPER_MUTATIONS", 120));
+    let seed = u64::try_from(number_of("TAMPER_SEED", 1)).unwrap();
+    let started = Instant::now();
+    let (end, mut clean) = grown(&database, events, seed).await;
+    let growing = started.elapsed();
+    let mut victims = Vec::new();
+    for victim in 0..VICTIMS {
+        let its = |number: &usize| (number / KINDS.len()) % VICTIMS == victim;
+        let numbers = (0..mutations).filter(its).collect();
+        let victim = Victim::of(&database).await;
+        victims.push(tokio::spawn(victim.suffer(numbers, seed)));
     }
-    let mut victim = Victim {
-        kind: database.kind,
-        store: store.store.clone(),
-        folder,
-        raw,
-        end,
-        heads,
+    let mut all = Counted::default();
+    for victim in victims {
+        let counted = victim.await.unwrap();
+        for (kind, (made, seen, exact)) in counted.found {
+            let count = all.found.entry(kind).or_default();
+            *count = (count.0 + made, count.1 + seen, count.2 + exact);
+        }
+        all.missed.extend(counted.missed);
+        clean += counted.clean;
+        all.altering += counted.altering;
+        all.checking += counted.checking;
+        all.restoring += counted.restoring;
+    }
+    let engine = match database.kind {
+        Kind::Sqlite => "sqlite",
+        Kind::Postgres => "postgres",
     };
-    let mut found: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
-    let mut missed = Vec::new();
-    for number in 0..mutations {
-        let kind = number % KINDS.len();
-        let expected = victim.tamper(kind, &mut dice).await;
-        let findings = checked(&victim.store, &victim.folder).await.findings;
-        let first = findings.first().map(|finding| finding.position);
-        let count = found.entry(KINDS[kind]).or_default();
-        count.0 += 1;
-        count.1 += usize::from(first.is_some());
-        count.2 += usize::from(first == Some(expected));
-        if first != Some(expected) {
-            missed.push(format!(
-                "{number}: {} at {expected}: {:?}",
-                KINDS[kind],
-                findings.first()
-            ));
-        }
-        victim.restore().await;
-        if number % 10 == 9 {
-            assert_eq!(
-                checked(&victim.store, &victim.folder).await.findings,
-                [],
-                "put back after {number}"
-            );
-            clean += 1;
-        }
-    }
-    let engine = store.engine_name();
-    println!("{engine}: {mutations} mutations of {end} events, seed {seed}; {clean} checks of clean stores, 0 alarms");
-    for (kind, (made, seen, exact)) in &found {
+    println!(
+        "{engine}: {mutations} mutations of {end} events, seed {seed}; {clean} checks of clean stores, 0 alarms; {:.0?}, \
+         of which {growing:.0?} to make the store; of {VICTIMS} at a time {:.0?} to alter, {:.0?} to check, {:.0?} to put \
+         back",
+        started.elapsed(),
+        all.altering,
+        all.checking,
+        all.restoring,
+    );
+    for (kind, (made, seen, exact)) in &all.found {
         println!("{engine}: {kind:<32} {made:>5} made {seen:>5} found {exact:>5} at their position");
     }
-    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    assert!(all.missed.is_empty(), "{}", all.missed.join("\n"));
+    let made: usize = all.found.values().map(|(made, ..)| made).sum();
+    assert_eq!((made, all.found.len()), (mutations, KINDS.len().min(mutations)));
+    assert!(clean >= mutations / 10, "{clean} checks of clean stores");
 }

@@ -10,14 +10,12 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::personal::Person;
 use crate::config::AmqpMode;
-use crate::public::CloudEvent;
+use crate::public::{CloudEvent, STRUCTURED};
 
 /// Kept on disk by the broker.
 const PERSISTENT: u8 = 2;
 /// What is published says whose it is.
 const APP: &str = "user-registry";
-/// A whole document as the body.
-const STRUCTURED: &str = "application/cloudevents+json; charset=utf-8";
 
 /// A message that is ready to leave.
 #[derive(Debug)]

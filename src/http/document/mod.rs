@@ -36,7 +36,7 @@ const ABOUT: &str = "Accounts of people and the standing of their e-mail domains
     that is not known is refused, and all that is wrong with a request is told at once.\n\n\
     Errors are problem documents (RFC 9457); `type` is the path of the page that explains the kind, and `/problems` \
     lists them. A path that has no operation here is answered 404, a method a path does not have 405 with `Allow`. \
-    Every answer carries `x-request-id`.";
+    Every answer carries `x-request-id`. A request may name the trace it belongs to (`traceparent`, W3C Trace Context).";
 
 /// The document in the forms it is served in.
 pub(in crate::http) struct Document {

@@ -1,6 +1,6 @@
 //! What is declared, what a message looks like, and what is published once more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::harness::{App, Engine, Heard, Listener, PASSWORD, Rabbit, on_both_eng
 
 on_both_engines![
     a_message_tells_of_its_event,
+    a_trace_goes_from_the_request_into_its_events_and_messages,
     queues_and_exchanges_are_declared_as_configured,
     a_range_is_published_again_and_goes_on_where_it_was_ended,
     personal_data_goes_to_its_own_exchange_only,
@@ -84,6 +85,108 @@ async fn a_message_tells_of_its_event(engine: Engine) {
     );
     drop(app);
     rabbit.forget(&[&queue], &[rabbit.exchange()]).await;
+}
+
+/// A caller that names its trace finds it in the log, in the events of its command and in their messages, by whatever
+/// API it came. What is not valid is as if it were not there, and nothing is made up.
+async fn a_trace_goes_from_the_request_into_its_events_and_messages(engine: Engine) {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const OTHER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    let rabbit = Rabbit::shared();
+    let queue = rabbit.queue(rabbit.exchange(), "#").await;
+    let personal = format!("{}.pii", rabbit.exchange());
+    let inner = rabbit.queue(&personal, "user.registered").await;
+    let (listener, trusted) = (Listener::of(&rabbit, &queue), Listener::of(&rabbit, &inner));
+    let mut settings = settings(&rabbit, &rabbit.url());
+    settings.push(("REGISTRY__AMQP__PII_EXCHANGE".to_owned(), personal.clone()));
+    settings.push(("REGISTRY__LOG__LEVEL".to_owned(), "debug".to_owned()));
+    let app = App::start_with(engine, &borrowed(&settings)).await;
+    let later = OTHER.replacen("00-", "cc-", 1) + "-more";
+    let refused = [
+        &TRACE[..54],
+        &TRACE.to_uppercase(),
+        &TRACE.replacen("00-", "ff-", 1),
+        &format!("{TRACE}-more"),
+        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+    ]
+    .map(|wrong| (vec![wrong.to_owned()], None));
+    let mut requests = vec![
+        (vec![TRACE.to_owned()], Some(TRACE)),
+        (vec![], None),
+        (vec![later], Some(OTHER)),
+        (vec![TRACE.to_owned(), OTHER.to_owned()], None),
+    ];
+    requests.extend(refused);
+    // Of each request: its id and its trace.
+    let mut expected: BTreeMap<String, Option<&str>> = BTreeMap::new();
+    for (number, (headers, trace)) in requests.iter().enumerate() {
+        let body = json!({
+            "username": format!("ada{number}"), "email": format!("ada{number}@farm.example"), "password": PASSWORD,
+        });
+        let call = app.command("register-user", &body);
+        let call = headers
+            .iter()
+            .fold(call, |call, value| call.header("traceparent", value));
+        let reply = call.send().await;
+        assert_eq!(reply.status, 201, "{reply:?}");
+        expected.insert(reply.header("x-request-id").to_owned(), *trace);
+    }
+    // A sign-in is a command too, and so is a sign-up through an older API.
+    app.has_user("grace").await;
+    let body = json!({ "identifier": "grace", "password": PASSWORD });
+    let reply = app
+        .post("/v1/sessions", &body)
+        .header("traceparent", OTHER)
+        .send()
+        .await;
+    assert_eq!(reply.status, 201, "{reply:?}");
+    expected.insert(reply.header("x-request-id").to_owned(), Some(OTHER));
+    let body = json!({ "email": "agnes@farm.example", "password": "Passw0rd" });
+    let reply = app.post("/signup", &body).header("traceparent", TRACE).send().await;
+    assert!((200..300).contains(&reply.status), "{reply:?}");
+    expected.insert(reply.header("x-request-id").to_owned(), Some(TRACE));
+
+    let mut log = app.log().await;
+    let events = log
+        .texts("SELECT CAST(metadata AS TEXT) FROM events ORDER BY position")
+        .await
+        .iter()
+        .map(|text| serde_json::from_str::<Value>(text).unwrap())
+        .collect::<Vec<_>>();
+    let head = log.head().await;
+    let heard = listener.hears_all(head, Duration::from_secs(10)).await;
+    let mut traced = 0;
+    for metadata in &events {
+        let is_its = |one: &&Heard| one.message_id() == metadata["event_id"].as_str().unwrap();
+        let message = heard.iter().find(is_its).unwrap();
+        let request = metadata["request_id"].as_str().unwrap();
+        let trace = expected.get(request).copied().flatten();
+        assert_eq!(metadata.get("traceparent").and_then(Value::as_str), trace, "{metadata}");
+        assert_eq!(message.text("traceparent").as_deref(), trace, "{metadata}");
+        assert!(!String::from_utf8_lossy(&message.body).contains("traceparent"));
+        traced += usize::from(trace.is_some());
+    }
+    assert!(traced >= 6, "{traced} of {}", events.len());
+    let open: Vec<_> = trusted.hears(requests.len() + 1).await;
+    assert_eq!(open[0].text("traceparent").as_deref(), Some(TRACE));
+    assert_eq!(open[1].text("traceparent"), None);
+    for (request, trace) in &expected {
+        let written = app.server.log();
+        let mut lines = written
+            .lines()
+            .filter(|line| line.contains(request.as_str()) && line.contains("request answered"));
+        let line = lines.next().unwrap_or_else(|| panic!("no line of {request}"));
+        assert_eq!(trace.filter(|trace| line.contains(trace)), *trace, "{line}");
+        assert_eq!(line.contains("traceparent"), trace.is_some(), "{line}");
+    }
+    // What was stored so is what was hashed, and what others read has its attributes and no more.
+    let admin = app.admin().await;
+    let page = app.get("/v1/events?limit=1000").bearer(&admin.access).expect(200).await;
+    assert!(!page.to_string().contains("traceparent"));
+    drop(log);
+    drop((app, listener, trusted));
+    rabbit.forget(&[&queue, &inner], &[rabbit.exchange(), &personal]).await;
 }
 
 async fn queues_and_exchanges_are_declared_as_configured(engine: Engine) {

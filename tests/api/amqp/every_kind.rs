@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use user_registry::public::{KINDS, envelope, schema};
+use user_registry::config::{Config, Overrides};
+use user_registry::public::{KINDS, asyncapi, envelope, schema};
 
 use super::{borrowed, settings};
 use crate::harness::{App, Engine, Heard, Listener, Log, Rabbit, Server, on_both_engines};
@@ -13,6 +14,7 @@ on_both_engines![every_kind_fits_its_schema_and_is_what_the_feed_shows];
 
 const USER: &str = "01a1fddd-2e94-73c6-b791-5c530f6f0c92";
 const SESSION: &str = "01a1fddd-2e94-73c6-b791-5c530f6f0c93";
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const TIME: &str = "2026-11-20T03:08:47.848577Z";
 
 /// One event of each kind as it may be stored. What is about a person is sealed there, and nothing of it is read.
@@ -127,7 +129,7 @@ async fn write(log: &mut Log) {
         let event_id =
             uuid::Uuid::from_u128(0x01a1_fddd_2e94_7000_8000_0000_0000_0000 + u128::try_from(position).unwrap());
         let kind = payload["type"].as_str().unwrap();
-        let metadata = json!({ "actor": "self", "dialect": "canonical", "request_id": format!("r-{position}"), "status": "active" });
+        let metadata = json!({ "actor": "self", "dialect": "canonical", "request_id": format!("r-{position}"), "status": "active", "traceparent": TRACE });
         let subject = if aggregate == "domain" { stream } else { USER };
         log.numbers(&format!(
             "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
@@ -174,12 +176,22 @@ async fn every_kind_fits_its_schema_and_is_what_the_feed_shows(engine: Engine) {
         shown.len()
     );
     // In headers; and once more, as one document.
-    check(&first.hears_all(head, Duration::from_secs(30)).await, &shown, head);
+    check(
+        &first.hears_all(head, Duration::from_secs(30)).await,
+        &shown,
+        head,
+        &document("binary"),
+    );
     settings.push(("REGISTRY__AMQP__MODE".to_owned(), "structured".to_owned()));
     let to = head.to_string();
     let verb = ["publish", "--from", "1", "--to", &to];
     app.place.run_with(&verb, &borrowed(&settings), "").await.unwrap();
-    let kinds = check(&second.hears_all(head, Duration::from_secs(30)).await, &shown, head);
+    let kinds = check(
+        &second.hears_all(head, Duration::from_secs(30)).await,
+        &shown,
+        head,
+        &document("structured"),
+    );
     assert_eq!(
         kinds,
         KINDS.iter().map(|kind| kind.name.to_owned()).collect::<BTreeSet<_>>()
@@ -192,12 +204,58 @@ async fn every_kind_fits_its_schema_and_is_what_the_feed_shows(engine: Engine) {
     rabbit.forget(&[&queue, &again], &[rabbit.exchange(), &replay]).await;
 }
 
-/// The kinds among what was heard, each held against its schema and the feed's document.
-fn check(heard: &[Heard], shown: &BTreeMap<i64, Value>, head: i64) -> BTreeSet<String> {
+/// What the service tells of its events in a mode.
+fn document(mode: &str) -> Value {
+    let settings = [("REGISTRY__AMQP__MODE".to_owned(), mode.to_owned())];
+    asyncapi(&Config::load(None, settings.into_iter(), &Overrides::default()).unwrap())
+}
+
+fn fits(schema: &Value, value: &Value) {
+    let validator = jsonschema::draft202012::options()
+        .should_validate_formats(true)
+        .build(schema)
+        .unwrap();
+    let problems: Vec<String> = validator
+        .iter_errors(value)
+        .map(|problem| problem.to_string())
+        .collect();
+    assert!(problems.is_empty(), "{problems:?} in {value}");
+}
+
+/// A message is the one that the document says is published: its content type, headers and body.
+fn is_published(one: &Heard, document: &Value) {
+    let sent = document["operations"]["publish"]["messages"].as_array().unwrap();
+    let follow = |reference: &Value| {
+        document
+            .pointer(reference["$ref"].as_str().unwrap().trim_start_matches('#'))
+            .unwrap()
+            .clone()
+    };
+    let told: Vec<Value> = sent
+        .iter()
+        .map(|reference| follow(&follow(reference)))
+        .filter(|message| message["name"] == one.routing_key)
+        .collect();
+    let [told] = told.as_slice() else {
+        panic!("{} messages are {}", told.len(), one.routing_key)
+    };
+    assert_eq!(told["contentType"], one.content_type());
+    fits(&told["headers"], &one.headers());
+    fits(&told["payload"], &serde_json::from_slice(&one.body).unwrap());
+    // Nothing is sent that is not told.
+    let known = told["headers"]["properties"].as_object().unwrap();
+    for name in one.headers().as_object().unwrap().keys() {
+        assert!(known.contains_key(name), "{name} of {} is not told", one.routing_key);
+    }
+}
+
+/// The kinds among what was heard, each held against its schema, the feed's document and what is told of it.
+fn check(heard: &[Heard], shown: &BTreeMap<i64, Value>, head: i64, document: &Value) -> BTreeSet<String> {
     let mut kinds = BTreeSet::new();
     for one in heard.iter().filter(|one| one.number("position") <= head) {
         let event = one.event();
         assert_eq!(event, shown[&one.number("position")]);
+        is_published(one, document);
         let kind = event["type"].as_str().unwrap();
         assert_eq!(
             (kind, event["id"].as_str().unwrap()),
@@ -209,15 +267,7 @@ fn check(heard: &[Heard], shown: &BTreeMap<i64, Value>, head: i64) -> BTreeSet<S
             (envelope(Some(known)), &event),
             (schema(kind, &known.version.to_string()).unwrap(), &event["data"]),
         ] {
-            let validator = jsonschema::draft202012::options()
-                .should_validate_formats(true)
-                .build(&schema)
-                .unwrap();
-            let problems: Vec<String> = validator
-                .iter_errors(document)
-                .map(|problem| problem.to_string())
-                .collect();
-            assert!(problems.is_empty(), "{problems:?} in {document}");
+            fits(&schema, document);
         }
         kinds.insert(kind.to_owned());
     }

@@ -52,8 +52,18 @@ fn every_reference_in_it_leads_somewhere_and_every_kind_is_on_every_channel() {
             let message = &document["channels"][channel]["messages"][kind.name];
             assert!(!message.is_null(), "{} is not on {channel}", kind.name);
         }
-        let payload = &document["components"]["messages"][kind.name]["payload"];
-        jsonschema::draft202012::meta::validate(payload).unwrap_or_else(|problem| panic!("{}: {problem}", kind.name));
+        let structured = format!("{}.structured", kind.name);
+        assert!(!document["channels"]["exchange"]["messages"][&structured].is_null());
+        for message in [kind.name, &format!("{}.message", kind.name), &structured] {
+            let message = &document["components"]["messages"][message];
+            for schema in [Some(&message["payload"]), message.get("headers")]
+                .into_iter()
+                .flatten()
+            {
+                jsonschema::draft202012::meta::validate(schema)
+                    .unwrap_or_else(|problem| panic!("{}: {problem}", kind.name));
+            }
+        }
     }
     let parameter = &document["channels"]["exchange"]["parameters"]["type"]["enum"];
     assert_eq!(parameter.as_array().unwrap().len(), KINDS.len());
@@ -83,6 +93,34 @@ fn it_is_of_the_configuration() {
         document["channels"]["exchange"]["bindings"]["amqp"]["exchange"]["name"],
         "elsewhere"
     );
+    for (mode, suffix, content_type) in [
+        ("binary", "", "application/json"),
+        (
+            "structured",
+            ".structured",
+            "application/cloudevents+json; charset=utf-8",
+        ),
+    ] {
+        let document = asyncapi(&load("REGISTRY__AMQP__MODE", mode));
+        assert_eq!(problems(&meta(), &document), Vec::<String>::new());
+        let publish = &document["operations"]["publish"];
+        assert!(publish["summary"].as_str().unwrap().contains(mode), "{publish}");
+        let sent: Vec<&str> = publish["messages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|message| message["$ref"].as_str().unwrap())
+            .collect();
+        let expected: Vec<String> = KINDS
+            .iter()
+            .map(|kind| format!("#/channels/exchange/messages/{}{suffix}", kind.name))
+            .collect();
+        assert_eq!(sent, expected, "all kinds, in one form");
+        for message in sent {
+            let named = document.pointer(&message[1..]).unwrap()["$ref"].as_str().unwrap();
+            assert_eq!(document.pointer(&named[1..]).unwrap()["contentType"], content_type);
+        }
+    }
     let document = asyncapi(&load("REGISTRY__PUBLIC_URL", "https://registry.example"));
     assert_eq!(document["servers"]["service"]["host"], "registry.example");
     assert_eq!(document["servers"]["service"]["protocol"], "https");

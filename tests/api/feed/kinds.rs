@@ -50,6 +50,7 @@ impl Teller<'_> {
             origin_owner: None,
             dialect: Dialect::Canonical,
             request_id: self.id().to_string(),
+            trace: None,
             ip: Some("192.0.2.77".to_owned()),
             user_agent: Some("tractor".to_owned()),
         };

@@ -345,6 +345,16 @@ impl Heard {
         self.properties.content_type().as_ref().unwrap().to_string()
     }
 
+    /// Its headers as JSON.
+    pub fn headers(&self) -> Value {
+        let headers = self.properties.headers().as_ref().unwrap();
+        headers
+            .inner()
+            .iter()
+            .map(|(name, value)| (name.to_string(), plain(value)))
+            .collect()
+    }
+
     /// The `CloudEvent` that it is, put together as the AMQP binding says.
     pub fn event(&self) -> Value {
         if self.content_type().starts_with("application/cloudevents+json") {
@@ -354,17 +364,20 @@ impl Heard {
         let mut event = BTreeMap::new();
         for (name, value) in headers.inner() {
             if let Some(attribute) = name.as_str().strip_prefix("cloudEvents_") {
-                let value = match value {
-                    AMQPValue::LongLongInt(number) => Value::from(*number),
-                    AMQPValue::LongString(text) => Value::from(text.to_string()),
-                    other => panic!("{name} is {other:?}"),
-                };
-                event.insert(attribute.to_owned(), value);
+                event.insert(attribute.to_owned(), plain(value));
             }
         }
         event.insert("datacontenttype".to_owned(), self.content_type().into());
         event.insert("data".to_owned(), serde_json::from_slice(&self.body).unwrap());
         Value::Object(event.into_iter().collect())
+    }
+}
+
+fn plain(value: &AMQPValue) -> Value {
+    match value {
+        AMQPValue::LongLongInt(number) => Value::from(*number),
+        AMQPValue::LongString(text) => Value::from(text.to_string()),
+        other => panic!("{other:?} is neither a number nor a text"),
     }
 }
 

@@ -1,0 +1,5 @@
+-- What 0002 says of the kinds of secrets was written before there were three of them. A comment here is part of the
+-- table's definition, which is not made anew for it; what holds now:
+--   secrets.kind: refresh, api_key, opaque, device, authority, short_authority, paired_key or client_secret.
+--   secrets.owner: the session, key or domain it opens; of short_authority short: and the domain, so that it outlives
+--   the token.
