@@ -10,9 +10,12 @@ use std::time::Duration;
 
 use moka::sync;
 
+type Name = Box<[u8]>;
+type Entries = sync::Cache<Name, Entry>;
+
 /// Values under names, the least used leaving first.
 pub(crate) struct Cache<V> {
-    entries: sync::Cache<Box<[u8]>, Entry>,
+    entries: Entries,
     values: PhantomData<fn() -> V>,
 }
 
@@ -33,7 +36,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         Self::build(sync::Cache::builder().max_capacity(weight).time_to_live(life))
     }
 
-    fn build(builder: moka::sync::CacheBuilder<Box<[u8]>, Entry, sync::Cache<Box<[u8]>, Entry>>) -> Self {
+    fn build(builder: sync::CacheBuilder<Name, Entry, Entries>) -> Self {
         Self {
             entries: builder.weigher(|_, entry: &Entry| entry.weight).build(),
             values: PhantomData,
@@ -46,12 +49,12 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     /// Puts a value under a name, in place of the one before.
-    pub fn insert(&self, name: impl Into<Box<[u8]>>, value: V) {
+    pub fn insert(&self, name: impl Into<Name>, value: V) {
         self.insert_weighing(name, value, 1);
     }
 
     /// The same, for one that takes the room of several.
-    pub fn insert_weighing(&self, name: impl Into<Box<[u8]>>, value: V, weight: u32) {
+    pub fn insert_weighing(&self, name: impl Into<Name>, value: V, weight: u32) {
         let value = Arc::new(value);
         self.entries.insert(name.into(), Entry { value, weight });
     }
@@ -68,7 +71,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
 }
 
 /// One name out of two parts: other parts make another name.
-pub(crate) fn name(first: &str, second: &str) -> Box<[u8]> {
+pub(crate) fn name(first: &str, second: &str) -> Name {
     let mut name = Vec::with_capacity(8 + first.len() + second.len());
     name.extend_from_slice(&(first.len() as u64).to_le_bytes());
     name.extend_from_slice(first.as_bytes());

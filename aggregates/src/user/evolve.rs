@@ -193,20 +193,15 @@ impl User {
             UserEvent::EmailChanged { original, email, .. } => {
                 self.email = email.known().cloned();
                 self.email_verified = true;
-                self.open_email_change = None;
+                self.forget_email_links();
                 self.spent_email_change = original.zip(email.known().cloned());
-                self.open_email_verification = None;
-                self.spent_email_verification = None;
                 self.open_reset = None;
                 self.activate();
             }
             UserEvent::EmailAdded { email } => {
                 self.email = email.known().cloned();
                 self.email_verified = false;
-                self.open_email_change = None;
-                self.spent_email_change = None;
-                self.open_email_verification = None;
-                self.spent_email_verification = None;
+                self.forget_email_links();
             }
             UserEvent::PhoneChanged { phone, .. } => {
                 self.phone = phone.known().cloned();
@@ -243,6 +238,14 @@ impl User {
             }
             _ => {}
         }
+    }
+
+    /// Links that named another address prove nothing about this one.
+    fn forget_email_links(&mut self) {
+        self.open_email_change = None;
+        self.spent_email_change = None;
+        self.open_email_verification = None;
+        self.spent_email_verification = None;
     }
 
     /// Locks, roles, API keys and devices.

@@ -29,6 +29,9 @@ enum Answer {
     Silence,
 }
 
+/// What the peer answers, and what it was told so far.
+type Shared = Arc<Mutex<(Answer, Vec<Received>)>>;
+
 #[derive(Debug, Clone)]
 struct Received {
     method: Method,
@@ -51,7 +54,7 @@ impl Received {
 /// An asset registry. Gone when dropped.
 struct Assets {
     address: SocketAddr,
-    state: Arc<Mutex<(Answer, Vec<Received>)>>,
+    state: Shared,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -88,12 +91,7 @@ impl Drop for Assets {
     }
 }
 
-async fn take(
-    State(state): State<Arc<Mutex<(Answer, Vec<Received>)>>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
+async fn take(State(state): State<Shared>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let answer = {
         let mut state = state.lock().unwrap();
         state.1.push(Received { method, uri, headers });
