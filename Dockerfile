@@ -9,6 +9,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY aggregates aggregates
 COPY benches benches
+COPY examples examples
 COPY migrations migrations
 COPY projections projections
 COPY src src

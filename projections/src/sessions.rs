@@ -164,15 +164,19 @@ mod tests {
             idle_expires_at: at(2 * HOUR),
             at: at(HOUR),
         };
-        // It began in January 1970, whose first moment is ninety days old on 1 April.
-        let april = 90 * 24 * HOUR;
-        for (moment, kept) in [(april - 1, true), (april, false)] {
+        let started = SessionRow {
+            started_at: Timestamp::parse("2026-01-15T12:00:00Z").unwrap(),
+            ..started()
+        };
+        // The first moment of that January is ninety days old on 1 April.
+        let april = Timestamp::parse("2026-04-01T00:00:00Z").unwrap();
+        for (moment, kept) in [(april.plus(-1), true), (april, false)] {
             for event in [&refreshed, &SessionEvent::ReuseDetected { generation: 0 }] {
                 let event = Recorded {
-                    at: at(moment),
+                    at: moment,
                     ..recorded(SESSION, event, 9)
                 };
-                let row = SessionRow::fold(Some(started()), &event).unwrap();
+                let row = SessionRow::fold(Some(started.clone()), &event).unwrap();
                 assert_eq!((row.ip.is_some(), row.user_agent.is_some()), (kept, kept), "{moment}");
             }
         }

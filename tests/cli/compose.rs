@@ -148,6 +148,19 @@ fn the_settings_hold() {
     assert!(!ended.stdout.contains("hunter2"), "{ended:?}");
 }
 
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap().path();
+        if entry.is_dir() {
+            found.extend(sources(&entry));
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            found.push(entry);
+        }
+    }
+    found
+}
+
 #[test]
 fn the_image_is_small_not_roots_and_checked_the_same_way() {
     let dockerfile = text("Dockerfile");
@@ -169,6 +182,28 @@ fn the_image_is_small_not_roots_and_checked_the_same_way() {
     }
     assert_eq!(copied, sent);
     assert!(copied.iter().all(|name| path(name).exists()), "{copied:?}");
+    // So is every file that the sources take in.
+    let mut taken_in = 0;
+    for source in sources(&path("src")) {
+        let text = std::fs::read_to_string(&source).unwrap();
+        for file in text
+            .split("include_str!(\"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+        {
+            let file = source.parent().unwrap().join(file).canonicalize().unwrap();
+            let inside = file.strip_prefix(path(".").canonicalize().unwrap()).unwrap();
+            let folder = inside.iter().next().unwrap().to_str().unwrap();
+            assert!(
+                copied.contains(folder),
+                "{} takes in {}",
+                source.display(),
+                inside.display()
+            );
+            taken_in += 1;
+        }
+    }
+    assert!(taken_in > 0);
     let listed = last
         .lines()
         .find_map(|line| line.trim().strip_prefix("CMD [\"bash\""))

@@ -30,6 +30,7 @@ pub(super) fn concerns(kind: &str) -> bool {
         kind,
         "user.registered"
             | "user.imported"
+            | "user.email_added"
             | "user.email_changed"
             | "user.phone_changed"
             | "user.profile_updated"

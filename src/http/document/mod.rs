@@ -174,6 +174,15 @@ fn headers() -> Value {
             "schema": { "type": "integer", "minimum": 1 },
         },
         "WWW-Authenticate": text("What to send: RFC 6750."),
+        "RateLimit": {
+            "description": "On limited routes: of each limit that counted the request, how many are left (`r`) and in how many \
+                            seconds there are more (`t`).",
+            "schema": { "type": "string", "pattern": "^(\"[a-z-]+\";r=[0-9]+;t=[0-9]+(, )?)+$" },
+        },
+        "RateLimit-Policy": {
+            "description": "On limited routes: how many requests (`q`) in how many seconds (`w`) each of them allows.",
+            "schema": { "type": "string", "pattern": "^(\"[a-z-]+\";q=[0-9]+;w=[0-9]+(, )?)+$" },
+        },
     })
 }
 
@@ -331,8 +340,15 @@ fn headers_of(headers: &[Header]) -> Value {
         };
         all.insert(name.to_owned(), header_named(name));
     }
-    all.insert("x-request-id".to_owned(), header_named("x-request-id"));
+    all.extend(headers_of_all());
     all.into()
+}
+
+/// What every answer may carry.
+fn headers_of_all() -> impl Iterator<Item = (String, Value)> {
+    ["x-request-id", "RateLimit", "RateLimit-Policy"]
+        .map(|name| (name.to_owned(), header_named(name)))
+        .into_iter()
 }
 
 fn header_named(name: &str) -> Value {

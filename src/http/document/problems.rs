@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Operation, header_named};
+use super::{Operation, header_named, headers_of_all};
 use crate::config::Config;
 use crate::http::problem::Slug;
 use crate::http::routes::Permission;
@@ -47,7 +47,7 @@ pub(super) fn of(operation: &Operation, permission: Permission, config: &Config)
 
 /// The answer of one status that carries these problems.
 pub(super) fn answer(status: u16, slugs: &[Slug]) -> Value {
-    let mut headers = Map::from_iter([("x-request-id".to_owned(), header_named("x-request-id"))]);
+    let mut headers = Map::from_iter(headers_of_all());
     match status {
         401 => drop(headers.insert("WWW-Authenticate".to_owned(), header_named("WWW-Authenticate"))),
         429 | 503 => drop(headers.insert("Retry-After".to_owned(), header_named("Retry-After"))),

@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{borrowed, metric, settings};
 use crate::harness::{App, Engine, Heard, Listener, PASSWORD, Rabbit, on_both_engines, until};
+use crate::trio::STRONG;
 
 on_both_engines![
     a_message_tells_of_its_event,
@@ -371,6 +372,21 @@ async fn personal_data_goes_to_its_own_exchange_only(engine: Engine) {
         of("user.profile_updated").await.event()["data"],
         json!({ "full_name": "Ada King" })
     );
+    // An address that somebody adds later is told too.
+    let body = json!({ "username": "tim", "password": STRONG });
+    app.command("register-user", &body).expect(201).await;
+    let key = app.ask("POST", "/api/v1/account/login/", &body).await.json()["auth_token"].clone();
+    app.call("PATCH", "/api/v1/account/")
+        .header("authorization", format!("Token {}", key.as_str().unwrap()))
+        .json(&json!({ "email": "tim.berners@farm.example" }))
+        .send()
+        .await;
+    let added = until("the address that was added", || async {
+        let heard = trusted.heard();
+        heard.into_iter().find(|one| one.routing_key == "user.email_added")
+    })
+    .await;
+    assert_eq!(added.event()["data"], json!({ "email": "tim.berners@farm.example" }));
     let body = json!({ "user_id": id, "reason": "asked for it" });
     app.command("erase-user", &body).bearer(&admin.access).expect(200).await;
     assert_eq!(of("user.erased").await.event()["data"], json!({}));
@@ -379,13 +395,18 @@ async fn personal_data_goes_to_its_own_exchange_only(engine: Engine) {
     let heard = everybody.hears_all(head, Duration::from_secs(10)).await;
     for one in &heard {
         let whole = format!("{:?}{}", one.properties, String::from_utf8_lossy(&one.body));
-        for word in ["lovelace", "Lovelace", "King"] {
+        for word in ["lovelace", "Lovelace", "King", "berners"] {
             assert!(!whole.contains(word), "{whole}");
         }
     }
     // Somebody who listens later hears no more of an erased person than that.
     let kinds: BTreeSet<String> = trusted.heard().iter().map(|one| one.routing_key.clone()).collect();
-    let told = ["user.erased", "user.profile_updated", "user.registered"];
+    let told = [
+        "user.email_added",
+        "user.erased",
+        "user.profile_updated",
+        "user.registered",
+    ];
     assert!(kinds.iter().map(String::as_str).eq(told), "{kinds:?}");
     for follower in ["amqp", "amqp-pii"] {
         let at = format!("SELECT position FROM checkpoints WHERE follower = '{follower}'");

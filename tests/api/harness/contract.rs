@@ -119,6 +119,11 @@ fn answer(pointer: &str, response: &Value, reply: &Reply, head: bool) -> Result<
             None => {}
         }
     }
+    for name in ["RateLimit", "RateLimit-Policy", "Retry-After", "ETag", "Location"] {
+        if reply.headers.contains_key(name) && response["headers"].get(name).is_none() {
+            return Err(format!("the document does not list the header {name}"));
+        }
+    }
     let media = reply
         .header("content-type")
         .split(';')
