@@ -5,6 +5,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[macro_use]
+#[path = "../told/mod.rs"]
+mod told;
+
 mod agstack;
 mod amqp;
 mod bad_input;

@@ -7,6 +7,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::too_many_lines, reason = "a behaviour is told in one piece")]
 
+#[macro_use]
+#[path = "../told/mod.rs"]
+mod told;
+
 mod batches;
 mod claims;
 #[path = "../traces/dump.rs"]
