@@ -77,6 +77,7 @@ conformance! {
         guards::blocks_and_registrations_at_once_never_let_one_slip_through,
         idempotency::a_repeat_gets_the_first_receipt_and_appends_nothing,
         idempotency::many_repeats_at_once_on_two_instances_append_once,
+        idempotency::repeats_in_one_batch_append_once,
         idempotency::a_key_is_forgotten_after_a_day_by_the_clock_that_gave_it,
         idempotency::the_same_key_with_another_request_is_refused,
         foreign::a_foreign_program_reads_our_streams_through_the_libraries_own_store,
