@@ -25,6 +25,7 @@ mod harness;
 mod mail;
 mod past;
 mod permissions;
+mod rebuilding;
 mod replicas;
 mod scenario;
 #[path = "../traces/search.rs"]
