@@ -381,7 +381,7 @@ async fn nothing_secret_is_where_it_must_not_be(engine: Engine) {
         }
     }
     assert_eq!(found, [""; 0], "{} found", found.len());
-    println!(
+    told!(
         "{engine:?}: {} values planted, {controls} found where they belong, 0 elsewhere, in {} bytes of {} places",
         planted.values.len(),
         places.values().map(String::len).sum::<usize>(),

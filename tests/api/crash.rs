@@ -138,7 +138,7 @@ async fn nothing_answered_is_lost_and_nothing_is_half_done(engine: Engine) {
     let report = app.place.run(&["rebuild", "--check"], "").await.unwrap();
     assert!(report.contains("no row differs"), "{report}");
     let head = app.log().await.head().await;
-    println!(
+    told!(
         "{engine:?}: {KILLS} kills, {answered} commands answered, {} cut off, {head} events, slowest start {slowest:?}",
         seen.cut.load(Ordering::SeqCst)
     );

@@ -264,7 +264,7 @@ async fn every_follower_moves() {
         })
         .await;
         let took = began.elapsed();
-        println!("{signal:?}: {moved} of {} followers moved in {took:?}", after.len());
+        told!("{signal:?}: {moved} of {} followers moved in {took:?}", after.len());
         assert!(took < Duration::from_secs(10), "{took:?}");
         working.await.unwrap();
         if signal == Signal::STOP {
@@ -303,7 +303,7 @@ async fn every_follower_moves() {
         .map(|one| (one.number("position"), one.message_id()))
         .collect();
     assert_eq!(i64::try_from(distinct.len()).unwrap(), head);
-    println!(
+    told!(
         "{registered} registrations, {head} events, {} messages heard",
         heard.len()
     );

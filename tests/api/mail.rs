@@ -128,7 +128,7 @@ async fn two_processes_send_each_mail_once(engine: Engine) {
     // A second writing into the same file would not show in the folder.
     let sent = sent(&clients[0]).await + sent(&clients[1]).await;
     assert_eq!(sent, 32);
-    println!("{engine:?}: 32 mails, {sent} sent");
+    told!("{engine:?}: 32 mails, {sent} sent");
 }
 
 async fn after_a_kill_the_other_process_sends_what_is_left(engine: Engine) {
@@ -160,7 +160,7 @@ async fn after_a_kill_the_other_process_sends_what_is_left(engine: Engine) {
             .expect(200)
             .await;
     }
-    println!(
+    told!(
         "{engine:?}: {} mails, {} twice",
         mails.len(),
         mails.values().filter(|copies| **copies > 1).count()

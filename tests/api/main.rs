@@ -5,6 +5,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[macro_use]
+#[path = "../told/mod.rs"]
+mod told;
+
 mod agstack;
 mod amqp;
 mod bad_input;
@@ -21,6 +25,7 @@ mod harness;
 mod mail;
 mod past;
 mod permissions;
+mod rebuilding;
 mod replicas;
 mod scenario;
 #[path = "../traces/search.rs"]

@@ -294,7 +294,7 @@ async fn every_route_is_open_to_those_it_is_for_and_to_nobody_else(engine: Engin
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    println!("{engine:?}: {calls} calls of {} routes", TABLE.len());
+    told!("{engine:?}: {calls} calls of {} routes", TABLE.len());
 }
 
 /// A key with its owner.

@@ -2,16 +2,23 @@
 //!
 //! Of the settings only those are changed that name other containers.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use futures::future::join_all;
 use serde_json::json;
 
-use crate::harness::{Engine, MailServer, Offers, PASSWORD, Place, Server, run, until};
+use crate::harness::{Engine, MailServer, Offers, PASSWORD, Place, Server, Tokens, run, until};
 
 mod postgres {
     #[test]
     fn what_one_replica_writes_the_other_reads() {
         super::run(super::what_one_replica_writes_the_other_reads());
+    }
+
+    #[test]
+    fn one_key_at_two_replicas_at_once_is_one_event() {
+        super::run(super::one_key_at_two_replicas_at_once_is_one_event());
     }
 }
 
@@ -102,6 +109,64 @@ async fn what_one_replica_writes_the_other_reads() {
     client.command("register-user", &body).expect(201).await;
     mails.to("bob@farm.example").await;
     assert_eq!(gone.end().await, Some(0));
+}
+
+/// In every second round the appenders of both wait for a lock until all requests are there, so that each appends its
+/// own in one batch.
+async fn one_key_at_two_replicas_at_once_is_one_event() {
+    const ROUNDS: usize = 30;
+    const REPEATS: usize = 12;
+    let place = Place::new(Engine::Postgres).await;
+    let other = tempfile::tempdir().unwrap();
+    // As in deploy: one master key for both.
+    let settings = [("REGISTRY__KEYS__MASTER", &*"5a".repeat(32))];
+    let (one, two) = futures::join!(
+        Server::start(&place, &settings),
+        Server::start_in(&place, other.path(), &settings)
+    );
+    let clients = [one.client(), two.client()];
+    let body = json!({ "username": "ada", "password": PASSWORD });
+    clients[0].command("register-user", &body).expect(201).await;
+    let body = json!({ "identifier": "ada", "password": PASSWORD });
+    let tokens = Tokens::of(&clients[1].post("/v1/sessions", &body).expect(201).await);
+    let (mut log, mut lock) = (place.log().await, place.log().await);
+    let (mut head, mut answers) = (log.head().await, 0);
+    for round in 0..ROUNDS {
+        let held = round % 2 == 1;
+        if held {
+            lock.texts("BEGIN").await;
+            lock.numbers("SELECT position FROM log_head WHERE lane = 0 FOR UPDATE")
+                .await;
+        }
+        let body = json!({ "full_name": format!("Name {round}") });
+        let call = |number: usize| {
+            let call = clients[number % 2].command("update-profile", &body);
+            let call = call.header("idempotency-key", format!("round-{round}"));
+            tokio::spawn(call.bearer(&tokens.access).send())
+        };
+        let calls: Vec<_> = (0..REPEATS).map(call).collect();
+        if held {
+            // Each of the two has one connection that appends.
+            until("both to wait for the lock", || async {
+                let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                           AND wait_event_type = 'Lock' AND query LIKE '%log_head%'";
+                (place.log().await.numbers(sql).await == [2]).then_some(())
+            })
+            .await;
+            lock.texts("ROLLBACK").await;
+        }
+        let mut told = BTreeSet::new();
+        for reply in join_all(calls).await {
+            let reply = reply.unwrap();
+            assert_eq!(reply.status, 200, "{reply:?}");
+            told.insert((reply.header("etag").to_owned(), reply.body));
+            answers += 1;
+        }
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(log.types_after(head).await, ["user.profile_updated"], "round {round}");
+        head = log.head().await;
+    }
+    told!("{ROUNDS} keys, each in {REPEATS} requests to two processes at once: {answers} answers, {ROUNDS} events");
 }
 
 /// Runs the health check of the compose file against a process.

@@ -7,6 +7,12 @@ use crate::harness::{App, Engine, PASSWORD, Tokens, on_both_engines};
 
 on_both_engines![the_people_of_the_documents];
 
+/// What registering with an address and opening the link leaves in a history.
+const WITH_AN_ADDRESS: [&str; 3] = [
+    "user.registered",
+    "user.email_verification_requested",
+    "user.email_verified",
+];
 /// A later password.
 const OTHER: &str = "eight brown cows in a barn";
 
@@ -15,8 +21,8 @@ async fn the_people_of_the_documents(engine: Engine) {
     let admin = app.admin().await;
 
     joe_smith_from_registration_to_history(&app, &admin).await;
-    the_number_of_the_phone_app_waits_for_its_code(&app).await;
-    tim_is_known_to_an_administrator(&app, &admin).await;
+    the_number_of_the_phone_app_is_verified_by_its_code(&app).await;
+    tim_is_found_by_an_administrator(&app, &admin).await;
     gmail_and_hotmail_are_blocked_and_allowed_in_turn(&app, &admin).await;
 
     // While it runs: what clients read is what the log says.
@@ -38,7 +44,7 @@ async fn the_people_of_the_documents(engine: Engine) {
             .map(|event| event.position)
             .eq(1..=i64::try_from(events.len()).unwrap())
     );
-    println!("{engine:?}: {} events, checksum {}", events.len(), checksum("live"));
+    told!("{engine:?}: {} events, checksum {}", events.len(), checksum("live"));
 }
 
 /// Registers somebody with an address and opens the link of the mail they get. Their id.
@@ -86,6 +92,49 @@ async fn history(app: &App, caller: &Tokens, user: &str) -> Vec<Value> {
         .await;
     assert_eq!(page["next"], Value::Null);
     page["items"].as_array().unwrap().clone()
+}
+
+/// Signs in, changes name and password, and reads a history that tells how it began and what was changed. The tokens.
+async fn signs_in_changes_and_reads_it_all(app: &App, identifier: &str, password: &str, began: &[&str]) -> Tokens {
+    let tokens = app.sign_in(identifier, password).await;
+    let renamed = app
+        .command("update-profile", &json!({ "full_name": "Another Name" }))
+        .bearer(&tokens.access)
+        .expect(200)
+        .await;
+    assert_eq!(renamed["id"], json!(tokens.user));
+    assert_eq!(me(app, &tokens).await["full_name"], "Another Name");
+    let change = json!({ "current_password": password, "new_password": OTHER });
+    app.command("change-password", &change)
+        .bearer(&tokens.access)
+        .expect(200)
+        .await;
+    let old = json!({ "identifier": identifier, "password": password });
+    app.post("/v1/sessions", &old)
+        .send()
+        .await
+        .refused(401, "invalid-credentials");
+    assert_eq!(app.sign_in(identifier, OTHER).await.user, tokens.user);
+
+    let events = history(app, &tokens, &tokens.user).await;
+    assert_eq!(
+        types(&events),
+        [began, &["user.profile_updated", "user.password_changed"]].concat()
+    );
+    let myself = json!({ "kind": "self", "id": tokens.user });
+    assert!(
+        events[began.len()..].iter().all(|event| event["actor"] == myself),
+        "{events:?}"
+    );
+    assert!(
+        events
+            .iter()
+            .enumerate()
+            .all(|(index, event)| event["sequence"] == index + 1)
+    );
+    let text = serde_json::to_string(&events).unwrap();
+    assert!(!text.contains(password) && !text.contains(OTHER), "{text}");
+    tokens
 }
 
 fn types(events: &[Value]) -> Vec<&str> {
@@ -226,8 +275,9 @@ async fn his_history_tells_it(app: &App, admin: &Tokens, joe: &Tokens) {
 }
 
 /// The sample number of the Xhoppe document, in the form this API takes.
-async fn the_number_of_the_phone_app_waits_for_its_code(app: &App) {
-    let body = json!({ "phone": "+6584932466", "password": PASSWORD });
+async fn the_number_of_the_phone_app_is_verified_by_its_code(app: &App) {
+    const NUMBER: &str = "+6584932466";
+    let body = json!({ "phone": NUMBER, "password": PASSWORD });
     let receipt = app.command("register-user", &body).expect(201).await;
     assert_eq!(
         receipt["events"],
@@ -235,15 +285,37 @@ async fn the_number_of_the_phone_app_waits_for_its_code(app: &App) {
     );
     let again = app.command("register-user", &body).send().await;
     assert_eq!(again.refused(409, "taken"), ["/phone"]);
-    let early = json!({ "identifier": "+6584932466", "password": PASSWORD });
+    let early = json!({ "identifier": NUMBER, "password": PASSWORD });
     app.post("/v1/sessions", &early)
         .send()
         .await
         .refused(401, "invalid-credentials");
+
+    // The code lies in the outbox; another one verifies nothing.
+    let sms = app.phones().to(NUMBER).await;
+    let verify = |code: &str| app.command("verify-phone", &json!({ "phone": NUMBER, "code": code }));
+    verify(&sms.wrong(1)).send().await.refused(410, "invalid-token");
+    let verified = verify(&sms.code()).expect(200).await;
+    assert_eq!(
+        (&verified["id"], &verified["events"]),
+        (&receipt["id"], &json!(["user.phone_verified"]))
+    );
+    let began = [
+        "user.registered",
+        "user.phone_verification_requested",
+        "user.phone_verified",
+    ];
+    let tokens = signs_in_changes_and_reads_it_all(app, NUMBER, PASSWORD, &began).await;
+    assert_eq!(receipt["id"], json!(tokens.user));
+    let profile = me(app, &tokens).await;
+    assert_eq!(
+        (&profile["phone"], &profile["phone_verified"], &profile["status"]),
+        (&json!(NUMBER), &json!(true), &json!("active"))
+    );
 }
 
 /// The sample account of the Taxi document. Its password there is too common for this API.
-async fn tim_is_known_to_an_administrator(app: &App, admin: &Tokens) {
+async fn tim_is_found_by_an_administrator(app: &App, admin: &Tokens) {
     let sample = json!({ "username": "tim1990", "email": "tim.smith12@aol.com", "password": "tim.smith12" });
     let weak = app.command("register-user", &sample).send().await;
     assert_eq!(weak.refused(400, "invalid"), ["/password"]);
@@ -266,6 +338,8 @@ async fn tim_is_known_to_an_administrator(app: &App, admin: &Tokens) {
     );
     let domain = app.get("/v1/domains/aol.com").bearer(&admin.access).send().await;
     allow_duplicates! { assert_snapshot!(domain.wire(), @r#"{"name":"aol.com","standing":"observed","include_subdomains":false,"reason":null,"users":1,"proved":false,"authority_token_issued":false,"version":1,"position":[position]}"#) }
+    let tim = signs_in_changes_and_reads_it_all(app, "tim1990", "il1kep1es", &WITH_AN_ADDRESS).await;
+    assert_eq!(tim.user, id);
 }
 
 /// The two domains that the AgStack document names.
@@ -287,11 +361,32 @@ async fn gmail_and_hotmail_are_blocked_and_allowed_in_turn(app: &App, admin: &To
     assert_eq!(order("block-domain", "gmail.com").await, json!(["domain.blocked"]));
     assert_eq!(order("allow-domain", "hotmail.com").await, json!(["domain.allowed"]));
     register("someone@gmail.com").await.refused(403, "domain-blocked");
-    assert_eq!(register("someone@hotmail.com").await.status, 201);
+    let hot = json!({ "email": "someone@hotmail.com", "password": PASSWORD });
+    let hot = registers_and_verifies(app, &hot).await;
     assert_eq!(order("allow-domain", "gmail.com").await, json!(["domain.allowed"]));
     assert_eq!(order("block-domain", "hotmail.com").await, json!(["domain.blocked"]));
-    assert_eq!(register("someone@gmail.com").await.status, 201);
+    let google = json!({ "email": "someone@gmail.com", "password": PASSWORD });
+    let google = registers_and_verifies(app, &google).await;
     register("other@hotmail.com").await.refused(403, "domain-blocked");
+    // Who came while it was allowed stays in once it is blocked.
+    for (address, id) in [("someone@gmail.com", google), ("someone@hotmail.com", hot)] {
+        let tokens = signs_in_changes_and_reads_it_all(app, address, PASSWORD, &WITH_AN_ADDRESS).await;
+        assert_eq!(tokens.user, id, "{address}");
+    }
+    for domain in ["gmail.com", "hotmail.com"] {
+        let history = app
+            .get(&format!("/v1/domains/{domain}/history"))
+            .bearer(&admin.access)
+            .expect(200)
+            .await;
+        let told = types(history["items"].as_array().unwrap()).join(" ");
+        let expected = if domain == "gmail.com" {
+            "domain.blocked domain.allowed"
+        } else {
+            "domain.allowed domain.blocked"
+        };
+        assert_eq!(told, expected, "{domain}");
+    }
     // Block beats allow for the parent, the longer name decides below it.
     assert_eq!(order("allow-domain", "uk.hotmail.com").await, json!(["domain.allowed"]));
     assert_eq!(register("other@uk.hotmail.com").await.status, 201);

@@ -118,7 +118,7 @@ async fn running_requests_are_finished_before_the_end(engine: Engine) {
     // And it starts again where it was.
     let again = Server::start(&place, &[]).await;
     assert_eq!(again.client().get("/readyz").send().await.status, 200);
-    println!(
+    told!(
         "{engine:?}: {} answered beside 6, ended in {:?}",
         answered.len(),
         asked.elapsed()

@@ -191,7 +191,7 @@ fn every_byte_that_is_flipped_is_noticed() {
             });
         }
     });
-    println!("{} bytes flipped, one at a time, all noticed", whole.len());
+    told!("{} bytes flipped, one at a time, all noticed", whole.len());
 }
 
 fn unlock(place: &Place) {

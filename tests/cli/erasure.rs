@@ -147,7 +147,7 @@ fn look(place: &Place, what: &str, there: &[&Person], gone: &[&Person]) {
             "{what}: the search does not find {value}"
         );
     }
-    println!(
+    told!(
         "{}: {what}: {} of {} values found where they are kept, 0 of {} of the erased, in {} bytes read by {}",
         place.engine(),
         rows.len(),

@@ -4,6 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[macro_use]
+#[path = "../told/mod.rs"]
+mod told;
+
 mod audit;
 mod compose;
 mod configuration;

@@ -115,7 +115,7 @@ pub async fn a_losing_unit_leaves_its_neighbours_untouched(database: Arc<Databas
     assert_eq!((row.version, row.full_name.as_deref()), (2, Some("In time")));
     assert_eq!(raw.count("names", "true").await, 50);
     assert_eq!(raw.count("events", "true").await, 51);
-    println!(
+    told!(
         "{}: of 51 units in one batch one was stale and one taken; 49 are in",
         store.engine_name()
     );
@@ -144,7 +144,7 @@ pub async fn a_unit_the_database_refuses_fails_alone(database: Arc<Database>) {
         }
     }
     let refused = answers.iter().filter(|answer| answer.is_err()).count();
-    println!(
+    told!(
         "{}: of 30 units in one batch the database refused {refused}",
         store.engine_name()
     );
@@ -198,7 +198,7 @@ pub async fn thirty_two_callers_share_batches_of_at_least_four(database: Arc<Dat
         value("registry_append_batch_commands_sum"),
         value("registry_append_batch_commands_count"),
     );
-    println!(
+    told!(
         "{engine}: 32 callers, {commands} commands in {batches} batches: {:.1} each",
         commands / batches
     );

@@ -36,7 +36,7 @@ pub async fn of_many_who_take_from_one_share_so_many_get_some(database: Arc<Data
     });
     let taken = soon("the claims", join_all(calls)).await;
     let taken = taken.into_iter().filter(|taken| *taken.as_ref().unwrap()).count();
-    println!(
+    told!(
         "{}: {CALLERS} callers on 2 instances, {taken} of 10 taken",
         one.engine_name()
     );
@@ -64,7 +64,7 @@ pub async fn several_shares_are_taken_together_or_not_at_all(database: Arc<Datab
             }
         }
     }
-    println!("{}: taken {taken:?}", one.engine_name());
+    told!("{}: taken {taken:?}", one.engine_name());
     // As long as two are left, whoever wants them gets them; so at most one share is not used up.
     assert!(taken.iter().all(|count| *count <= 10));
     assert!(taken.iter().filter(|count| **count == 10).count() >= 2, "{taken:?}");

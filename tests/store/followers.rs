@@ -250,7 +250,7 @@ pub async fn two_instances_handle_each_event_once_and_after_an_abort_at_least_on
     for (_, position) in &handled {
         *times.entry(*position).or_default() += 1;
     }
-    println!(
+    told!(
         "{}: 50 events, the owner died in event 45, the other took over after {took_over:?}; handled twice: {:?}",
         one.engine_name(),
         times.iter().filter(|(_, times)| **times > 1).collect::<Vec<_>>()
@@ -324,7 +324,7 @@ pub async fn a_follower_on_another_instance_is_woken(database: Arc<Database>) {
         seen.reached(position).await;
         longest = longest.max(answered.elapsed());
     }
-    println!(
+    told!(
         "{}: a follower on another instance was woken within {longest:?}",
         one.engine_name()
     );

@@ -87,14 +87,14 @@ pub async fn a_foreign_program_reads_our_streams_through_the_libraries_own_store
     .await;
     tell_user(&store, id, || UserCommand::ChangePassword { kept_session: None }).await;
 
-    match database.kind {
+    let (events, words) = match database.kind {
         Kind::Postgres => {
             let pool: Pool<Postgres> = Pool::connect_with(database.postgres()).await.unwrap();
             read(
                 PersistedEventStore::new_event_store(PostgresEventRepository::new(pool)),
                 &id.to_string(),
             )
-            .await;
+            .await
         }
         Kind::Sqlite => {
             let pool: Pool<Sqlite> = Pool::connect_with(database.sqlite().read_only(true)).await.unwrap();
@@ -102,12 +102,17 @@ pub async fn a_foreign_program_reads_our_streams_through_the_libraries_own_store
                 PersistedEventStore::new_event_store(SqliteEventRepository::new(pool)),
                 &id.to_string(),
             )
-            .await;
+            .await
         }
-    }
+    };
+    told!(
+        "{}: {events} events read by the library's own store, {words} personal words in none of them",
+        store.engine_name()
+    );
 }
 
-async fn read<R: PersistedEventRepository>(foreign: PersistedEventStore<R, Foreign>, id: &str) {
+/// How many events it read, and how many personal words none of them holds in clear.
+async fn read<R: PersistedEventRepository>(foreign: PersistedEventStore<R, Foreign>, id: &str) -> (usize, usize) {
     let events = foreign.load_events(id).await.unwrap();
     let kinds: Vec<&str> = events.iter().map(|event| event.payload.kind.as_str()).collect();
     assert_eq!(
@@ -181,4 +186,5 @@ async fn read<R: PersistedEventRepository>(foreign: PersistedEventStore<R, Forei
     let aggregate = context.aggregate();
     assert_eq!((aggregate.kinds.len(), aggregate.credential), (4, 2));
     assert!(foreign.load_events("nobody").await.unwrap().is_empty());
+    (events.len(), personal.len())
 }

@@ -107,7 +107,7 @@ async fn look(database: &Database, outbox: &Path, what: &str, there: &[&String],
             "{what}: the search does not find {value}"
         );
     }
-    println!(
+    told!(
         "{:?}: {what}: {} values found, 0 of {} that are gone, in {} bytes read by {}",
         database.kind,
         there.len(),

@@ -88,6 +88,11 @@ pub async fn a_block_answered_before_a_registration_commits_refuses_it(database:
         );
     }
     let mut raw = database.raw().await;
+    told!(
+        "{}: {} blocks answered between decision and append, as many registrations refused",
+        one.engine_name(),
+        cases.len()
+    );
     assert_eq!(raw.count("events", "aggregate_type = 'user'").await, 0);
     assert_eq!(raw.count("names", "true").await, 0);
     // A guard that still holds lets the registration in.
@@ -133,7 +138,7 @@ pub async fn blocks_and_registrations_at_once_never_let_one_slip_through(databas
             }
         }
     }
-    println!(
+    told!(
         "{}: 25 blocks against 200 registrations at once: {accepted} came before, {refused} were refused, none slipped \
          through",
         one.engine_name()

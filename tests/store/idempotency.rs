@@ -4,10 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use aggregates::values::Timestamp;
+use futures::future::join_all;
 use user_registry::clock::Clock;
 use user_registry::store::{Idempotency, Receipt, Store, StoreError, Unit};
 use uuid::Uuid;
 
+use crate::batches::handed_in;
 use crate::harness::{Database, soon};
 use crate::people::{DAY, account_named, person, registration};
 
@@ -39,7 +41,8 @@ pub async fn a_repeat_gets_the_first_receipt_and_appends_nothing(database: Arc<D
         (first.id.as_str(), first.version, first.position, first.created),
         (id.to_string().as_str(), 1, 1, true)
     );
-    for (number, store) in [&one, &other, &one].into_iter().enumerate() {
+    let again = [&one, &other, &one];
+    for (number, store) in again.into_iter().enumerate() {
         assert_eq!(
             store.remembered(&key(store, "key", "x")).await.unwrap(),
             Some(first.clone())
@@ -47,6 +50,12 @@ pub async fn a_repeat_gets_the_first_receipt_and_appends_nothing(database: Arc<D
         let again = keyed(store, "key", "x", number + 1).await.1.append().await;
         assert_eq!(replayed(again), first);
     }
+    told!(
+        "{}: 1 request carried out, {} repeats one after the other got its receipt, {} event",
+        one.engine_name(),
+        again.len(),
+        other.head().await.unwrap().position
+    );
     // Another caller's key of the same text is another key.
     let (_, unit) = registration(&one, person(&one, None, Some("somebody"))).await;
     unit.remember(Idempotency::new(
@@ -98,7 +107,7 @@ pub async fn many_repeats_at_once_on_two_instances_append_once(database: Arc<Dat
             };
             receipts.insert(receipt.id);
         }
-        println!(
+        told!(
             "{}: 40 requests with one key: {first} carried out, {repeats} repeated, {} receipts",
             one.engine_name(),
             receipts.len()
@@ -106,6 +115,48 @@ pub async fn many_repeats_at_once_on_two_instances_append_once(database: Arc<Dat
         assert_eq!((first, repeats, receipts.len()), (1, 39, 1));
         assert_eq!(one.head().await.unwrap().position, i64::try_from(round).unwrap() + 1);
     }
+}
+
+/// Handed in before any of them is decided: those of an instance are appended in one transaction.
+pub async fn repeats_in_one_batch_append_once(database: Arc<Database>) {
+    const ROUNDS: usize = 20;
+    const REPEATS: usize = 20;
+    let (one, other) = (database.open().await, database.open().await);
+    let mut raw = database.raw().await;
+    let (mut first, mut repeats) = (0, 0);
+    for round in 0..ROUNDS {
+        // In turns within one instance, and on both at once.
+        let stores = [[&one, &one], [&one, &other]][round % 2];
+        let text = format!("batch{round}");
+        let mut units = Vec::new();
+        for number in 0..REPEATS {
+            units.push(keyed(stores[number % 2], &text, "same", number).await.1);
+        }
+        raw.hold().await;
+        let calls = handed_in(units).await;
+        raw.let_go().await;
+        let mut receipts = Vec::new();
+        for answer in soon("the batch", join_all(calls)).await {
+            receipts.push(if let Ok(appended) = answer {
+                first += 1;
+                appended.receipt
+            } else {
+                repeats += 1;
+                replayed(answer)
+            });
+        }
+        assert!(receipts.iter().all(|receipt| *receipt == receipts[0]), "{receipts:?}");
+        assert_eq!(first, round + 1);
+    }
+    let events = raw.count("events", "true").await;
+    told!(
+        "{}: {ROUNDS} keys, {REPEATS} requests with each in one batch: {first} carried out, {repeats} repeated, {events} \
+         events",
+        one.engine_name()
+    );
+    assert_eq!((first, repeats), (ROUNDS, ROUNDS * (REPEATS - 1)));
+    assert_eq!(events, i64::try_from(ROUNDS).unwrap());
+    assert_eq!(raw.count("users", "true").await, events);
 }
 
 pub async fn the_same_key_with_another_request_is_refused(database: Arc<Database>) {

@@ -82,7 +82,7 @@ pub async fn an_address_that_was_asked_for_is_free_when_the_request_lapses(datab
             Err(problem) => panic!("{problem}"),
         }
     }
-    println!(
+    told!(
         "{}: 21 want a lapsed address at once on 2 instances: {won} got it, {taken} taken",
         store.engine_name()
     );
@@ -273,7 +273,7 @@ pub async fn guesses_at_once_are_counted_before_they_are_compared(database: Arc<
         .filter_map(Result::unwrap)
         .inspect(|guess| assert_eq!(guess.request_id, request))
         .count();
-    println!(
+    told!(
         "{}: {GUESSES} guesses at once on 2 instances, {let_through} compared",
         one.engine_name()
     );

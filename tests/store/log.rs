@@ -26,7 +26,7 @@ struct Counts {
     events: AtomicI64,
 }
 
-/// One writer: of every four commands it gives, one must lose.
+/// One writer: of every six commands it gives, two must lose.
 async fn write(store: Store, number: usize, counts: Arc<Counts>) {
     let own = account_named(&store, &format!("writer{number}")).await;
     let name = |round: usize| format!("w{number}r{round}");
@@ -63,27 +63,22 @@ async fn write(store: Store, number: usize, counts: Arc<Counts>) {
                 note(tell_user(&store, own, change).await.receipt.events.len());
             }
             _ => {
-                let refused = if round % 8 == 3 {
-                    let taken = person(&store, None, Some(&name(round - 3)));
-                    try_register(&store, taken).await.map(|(_, appended)| appended)
-                } else {
-                    // Decided before, appended after another change of the same stream.
-                    let late = staged::<User>(&store, &own.to_string(), called("Late")).await;
-                    note(
-                        tell_user(&store, own, || called(&name(round)))
-                            .await
-                            .receipt
-                            .events
-                            .len(),
-                    );
-                    late.append().await
-                };
-                assert!(
-                    matches!(refused, Err(StoreError::Taken(_) | StoreError::Stale)),
-                    "{refused:?}"
+                let taken = person(&store, None, Some(&name(round - 3)));
+                let taken = try_register(&store, taken).await.map(|(_, appended)| appended);
+                assert!(matches!(taken, Err(StoreError::Taken(_))), "{taken:?}");
+                // Decided before, appended after another change of the same stream.
+                let late = staged::<User>(&store, &own.to_string(), called("Late")).await;
+                note(
+                    tell_user(&store, own, || called(&name(round)))
+                        .await
+                        .receipt
+                        .events
+                        .len(),
                 );
-                counts.commands.fetch_add(1, Ordering::SeqCst);
-                counts.refused.fetch_add(1, Ordering::SeqCst);
+                let late = late.append().await;
+                assert!(matches!(late, Err(StoreError::Stale)), "{late:?}");
+                counts.commands.fetch_add(2, Ordering::SeqCst);
+                counts.refused.fetch_add(2, Ordering::SeqCst);
             }
         }
     }
@@ -145,14 +140,17 @@ pub async fn positions_are_dense_for_a_tailing_reader_whatever_is_refused(databa
         counts.refused.load(Ordering::SeqCst),
     );
     let events = counts.events.load(Ordering::SeqCst) + 1;
-    println!(
+    told!(
         "{}: {WRITERS} writers on 2 instances gave {commands} commands, {refused} were refused, {events} events; the \
          reader saw 1 to {seen} without gap, repeat or reorder",
         one.engine_name()
     );
     assert_eq!(seen, events);
     assert_eq!(one.head().await.unwrap().position, events);
-    assert!(refused * 6 >= commands, "about a quarter should lose");
+    assert!(
+        refused * 4 >= commands,
+        "a quarter should lose: {refused} of {commands}"
+    );
     let mut raw = database.raw().await;
     assert_eq!(raw.count("events", "true").await, events);
     assert_eq!(raw.number("SELECT count(DISTINCT event_id) FROM events").await, events);
@@ -197,7 +195,7 @@ pub async fn an_event_cannot_be_changed_deleted_or_replaced(database: Arc<Databa
     }
     let after = store.events_after(0, 10).await.unwrap();
     assert_eq!(format!("{before:?}"), format!("{after:?}"));
-    println!(
+    told!(
         "{}: {} ways to change an event were refused",
         store.engine_name(),
         statements.len()
@@ -335,5 +333,5 @@ pub async fn both_engines_store_and_hash_the_same_history_alike(database: Arc<Da
     let (one, other) = (told(&database).await, told(&other).await);
     assert_eq!(one.0.len(), 4);
     assert_eq!(one, other);
-    println!("postgres and sqlite: the same history has the same leaves: {:?}", one.0);
+    told!("postgres and sqlite: the same history has the same leaves: {:?}", one.0);
 }

@@ -7,6 +7,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::too_many_lines, reason = "a behaviour is told in one piece")]
 
+#[macro_use]
+#[path = "../told/mod.rs"]
+mod told;
+
 mod batches;
 mod claims;
 #[path = "../traces/dump.rs"]
@@ -73,6 +77,7 @@ conformance! {
         guards::blocks_and_registrations_at_once_never_let_one_slip_through,
         idempotency::a_repeat_gets_the_first_receipt_and_appends_nothing,
         idempotency::many_repeats_at_once_on_two_instances_append_once,
+        idempotency::repeats_in_one_batch_append_once,
         idempotency::a_key_is_forgotten_after_a_day_by_the_clock_that_gave_it,
         idempotency::the_same_key_with_another_request_is_refused,
         foreign::a_foreign_program_reads_our_streams_through_the_libraries_own_store,

@@ -118,7 +118,7 @@ pub async fn every_column_has_a_comment(database: Arc<Database>) {
     assert_eq!(silent, [""; 0], "columns without a comment");
     let written: BTreeSet<String> = postgres.into_keys().collect();
     let tables: BTreeSet<&str> = written.iter().filter_map(|name| name.split('.').next()).collect();
-    println!(
+    told!(
         "{:?}: {} columns of {} tables, each with its comment",
         database.kind,
         all.len(),

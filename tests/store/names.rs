@@ -73,7 +73,7 @@ pub async fn one_address_in_many_spellings_is_registered_once(database: Arc<Data
     let events = raw.count("events", "event_type = 'user.registered'").await;
     let names = raw.count("names", "kind = 'email'").await;
     let users = raw.count("users", "true").await;
-    println!(
+    told!(
         "{}: {CALLERS} registrations of one address in {} spellings on 2 instances: {accepted} accepted, {taken} taken, \
          {} otherwise; {events} user.registered, {names} name, {users} user; {took:?}",
         one.engine_name(),

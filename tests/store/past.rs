@@ -81,5 +81,5 @@ pub async fn an_account_at_any_position_is_what_it_was_then(database: Arc<Databa
             }
         }
     }
-    println!("{}: {compared} moments compared", store.engine_name());
+    told!("{}: {compared} moments compared", store.engine_name());
 }

@@ -277,7 +277,7 @@ pub async fn a_rebuild_of_any_history_finds_no_differences(database: Arc<Databas
         }
         let head = one.head().await.unwrap().position;
         let report = one.rebuild(false).await.unwrap();
-        println!(
+        told!(
             "{}: seed {seed}: {} commands, {} events folded at {:.0}/s; rows {:?}; checksums {} and {}",
             one.engine_name(),
             history.done,
@@ -399,7 +399,7 @@ pub async fn a_row_edited_by_hand_is_named_and_mended_while_writers_append(datab
     for writer in writers {
         soon("a writer", writer).await.unwrap();
     }
-    println!(
+    told!(
         "{}: {} rows differed, {} were mended while {during} events were appended, none refused",
         store.engine_name(),
         report.different,

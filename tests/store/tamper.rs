@@ -499,7 +499,7 @@ pub async fn every_mutation_is_found_at_its_position_and_no_clean_store_alarms(d
         Kind::Sqlite => "sqlite",
         Kind::Postgres => "postgres",
     };
-    println!(
+    told!(
         "{engine}: {mutations} mutations of {end} events, seed {seed}; {clean} checks of clean stores, 0 alarms; {:.0?}, \
          of which {growing:.0?} to make the store; of {VICTIMS} at a time {:.0?} to alter, {:.0?} to check, {:.0?} to put \
          back",
@@ -509,7 +509,7 @@ pub async fn every_mutation_is_found_at_its_position_and_no_clean_store_alarms(d
         all.restoring,
     );
     for (kind, (made, seen, exact)) in &all.found {
-        println!("{engine}: {kind:<32} {made:>5} made {seen:>5} found {exact:>5} at their position");
+        told!("{engine}: {kind:<32} {made:>5} made {seen:>5} found {exact:>5} at their position");
     }
     assert!(all.missed.is_empty(), "{}", all.missed.join("\n"));
     let made: usize = all.found.values().map(|(made, ..)| made).sum();

@@ -189,7 +189,7 @@ async fn every_event_arrives_whatever_happens_to_broker_connection_and_service(e
         assert!(positions.is_sorted(), "{subject}: {positions:?}");
     }
     let repeats = heard.len() - times.len();
-    println!(
+    told!(
         "{engine:?}: {} commands answered, {} cut off, {stops} broker stops (up to {behind} events behind), {cuts} cuts \
          of {hit} connections, {kills} kills; {head} events, all heard {:?} after the last command, {repeats} repeats \
          with the same message id, {} users in order",

@@ -196,7 +196,7 @@ async fn every_kind_fits_its_schema_and_is_what_the_feed_shows(engine: Engine) {
         kinds,
         KINDS.iter().map(|kind| kind.name.to_owned()).collect::<BTreeSet<_>>()
     );
-    println!(
+    told!(
         "{engine:?}: {} kinds off a queue, in both modes, equal to the feed's documents",
         kinds.len()
     );

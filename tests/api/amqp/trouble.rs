@@ -68,7 +68,7 @@ async fn a_broker_that_is_away_or_hangs_delays_no_command_and_loses_nothing(engi
         let head = app.log().await.head().await;
         let healed = Instant::now();
         listener.hears_all(head, Duration::from_secs(30)).await;
-        println!(
+        told!(
             "{engine:?}, round {round}: {error}; caught up {:?} after it was back",
             healed.elapsed()
         );
@@ -177,7 +177,7 @@ async fn a_broker_that_blocks_is_waited_for() {
     let head = app.log().await.head().await;
     let heard = listener.hears_all(head, Duration::from_secs(30)).await;
     let lost = metric(&app.client, "registry_amqp_connections_lost_total", rabbit.exchange()).await - lost;
-    println!(
+    told!(
         "blocked for {:?}: {} messages of {head} events, {lost} connections lost",
         from.elapsed(),
         heard.len()

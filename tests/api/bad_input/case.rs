@@ -13,6 +13,8 @@ pub struct Scene {
     pub user: Tokens,
     pub admin: Tokens,
     pub other: Tokens,
+    /// Access tokens of an administrator that open nothing anywhere: what is wrong, the token, the problem.
+    pub tokens: Vec<(&'static str, String, &'static str)>,
 }
 
 /// Whose credential a request carries.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use user_registry::tokens::{OpaqueKind, OpaqueToken};
 
 use super::case::{By, Case, Scene, case};
-use crate::harness::{encoded, unsigned};
+use crate::harness::{Forge, Tokens, encoded, unsigned};
 
 const BAD: &str = "Bearer realm=\"user-registry\", error=\"invalid_token\"";
 
@@ -67,6 +67,29 @@ pub fn cases(scene: &Scene) -> Vec<Case> {
     }
     cases.extend(of_other_times(scene));
     cases
+}
+
+/// The three that are sent to every route: they would be good, but for their time, their signature or its lack.
+pub fn everywhere(forge: &Forge, admin: &Tokens) -> Vec<(&'static str, String, &'static str)> {
+    let (now, claims) = (forge.now(), forge.claims(admin));
+    let expired = forge.claims_with(admin, &json!({ "iat": now - 600, "exp": now - 1 }));
+    let good = forge.signed(&claims);
+    let parts: Vec<&str> = good.split('.').collect();
+    let tampered = forge.claims_with(admin, &json!({ "exp": now + 596 }));
+    let none = json!({ "alg": "none", "typ": "at+jwt", "kid": forge.kid() });
+    vec![
+        ("an expired token", forge.signed(&expired), "token-expired"),
+        (
+            "a tampered token",
+            format!("{}.{}.{}", parts[0], encoded(tampered.to_string().as_bytes()), parts[2]),
+            "unauthenticated",
+        ),
+        (
+            "a token of alg none",
+            format!("{}.", unsigned(&none, &claims)),
+            "unauthenticated",
+        ),
+    ]
 }
 
 fn forged(scene: &Scene) -> Vec<(&'static str, String)> {

@@ -71,6 +71,14 @@ fn of(route: &Route, scene: &Scene) -> Vec<Case> {
                 .secret(MARK)
                 .is(401, "unauthenticated", &[]),
         );
+        for (what, token, slug) in &scene.tokens {
+            cases.push(
+                one(what)
+                    .with("authorization", bearer(token))
+                    .secret(token)
+                    .is(401, slug, &[]),
+            );
+        }
         if !matches!(route.permission, Permission::SignedIn | Permission::Person) {
             cases.push(one("somebody who may not").by(By::User).is(403, "forbidden", &[]));
         }

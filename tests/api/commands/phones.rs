@@ -102,7 +102,7 @@ async fn a_code_bears_five_wrong_guesses_however_many_come_at_once(engine: Engin
     }
     let mut log = app.log().await;
     let tries = log.numbers("SELECT tries FROM codes").await;
-    println!("{engine:?}: {GUESSES} wrong guesses at once, {tries:?} counted");
+    told!("{engine:?}: {GUESSES} wrong guesses at once, {tries:?} counted");
     assert_eq!(tries, [5]);
     // The right one comes too late.
     verify(&app, NUMBER, &sms.code()).await.refused(410, "invalid-token");
@@ -124,7 +124,7 @@ async fn of_many_right_guesses_at_once_one_verifies(engine: Engine) {
     let replies = join_all((0..GUESSES).map(|_| verify(&app, NUMBER, &code))).await;
     let (won, lost): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 200);
     let head = app.log().await.head().await;
-    println!(
+    told!(
         "{engine:?}: {GUESSES} right guesses at once: {} verified, {} too late",
         won.len(),
         lost.len()
@@ -166,7 +166,7 @@ async fn ten_codes_go_to_a_number_on_one_day(engine: Engine) {
         .await
         .count("events", "event_type = 'user.phone_verification_requested'")
         .await;
-    println!("{engine:?}: 13 codes asked for, {asked} given");
+    told!("{engine:?}: 13 codes asked for, {asked} given");
     assert_eq!(asked, 10);
     // The last of them still works, and another number has its own ten.
     let last = app.phones().nth_to(NUMBER, 10).await;
@@ -239,9 +239,10 @@ async fn the_public_learns_nothing_of_numbers(engine: Engine) {
         times.sort_unstable();
         medians.push(times[times.len() / 2]);
     }
-    println!(
+    told!(
         "{engine:?}: median answer {:?} for a known number, {:?} for an unknown",
-        medians[0], medians[1]
+        medians[0],
+        medians[1]
     );
     assert!(medians.iter().all(|median| *median >= Duration::from_millis(60)));
     assert!(

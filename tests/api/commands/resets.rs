@@ -87,7 +87,7 @@ async fn of_a_hundred_uses_of_a_link_at_once_one_counts(engine: Engine) {
         .await
         .count("events", "event_type = 'user.password_reset'")
         .await;
-    println!(
+    told!(
         "{engine:?}: {} uses of one link at once, {} set a password, {events} event",
         new.len(),
         won.len()
@@ -210,7 +210,7 @@ async fn a_token_of_one_kind_opens_nothing_of_another(engine: Engine) {
         assert_eq!(app.get("/v1/me").bearer(token).send().await.status, 401);
         tried += 2;
     }
-    println!("{engine:?}: {tried} uses of a token for what it is not");
+    told!("{engine:?}: {tried} uses of a token for what it is not");
     assert_eq!(log.written().await, written);
     // Each opens what it is for.
     for (command, token) in [("verify-email", &verification), ("confirm-email-change", &change)] {

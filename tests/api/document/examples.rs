@@ -56,7 +56,7 @@ async fn every_example_of_the_document_works(engine: Engine) {
                 .unwrap_or_else(|problem| panic!("{method} {path}: {problem}"));
         }
     }
-    println!("{engine:?}: {sent} examples");
+    told!("{engine:?}: {sent} examples");
 }
 
 /// Sends an example to a service of its own, where its account is.

@@ -87,7 +87,7 @@ async fn bodies_are_read_as_the_document_says(engine: Engine) {
             members += 1;
         }
     }
-    println!("{engine:?}: {members} members");
+    told!("{engine:?}: {members} members");
 }
 
 /// The JSON types a schema admits.
@@ -152,5 +152,5 @@ async fn parameters_are_read_as_the_document_says(engine: Engine) {
         }
     }
     assert!(count > 10);
-    println!("{engine:?}: {count} parameters");
+    told!("{engine:?}: {count} parameters");
 }

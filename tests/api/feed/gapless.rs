@@ -147,7 +147,7 @@ async fn load_and_readers(what: &str, app: &App, servers: &[&Server]) {
         );
         connections += heard.connections;
     }
-    println!("{what}: {head} events, 2 streams and 2 pulls, {connections} connections: 0 missed, 0 repeated");
+    told!("{what}: {head} events, 2 streams and 2 pulls, {connections} connections: 0 missed, 0 repeated");
 }
 
 async fn readers_that_reconnect_under_load_miss_nothing(engine: Engine) {

@@ -353,7 +353,7 @@ async fn every_kind_of_event_is_heard_and_is_what_it_is_said_to_be(engine: Engin
         assert!(!text.contains(personal), "{personal} in {text}");
     }
     statuses(&heard);
-    println!("{engine:?}: {} events of {} kinds", heard.len(), kinds.len());
+    told!("{engine:?}: {} events of {} kinds", heard.len(), kinds.len());
 }
 
 /// What nobody described must not be there.

@@ -86,7 +86,7 @@ async fn every_position_is_shown_once_whatever_the_page(engine: Engine) {
     for personal in ["boss", "@", "Joe", "Spam", "127.0.0.1"] {
         assert!(!text.contains(personal), "{personal} in {text}");
     }
-    println!("{engine:?}: {head} events");
+    told!("{engine:?}: {head} events");
 }
 
 async fn a_choice_of_types_passes_what_was_not_chosen(engine: Engine) {
@@ -232,5 +232,5 @@ async fn what_one_replica_answers_the_other_shows_and_wakes_for() {
         slowest = slowest.max(at.saturating_duration_since(answered));
     }
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
-    println!("two replicas: heard {slowest:?} after the answer at the latest");
+    told!("two replicas: heard {slowest:?} after the answer at the latest");
 }

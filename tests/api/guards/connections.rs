@@ -87,7 +87,7 @@ async fn thousands_of_slow_sockets_keep_no_honest_client_out(engine: Engine) {
     }
     times.sort_unstable();
     let sockets = *opened.borrow();
-    println!(
+    told!(
         "{engine:?}: {SLOW} slow sockets at once ({sockets} opened in all); {} honest requests, median {:?}, p99 {:?}, worst {:?}",
         times.len(),
         times[times.len() / 2],
@@ -138,7 +138,7 @@ async fn a_connection_has_five_seconds_for_its_head(engine: Engine) {
         }
     };
     let (silent, dripping, ()) = tokio::join!(silent, dripping, idle);
-    println!("{engine:?}: silent for {silent:?}, a slow head for {dripping:?}");
+    told!("{engine:?}: silent for {silent:?}, a slow head for {dripping:?}");
     for time in [silent, dripping] {
         assert!(
             time > Duration::from_secs(4) && time < Duration::from_secs(40),

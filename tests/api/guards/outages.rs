@@ -38,7 +38,7 @@ async fn without_its_database(wire: Wire) {
         (reply.status == 503).then(|| (gone.elapsed(), reply.json()))
     })
     .await;
-    println!("{wire:?}: not ready after {:?}: {}", unready.0, unready.1);
+    told!("{wire:?}: not ready after {:?}: {}", unready.0, unready.1);
     let mut slowest = Duration::ZERO;
     for round in 0..2 {
         for (what, call) in [
@@ -68,7 +68,7 @@ async fn without_its_database(wire: Wire) {
             let reply = call.send().await;
             let took = asked.elapsed();
             slowest = slowest.max(took);
-            println!(
+            told!(
                 "{wire:?}, round {round}: {what} answered {} after {took:?}",
                 reply.status
             );
@@ -76,7 +76,7 @@ async fn without_its_database(wire: Wire) {
         }
     }
     let limit = Duration::from_secs(3);
-    println!("{wire:?}: the slowest answer took {slowest:?} (limit {limit:?})");
+    told!("{wire:?}: the slowest answer took {slowest:?} (limit {limit:?})");
     // Twice the limit, for a machine that does other things.
     assert!(slowest < 2 * limit && unready.0 < Duration::from_secs(4));
     app.get("/healthz").expect(200).await;
@@ -98,6 +98,6 @@ async fn without_its_database(wire: Wire) {
         (reply.status == 200).then_some(())
     })
     .await;
-    println!("{wire:?}: healed after {:?}", back.elapsed());
+    told!("{wire:?}: healed after {:?}", back.elapsed());
     assert!(back.elapsed() < LONG);
 }

@@ -56,7 +56,7 @@ async fn a_taken_address_is_answered_as_a_fresh_one_and_its_owner_gets_a_mail(en
     assert_eq!(alike(&fresh), alike(&taken));
     let asked = Instant::now();
     assert_eq!(alike(&fresh), alike(&register(&app, "eve@farm.example", OTHER).await));
-    println!(
+    told!(
         "{engine:?}: taken after {taken_after:?}, fresh after {:?}",
         asked.elapsed()
     );

@@ -17,6 +17,7 @@ on_both_engines![
     replicas_count_together,
     a_reset_opens_a_locked_account,
     a_current_password_has_a_count_of_its_own,
+    nobody_costs_as_many_hashes_as_somebody,
     a_full_hashing_queue_says_so_without_hashing,
     five_failures_between_locks_are_told_and_no_locked_try_is,
     whoever_hangs_up_has_tried_all_the_same,
@@ -103,7 +104,7 @@ async fn of_a_hundred_guesses_at_once_few_are_compared(engine: Engine) {
     assert_eq!(server.end().await, Some(0));
     let mut log = place.log().await;
     let compared = log.count("events", "event_type = 'session.failed'").await;
-    println!("{engine:?}: of 100 guesses at once {compared} were compared");
+    told!("{engine:?}: of 100 guesses at once {compared} were compared");
     // Five begin at once; the others wait for a while, and each failure holds the next up for a second and more.
     assert!((1..=9).contains(&compared), "{compared}");
     assert!(metrics.contains("registry_tries_locked_total"), "{metrics}");
@@ -211,13 +212,51 @@ async fn a_full_hashing_queue_says_so_without_hashing(engine: Engine) {
             reply.refused(503, "unavailable");
         }
         assert!(done.iter().all(|reply| reply.status == 201));
-        println!(
+        told!(
             "{engine:?}: {} of 40 sign-ins at once were sent away ({why})",
             busy.len()
         );
         assert_eq!(refusals().await - refused, busy.len());
         assert_eq!(hashes().await - hashed, done.len(), "who was sent away cost no hash");
     }
+}
+
+/// Where an account is missing, one hash is worked out for nothing, so that an answer takes as long.
+async fn nobody_costs_as_many_hashes_as_somebody(engine: Engine) {
+    const TRIES: usize = 5;
+    // Without limits, as every try is to be compared.
+    let app = App::start(engine).await;
+    app.with_phone("ada", "+6584932466").await;
+    app.with_email("grace").await;
+    let hashes = async || number(&app.get("/metrics").send().await.body, "registry_hash_seconds_count ");
+    let mut counted = hashes().await;
+    let mut rises = Vec::new();
+    for identifier in [
+        "ada",
+        "+6584932466",
+        "grace@farm.example",
+        "nobody",
+        "+6584932467",
+        "nobody@farm.example",
+        "nobody@nowhere.example",
+        "no name at all",
+    ] {
+        for _ in 0..TRIES {
+            try_in(&app, identifier, OTHER)
+                .await
+                .refused(401, "invalid-credentials");
+        }
+        // A hash is counted after it was answered.
+        until("the hashes to be counted", || async {
+            (hashes().await >= counted + TRIES).then_some(())
+        })
+        .await;
+        let now = hashes().await;
+        rises.push((identifier, now - counted));
+        counted = now;
+    }
+    told!("{engine:?}: hashes for {TRIES} wrong passwords each: {rises:?}");
+    assert!(rises.iter().all(|(_, rise)| *rise == TRIES), "{rises:?}");
 }
 
 async fn five_failures_between_locks_are_told_and_no_locked_try_is(engine: Engine) {

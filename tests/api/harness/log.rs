@@ -1,5 +1,7 @@
 //! The database, read past the service.
 
+use std::collections::BTreeSet;
+
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
@@ -102,9 +104,34 @@ impl Log {
         self.texts(sql).await
     }
 
+    /// The statement that gives every row of every table but these as one text, its table's name before it.
+    pub async fn all_rows(&mut self, but: &[&str]) -> String {
+        let mut parts = Vec::new();
+        for table in self.tables().await {
+            if !but.contains(&table.as_str()) {
+                let row = self.row(&table).await;
+                parts.push(format!("SELECT '{table}: ' || {row} FROM \"{table}\" AS t"));
+            }
+        }
+        parts.join(" UNION ALL ")
+    }
+
+    /// The first column of every row, as texts in order.
+    pub async fn sorted(&mut self, sql: &str) -> BTreeSet<String> {
+        self.texts(sql).await.into_iter().collect()
+    }
+
     /// Every row of a table as text; bytes as hexadecimal digits.
     pub async fn dump(&mut self, table: &str) -> String {
-        let row = match self {
+        let row = self.row(table).await;
+        self.texts(&format!("SELECT {row} FROM \"{table}\" AS t"))
+            .await
+            .join("\n")
+    }
+
+    /// What makes one text of a row of a table.
+    async fn row(&mut self, table: &str) -> String {
+        match self {
             Self::Postgres(_) => "t::text".to_owned(),
             Self::Sqlite(_) => {
                 let columns = self
@@ -113,9 +140,6 @@ impl Log {
                 let quoted: Vec<String> = columns.iter().map(|name| format!("quote(\"{name}\")")).collect();
                 quoted.join(" || ',' || ")
             }
-        };
-        self.texts(&format!("SELECT {row} FROM \"{table}\" AS t"))
-            .await
-            .join("\n")
+        }
     }
 }
