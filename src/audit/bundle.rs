@@ -242,6 +242,18 @@ fn parse<'a, T: Serialize + Deserialize<'a>>(line: &'a [u8], what: &str) -> Resu
     }
 }
 
+/// The position of a line that is not one of an event: the one it names, if that stands behind the last good event, else
+/// the one after that.
+fn position_in(line: &[u8], good: Option<(i64, i64)>) -> i64 {
+    #[derive(Deserialize)]
+    struct Named {
+        position: i64,
+    }
+    let last = good.map_or(0, |(_, last)| last);
+    let named = serde_json::from_slice::<Named>(line).map(|named| named.position);
+    named.ok().filter(|position| *position > last).unwrap_or(last + 1)
+}
+
 /// Checks a bundle. With `trusted` keys, one of them must have signed the head; without, the bundle's own are taken, and
 /// whether they are the registry's is left to the reader.
 pub fn verify(mut reader: impl BufRead, trusted: &[PublicKey]) -> Result<Verdict, Fault> {
@@ -289,7 +301,10 @@ pub fn verify(mut reader: impl BufRead, trusted: &[PublicKey]) -> Result<Verdict
         }
         digest.update(line);
         let what = format!("the line of event {}", verdict.events + 1);
-        let event: BundledEvent = parse(line, &what)?;
+        let event: BundledEvent = parse(line, &what).map_err(|problem| Fault {
+            position: Some(position_in(line, verdict.positions)),
+            ..problem
+        })?;
         check_event(&event, &mut verdict)?;
     };
     if lines.next()?.is_some() {

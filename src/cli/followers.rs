@@ -57,6 +57,10 @@ async fn skip(store: &Store, flags: &SkipFlags) -> Result<ExitCode> {
         Skipped::Done(error) => say(&format!("{name} passes over {position} ({error})")),
         Skipped::Unknown => bail!("{}", unknown(store, name).await?),
         Skipped::NotStopped => bail!("{name} has not stopped; nothing was skipped"),
+        Skipped::Waits(error) => bail!(
+            "nothing is wrong with event {position}: {name} waits for what lies outside ({error}) and goes on by itself; \
+             nothing was skipped"
+        ),
         Skipped::At(at) => bail!("{name} stands at {at}, not at {position}; nothing was skipped"),
     }
     went_on(store, name).await

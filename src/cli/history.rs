@@ -79,7 +79,7 @@ fn lines(user: &Value) -> String {
     text.trim_end().to_owned()
 }
 
-/// An event: where, when, what, who, and its data.
+/// An event: where, when, what, who, and its data; in a second line who and what it goes back to, by their ids.
 fn line(entry: &HistoryEntry) -> String {
     let record = &entry.event.record;
     let fact = |name: &str| entry.event.metadata.get(name).map_or("", String::as_str);
@@ -101,7 +101,21 @@ fn line(entry: &HistoryEntry) -> String {
     if entry.event.erased {
         text.push_str("  (erased)");
     }
-    text.trim_end().to_owned()
+    let mut text = text.trim_end().to_owned();
+    let ids = [
+        ("actor", entry.event.metadata.get("actor_id").cloned()),
+        ("request", entry.event.metadata.get("request_id").cloned()),
+        ("cause", entry.cause().map(|cause| cause.to_string())),
+        ("correlation", entry.correlation().map(str::to_owned)),
+    ];
+    let known: Vec<String> = ids
+        .into_iter()
+        .filter_map(|(name, id)| Some(format!("{name}={}", plain(&Value::String(id?)))))
+        .collect();
+    if !known.is_empty() {
+        let _ = write!(text, "\n{:>8}  {}", "", known.join("  "));
+    }
+    text
 }
 
 /// A value as it is read by people; nothing in it can steer a terminal.

@@ -22,7 +22,7 @@ use super::open::{self, Opened};
 use super::outlets::Outlets;
 use super::{say, shared_secret};
 use crate::config::{Config, LogFormat};
-use crate::follow::{self, FollowOptions, Health, Notary, StatisticsFollower, amqp};
+use crate::follow::{self, FollowOptions, Health, MailFollower, Notary, StatisticsFollower, amqp};
 use crate::http::{self, App, AssetRegistry};
 use crate::registry::{Refusal, Registry};
 use crate::store::Store;
@@ -84,6 +84,8 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
     if config.followers.enabled {
         let mail = outlets.mails(store, &config, reachable(address), shared)?;
         let sms = outlets.messages(store, &config)?;
+        let of = mail.clone();
+        tasks.spawn(every(SWEEP, stop.clone(), async move || empty(&of).await));
         tasks.spawn(follow::try_again(mail.clone(), store.clone(), RETRY, stop.clone()));
         tasks.spawn(follow::try_again(sms.clone(), store.clone(), RETRY, stop.clone()));
         let lease = Duration::from_secs(config.followers.lease_seconds.into());
@@ -223,6 +225,12 @@ async fn keys(registry: &Registry) {
 async fn tidy(registry: &Registry) {
     if let Err(problem) = registry.tidy().await {
         warn!(%problem, "what has lapsed could not be thrown away");
+    }
+}
+
+async fn empty(mail: &MailFollower) {
+    if let Err(problem) = mail.tidy().await {
+        warn!(%problem, "mails to those who were erased could not be taken away");
     }
 }
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::delivery::{Attempts, Channel, Fate, MAIL, Messenger, Problem, Round};
 use super::letters::{Letter, Notice};
-use super::outbox::erases;
+use super::outbox::{self, TidyError, erases};
 use super::smtp::{STEPS, Smtp};
 use super::templates::Templates;
 use super::{FollowError, Follower, Outbox, Start, Writes, devices, past, platform, trouble};
@@ -131,6 +131,14 @@ impl MailFollower {
                 most: options.most,
                 within: options.step * STEPS,
             },
+        }
+    }
+
+    /// Takes mails out of the outbox that name whoever was erased a day ago and more. A mail server keeps nothing here.
+    pub async fn tidy(&self) -> Result<(), TidyError> {
+        match &self.mailer {
+            Mailer::Outbox(outbox) => outbox.tidy(&self.store).await,
+            Mailer::Smtp(_) => Ok(()),
         }
     }
 
@@ -368,12 +376,7 @@ impl MailFollower {
         match &self.mailer {
             Mailer::Smtp(smtp) => Ok(smtp.send(&to.email, &message).await?),
             Mailer::Outbox(outbox) => {
-                let suffix = if number == 0 {
-                    String::new()
-                } else {
-                    format!("-{number}")
-                };
-                let name = format!("{:020}{suffix}.eml", event.record.position);
+                let name = outbox::name(event, number);
                 outbox
                     .put(&name, &message)
                     .map_err(|problem| FollowError::Later(format!("the outbox cannot be written: {problem}")))?;

@@ -32,13 +32,13 @@ use tracing::{error, info, warn};
 pub use delivery::try_again;
 pub use gateway::{Gateway, GatewayAddress};
 pub use mail::{Links, MailFollower, MailOptions, Mailer};
-pub use notary::{NOTARY, Notary, NotaryOptions};
-pub use outbox::Outbox;
+pub use notary::{NOTARY, Notary, NotaryOptions, show_uncovered};
+pub use outbox::{Outbox, TidyError};
 pub use sms::{Sms, SmsFollower, SmsOptions};
 pub use smtp::{Smtp, SmtpServer};
 pub use statistics::{STATISTICS, StatisticsFollower, day};
 
-use crate::store::{EventRecord, FollowerState, Lease, OpenedEvent, Store, StoreError};
+use crate::store::{EventRecord, FollowerState, Lease, OpenedEvent, Store, StoreError, Trouble};
 
 /// How many events a follower reads at a time.
 const PAGE: i64 = 100;
@@ -285,7 +285,7 @@ async fn turn<F: Follower>(
                     if lease.error.as_deref() != Some(&problem) {
                         warn!(follower = name, position, %problem, "an event waits for the outside");
                     }
-                    store.stopped(lease, position, &problem).await?;
+                    store.stopped(lease, position, &problem, Trouble::Outside).await?;
                     return Ok(false);
                 }
                 // Which of them it is shows when each is handled by itself.
@@ -294,7 +294,7 @@ async fn turn<F: Follower>(
                 }
                 Err(FollowError::Never(problem)) => {
                     error!(follower = name, position, %problem, "a follower stopped at an event it cannot handle");
-                    store.stopped(lease, position, &problem).await?;
+                    store.stopped(lease, position, &problem, Trouble::Event).await?;
                     health.set(name, Some(position));
                     return Ok(false);
                 }
@@ -307,7 +307,7 @@ async fn turn<F: Follower>(
         }
         if let Some((position, problem)) = broken {
             error!(follower = name, position, %problem, "a follower stopped at an event that cannot be opened");
-            store.stopped(lease, position, &problem).await?;
+            store.stopped(lease, position, &problem, Trouble::Event).await?;
             health.set(name, Some(position));
             return Ok(false);
         }

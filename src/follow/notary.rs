@@ -19,7 +19,7 @@ use crate::audit::NotaryKeys;
 use crate::audit::note::Head;
 use crate::audit::tree::{Frontier, Node};
 use crate::audit::witness::Witness;
-use crate::store::{Lease, Store, StoreError, StoredHead};
+use crate::store::{Lease, Store, StoreError, StoredHead, Trouble};
 
 /// The checkpoint's name.
 pub const NOTARY: &str = "notary";
@@ -167,6 +167,7 @@ impl Notary {
             Halt::At(position, FollowError::Never(problem)) => (position, problem, true),
         };
         let Some(lease) = lease else { return };
+        let trouble = if stopped { Trouble::Event } else { Trouble::Outside };
         // Once, not at every attempt.
         if lease.error.as_deref() != Some(&problem) {
             if stopped {
@@ -176,7 +177,7 @@ impl Notary {
             }
         }
         health.set(NOTARY, stopped.then_some(position));
-        if let Err(problem) = self.store.stopped(lease, position, &problem).await {
+        if let Err(problem) = self.store.stopped(lease, position, &problem, trouble).await {
             warn!(follower = NOTARY, %problem, "why the notary stopped could not be kept");
         }
     }
@@ -195,6 +196,8 @@ struct Tenure<'a> {
     witnesses: Vec<Witness>,
     /// Heads outside that the tree has yet to come to.
     ahead: Vec<(Head, PathBuf)>,
+    /// What the store was told of the folders.
+    noted: Option<i64>,
 }
 
 impl<'a> Tenure<'a> {
@@ -228,8 +231,11 @@ impl<'a> Tenure<'a> {
             signed: Instant::now(),
             witnesses: Vec::new(),
             ahead: Vec::new(),
+            noted: None,
         };
         tenure.open_witnesses().await?;
+        // A folder that was moved aside covers nothing any more.
+        tenure.note().await?;
         Ok(tenure)
     }
 
@@ -342,9 +348,7 @@ impl<'a> Tenure<'a> {
             self.copy().await?;
         }
         // Also what an earlier process signed and did not copy.
-        self.copy().await?;
-        self.show().await;
-        Ok(())
+        self.copy().await
     }
 
     /// Signs the tree as it is and writes it down.
@@ -409,6 +413,7 @@ impl<'a> Tenure<'a> {
             }
             self.witnesses.push(witness);
         }
+        self.note().await?;
         match failed {
             // Opened again, which cuts off what was half written.
             Some(problem) => Err(later(size, problem)),
@@ -416,14 +421,20 @@ impl<'a> Tenure<'a> {
         }
     }
 
-    /// Shows how many events no copy outside covers yet.
-    #[expect(clippy::cast_precision_loss, reason = "a lag is shown to a few digits")]
-    async fn show(&self) {
-        let Ok(head) = self.notary.store.head().await else {
-            return;
-        };
-        let outside = self.witnesses.iter().map(Witness::size).min();
-        let covered = outside.map_or_else(|| self.size(), |size| i64::try_from(size).unwrap_or(i64::MAX));
-        gauge!("registry_notary_uncovered_events").set((head.position - covered).max(0) as f64);
+    /// Notes down how many events the last head covers that stands in every folder, when that has changed.
+    async fn note(&mut self) -> Result<(), Halt> {
+        let least = self.witnesses.iter().map(Witness::size).min().unwrap_or(0);
+        let size = i64::try_from(least).unwrap_or(i64::MAX);
+        if self.noted != Some(size) {
+            self.notary.store.note_copies(&self.lease, size).await?;
+            self.noted = Some(size);
+        }
+        Ok(())
     }
+}
+
+/// Shows how many events no head outside the database covers, whichever process copies them.
+#[expect(clippy::cast_precision_loss, reason = "a number of events is shown to a few digits")]
+pub fn show_uncovered(events: i64) {
+    gauge!("registry_notary_uncovered_events").set(events as f64);
 }

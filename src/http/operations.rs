@@ -103,11 +103,17 @@ async fn readyz(State(app): State<App>) -> Response {
     response
 }
 
-/// What was measured. Where followers are is read now, since another process may run them.
+/// What was measured. Where followers are and what copies cover is read now, since another process may run them.
 async fn metrics(State(app): State<App>) -> Response {
-    let reading = tokio::time::timeout(std::time::Duration::from_secs(1), app.registry().followers());
-    if let Ok(Ok(followers)) = reading.await {
-        crate::follow::show_lag(&followers);
+    let registry = app.registry();
+    let reading = async { tokio::join!(registry.followers(), registry.store().uncovered()) };
+    if let Ok((followers, uncovered)) = tokio::time::timeout(std::time::Duration::from_secs(1), reading).await {
+        if let Ok(followers) = followers {
+            crate::follow::show_lag(&followers);
+        }
+        if let Ok(events) = uncovered {
+            crate::follow::show_uncovered(events);
+        }
     }
     match app.metrics() {
         Some(metrics) => (

@@ -37,6 +37,15 @@ pub struct Checkpoint {
     pub updated_at: i64,
 }
 
+/// Where the trouble lies of a follower that stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// In the event: somebody must look.
+    Event,
+    /// Outside, where something is away: the same event will do later.
+    Outside,
+}
+
 /// A statement of a follower's own, run in the transaction that moves its checkpoint.
 #[derive(Debug, Clone)]
 pub struct RowWrite {
@@ -155,10 +164,10 @@ impl Store {
     }
 
     /// Keeps why a follower stopped and at which event. It stays where it is until somebody sees to it.
-    pub async fn stopped(&self, lease: &Lease, position: i64, error: &str) -> Result<(), StoreError> {
+    pub async fn stopped(&self, lease: &Lease, position: i64, error: &str, trouble: Trouble) -> Result<(), StoreError> {
         let now = self.database_now();
         let sql = format!(
-            "UPDATE checkpoints SET error = $3, error_position = $4, updated_at = {now}
+            "UPDATE checkpoints SET error = $3, error_position = $4, outside = $5, updated_at = {now}
              WHERE follower = $1 AND epoch = $2"
         );
         on_side!(&self.inner.engine, pool => {
@@ -167,6 +176,7 @@ impl Store {
                 .bind(lease.epoch)
                 .bind(error)
                 .bind(position)
+                .bind(trouble == Trouble::Outside)
                 .execute(pool)
                 .await?;
             Ok(())

@@ -58,7 +58,7 @@ pub use engine::EngineOptions;
 pub(crate) use engine::private_folder;
 pub use error::StoreError;
 pub use event::{AnyEvent, Row, event_kinds, event_meanings};
-pub use follow::{Checkpoint, Lease, RowWrite};
+pub use follow::{Checkpoint, Lease, RowWrite, Trouble};
 pub use lag::{AGAIN, FollowerState};
 pub use masters::MasterSource;
 pub use past::Until;

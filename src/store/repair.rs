@@ -5,19 +5,19 @@ use sqlx::Row as _;
 use super::engine::{on_pool, on_side};
 use super::{Checkpoint, Store, StoreError};
 
-const STANDS: &str = "SELECT error_position FROM checkpoints WHERE follower = $1";
+const STANDS: &str = "SELECT error, error_position, outside FROM checkpoints WHERE follower = $1";
 
 /// The epoch moves too: what the owner may just be doing with the event is refused, and it looks again.
 const PASS: &str = "
     UPDATE checkpoints
     SET position = $2, error = NULL, error_position = NULL, epoch = epoch + 1, updated_at = $3
-    WHERE follower = $1 AND error_position = $2 AND position <= $2";
+    WHERE follower = $1 AND error_position = $2 AND NOT outside AND position <= $2";
 
-/// Only where it stands at that very event; written first, so that nobody moves it meanwhile.
+/// Only where it stands at that very event and because of it; written first, so that nobody moves it meanwhile.
 const KEEP: &str = "
     INSERT INTO follower_skips (follower, position, reason, error, skipped_at)
     SELECT follower, error_position, CAST($3 AS TEXT), error, CAST($4 AS BIGINT) FROM checkpoints
-    WHERE follower = $1 AND error_position = $2 AND error IS NOT NULL AND position <= $2
+    WHERE follower = $1 AND error_position = $2 AND error IS NOT NULL AND NOT outside AND position <= $2
     ON CONFLICT (follower, position)
     DO UPDATE SET reason = excluded.reason, error = excluded.error, skipped_at = excluded.skipped_at
     RETURNING error";
@@ -55,11 +55,13 @@ pub enum Skipped {
     NotStopped,
     /// It stands at another event.
     At(i64),
+    /// It stands at this event, but nothing is wrong with it: the trouble lies outside. What it waits for.
+    Waits(String),
 }
 
 impl Store {
     /// Lets a follower pass over the event it stopped at, and keeps that for ever. Only that very event: nobody skips
-    /// what was not looked at.
+    /// what was not looked at, and nobody drops a sound event because something outside is away.
     pub async fn skip(&self, follower: &str, position: i64, reason: &str) -> Result<Skipped, StoreError> {
         let now = self.now().as_micros();
         on_side!(&self.inner.engine, pool => {
@@ -81,7 +83,12 @@ impl Store {
                 return Ok(Skipped::Unknown);
             };
             let at: Option<i64> = row.try_get("error_position")?;
-            Ok(at.map_or(Skipped::NotStopped, Skipped::At))
+            let error: Option<String> = row.try_get("error")?;
+            Ok(match (at, error) {
+                (Some(at), Some(error)) if at == position && row.try_get("outside")? => Skipped::Waits(error),
+                (Some(at), _) => Skipped::At(at),
+                (None, _) => Skipped::NotStopped,
+            })
         })
     }
 

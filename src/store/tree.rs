@@ -9,10 +9,10 @@ use futures::TryStreamExt as _;
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::engine::{Engine, on_pool};
+use super::engine::{Engine, on_pool, on_quick};
 use super::leaf::Leaf;
 use super::read::{EventRecord, record};
-use super::{RowWrite, Store, StoreError};
+use super::{Lease, RowWrite, Store, StoreError};
 use crate::audit::tree::{Hash, Node};
 use crate::audit::witness::Erasure;
 use crate::keys::hex;
@@ -36,6 +36,12 @@ const HEADS_AFTER: &str = "
     SELECT size, root, note, signed_at FROM tree_heads WHERE size > $1 ORDER BY size LIMIT $2";
 const COVERING: &str = "
     SELECT size, root, note, signed_at FROM tree_heads WHERE size >= $1 ORDER BY size LIMIT 1";
+const COPIES: &str = "SELECT size FROM tree_copies WHERE lane = 1";
+/// Only under the lease: what a former owner's folder has says nothing any more.
+const NOTE_COPIES: &str = "
+    INSERT INTO tree_copies (lane, size, copied_at)
+    SELECT 1, CAST($3 AS BIGINT), CAST($4 AS BIGINT) FROM checkpoints WHERE follower = $1 AND epoch = $2
+    ON CONFLICT (lane) DO UPDATE SET size = excluded.size, copied_at = excluded.copied_at";
 const ERASURES: &str = "
     SELECT position, recorded_at, subject FROM events
     WHERE position > $1 AND position <= $2 AND event_type = 'user.erased' ORDER BY position";
@@ -221,6 +227,29 @@ impl Store {
             let rows = sqlx::query(HEADS_AFTER).bind(size).bind(limit).fetch_all(pool).await?;
             rows.iter().map(|row| head!(row)).collect()
         })
+    }
+
+    /// Notes down how many events the last head covers that stands outside the database, for whoever asks.
+    pub async fn note_copies(&self, lease: &Lease, size: i64) -> Result<(), StoreError> {
+        let now = self.now().as_micros();
+        on_quick!(&self.inner.engine, pool => {
+            sqlx::query(NOTE_COPIES)
+                .bind(&lease.follower)
+                .bind(lease.epoch)
+                .bind(size)
+                .bind(now)
+                .execute(pool)
+                .await?;
+            Ok(())
+        })
+    }
+
+    /// How many events no head covers that stands outside the database.
+    pub async fn uncovered(&self) -> Result<i64, StoreError> {
+        let copied: Option<i64> = on_pool!(&self.inner.engine, pool => {
+            sqlx::query_scalar(COPIES).fetch_optional(pool).await?
+        });
+        Ok((self.head().await?.position - copied.unwrap_or(0)).max(0))
     }
 
     /// Who was erased after one position and not after another.

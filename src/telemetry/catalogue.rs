@@ -123,7 +123,7 @@ const METRICS: &[(&str, Kind, &str)] = &[
     (
         "registry_notary_uncovered_events",
         Gauge,
-        "Events that no signed head outside the database covers yet, as the process that signs last saw it.",
+        "Events that no signed head outside the database covers, whichever process copies them; read when asked.",
     ),
     (
         "registry_mails_sent_total",

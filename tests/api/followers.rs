@@ -67,11 +67,17 @@ async fn one_that_stopped_is_shown_retried_and_passes_over_what_is_skipped(engin
     }
     let (at, payload) = breaks(&app, "user.email_verification_requested").await;
     app.server.terminate();
-    app.server = Server::start(&app.place, &[]).await;
+    let rabbit = Rabbit::shared();
+    let url = rabbit.url();
+    let broker = [
+        ("AMQP_URL", url.as_str()),
+        ("REGISTRY__AMQP__EXCHANGE", rabbit.exchange()),
+    ];
+    app.server = Server::start(&app.place, &broker).await;
     app.client = app.server.client();
 
     // Each of the followers stops at that event, and all of them are shown.
-    let names = ["mail", "notary", "sms", "statistics"];
+    let names = ["amqp", "mail", "notary", "sms", "statistics"];
     let stopped = until("every follower to stop", || async {
         let (status, body) = ready(&app).await;
         let parts = body["parts"].as_array().unwrap();
@@ -117,7 +123,7 @@ async fn one_that_stopped_is_shown_retried_and_passes_over_what_is_skipped(engin
     );
     let told = skip("male", at, "a slip").await.unwrap_err();
     assert!(
-        told.contains("there is no follower male; there are mail, notary, sms, statistics"),
+        told.contains("there is no follower male; there are amqp, mail, notary, sms, statistics"),
         "{told}"
     );
     // A head that left an event out would prove nothing.
@@ -128,8 +134,8 @@ async fn one_that_stopped_is_shown_retried_and_passes_over_what_is_skipped(engin
     assert!(told.contains(&format!("mail stands at {at}: ")), "{told}");
     assert_eq!(app.mailbox().mails().len(), 0);
 
-    // Two of them pass over it; what comes behind is done.
-    for name in ["mail", "sms"] {
+    // Three of them pass over it; what comes behind is done.
+    for name in ["amqp", "mail", "sms"] {
         let told = skip(name, at, "made by a program that is gone").await.unwrap();
         assert!(told.contains(&format!("{name} passes over {at}")), "{told}");
     }
@@ -139,7 +145,7 @@ async fn one_that_stopped_is_shown_retried_and_passes_over_what_is_skipped(engin
         2,
         "the first of three is the one that was skipped"
     );
-    // The third one goes on by itself once the event is mended, and counts it.
+    // The others go on by themselves once the event is mended; one of them counts it.
     overwrite(&mut app.log().await, at, &payload).await;
     run(verb("followers|retry|statistics")).await.unwrap();
     run(verb("followers|retry|notary")).await.unwrap();
@@ -155,7 +161,7 @@ async fn one_that_stopped_is_shown_retried_and_passes_over_what_is_skipped(engin
     // The skips are kept, and shown on both ways.
     let listed = run(verb("followers|list")).await.unwrap();
     assert!(!listed.contains("stands at"), "{listed}");
-    for name in ["mail", "sms"] {
+    for name in ["amqp", "mail", "sms"] {
         let line = format!("skipped: {name} {at} at ");
         let line = listed
             .lines()
@@ -186,7 +192,9 @@ async fn one_that_stopped_is_shown_retried_and_passes_over_what_is_skipped(engin
             "{follower}"
         );
     }
-    assert_eq!(app.log().await.count("follower_skips", "1 = 1").await, 2);
+    assert_eq!(app.log().await.count("follower_skips", "1 = 1").await, 3);
+    drop(app);
+    rabbit.forget(&[], &[rabbit.exchange()]).await;
 }
 
 /// Who runs each follower, and where it is.

@@ -10,13 +10,14 @@ use user_registry::audit::bundle::verify;
 use user_registry::audit::note::{Head, PublicKey};
 use user_registry::audit::tree::{Hash, is_consistent, root_of_inclusion};
 
-use crate::harness::{App, Engine, on_both_engines, until};
+use crate::harness::{App, Engine, Server, on_both_engines, until};
 
 on_both_engines![
     an_account_is_shown_as_it_was_at_every_position_and_time,
     a_history_can_be_filtered_and_says_what_led_to_what,
     who_looks_at_somebody_elses_past_leaves_an_event,
     the_log_proves_every_event_and_that_it_only_grew,
+    what_no_copy_covers_is_counted_whatever_is_in_its_way,
     a_bundle_holds_what_its_reader_may_see,
     an_erased_account_has_a_past_without_anything_personal,
 ];
@@ -340,8 +341,55 @@ async fn the_log_proves_every_event_and_that_it_only_grew(engine: Engine) {
             .iter()
             .any(|one| one["name"] == "notary")
     );
+    until("a copy of every head", || async {
+        (uncovered(&app).await == 0).then_some(())
+    })
+    .await;
+}
+
+/// How many events no head outside the database covers, as the service says.
+async fn uncovered(app: &App) -> i64 {
     let metrics = app.get("/metrics").send().await.body;
-    assert!(metrics.contains("registry_notary_uncovered_events 0"), "{metrics}");
+    let value = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("registry_notary_uncovered_events "));
+    value.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap()
+}
+
+async fn what_no_copy_covers_is_counted_whatever_is_in_its_way(engine: Engine) {
+    let mut app = App::start(engine).await;
+    app.has_user("ada").await;
+    until("a copy of every head", || async {
+        (uncovered(&app).await == 0).then_some(())
+    })
+    .await;
+    // Where its folder was, the notary finds a file.
+    let (folder, aside) = (app.place.folder().join("notary"), app.place.folder().join("aside"));
+    app.server.terminate();
+    std::fs::rename(&folder, &aside).unwrap();
+    std::fs::write(&folder, "").unwrap();
+    app.server = Server::start(&app.place, &[]).await;
+    app.client = app.server.client();
+    let before = app.log().await.head().await;
+    app.has_user("bob").await;
+    app.has_user("eve").await;
+    let more = app.log().await.head().await - before;
+    assert!(more >= 3, "{more}");
+    assert!(uncovered(&app).await >= more);
+    // A process that runs no follower says the same.
+    app.server.terminate();
+    app.server = Server::start(&app.place, &[("REGISTRY__FOLLOWERS__ENABLED", "false")]).await;
+    app.client = app.server.client();
+    assert!(uncovered(&app).await >= more);
+    app.server.terminate();
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(&aside, &folder).unwrap();
+    app.server = Server::start(&app.place, &[]).await;
+    app.client = app.server.client();
+    until("the copies to catch up", || async {
+        (uncovered(&app).await == 0).then_some(())
+    })
+    .await;
 }
 
 async fn a_bundle_holds_what_its_reader_may_see(engine: Engine) {

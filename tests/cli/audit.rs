@@ -13,6 +13,7 @@ on_both_engines!(
     a_store_is_checked_while_it_runs_and_the_first_bad_position_is_named,
     an_erased_person_is_erased_again_and_old_bundles_still_hold,
     a_history_can_be_read_at_a_terminal,
+    who_reads_at_a_terminal_leaves_an_event_an_hour,
     the_key_that_signs_heads_is_rotated_while_the_service_runs,
 );
 
@@ -150,6 +151,30 @@ fn a_history_is_taken_away_and_checked_elsewhere(place: &Place) {
     let shortened = [lines[0], lines[2], lines[3]].concat();
     let said = verify(shortened.as_bytes(), &[]).unwrap_err();
     assert!(said.to_string().contains("it is not as it was signed"), "{said}");
+    // Altered lines are named by their position, at the command line too.
+    let second: Value = serde_json::from_str(lines[2]).unwrap();
+    let (from, to) = (
+        lines[2].find("\"proof\":[").unwrap(),
+        lines[2].find("\"opened\":").unwrap(),
+    );
+    let altered = |name: &str, line: &str, at: i64| {
+        let bad = beside(place, name);
+        std::fs::write(&bad, [lines[0], lines[1], line, lines[3]].concat()).unwrap();
+        let said = refused(&check(&bad, &[]));
+        assert!(said.contains(&format!(" position {at}: ")), "{name}: {said}");
+    };
+    let at = second["position"].as_i64().unwrap();
+    let edited = lines[2].replacen("\"payload\":\"{", "\"payload\":\"{ ", 1);
+    assert_ne!(edited, lines[2]);
+    altered("edited", &edited, at);
+    altered(
+        "proofless",
+        &format!("{}\"proof\":[],{}", &lines[2][..from], &lines[2][to..]),
+        at,
+    );
+    altered("memberless", &format!("{}{}", &lines[2][..from], &lines[2][to..]), at);
+    // What names no position is the one after the last good event.
+    altered("nonsense", "nonsense\n", position + 1);
     event["payload"] = "{}".into();
     assert!(verify(text.replacen(lines[1], &format!("{event}\n"), 1).as_bytes(), &[]).is_err());
 
@@ -334,7 +359,7 @@ fn a_history_can_be_read_at_a_terminal(place: &Place) {
     for name in [ada.as_str(), "ada", "ada@farm.example"] {
         let told = place.run(&["history", name]);
         let lines: Vec<&str> = good(&told).lines().collect();
-        assert_eq!(lines.len(), 2, "{}", told.stdout);
+        assert_eq!(lines.len(), 4, "{}", told.stdout);
         assert!(
             lines[0].contains("user.registered") && lines[0].contains("username=ada"),
             "{}",
@@ -348,6 +373,28 @@ fn a_history_can_be_read_at_a_terminal(place: &Place) {
         .collect();
     assert_eq!(events[0]["data"]["email"], "ada@farm.example");
     assert_eq!(events[0]["correlation"], events[1]["correlation"]);
+    // What is in the JSON is there to read, in the second line of each event.
+    let read = place.run(&["history", "ada"]);
+    let lines: Vec<&str> = good(&read).lines().collect();
+    for (event, lines) in events.iter().zip(lines.chunks(2)) {
+        assert!(
+            lines[0].trim_start().starts_with(&event["position"].to_string()),
+            "{lines:?}"
+        );
+        for (name, id) in [
+            ("actor", &event["actor"]["id"]),
+            ("request", &event["origin"]["request_id"]),
+            ("cause", &event["cause"]),
+            ("correlation", &event["correlation"]),
+        ] {
+            let told = id.as_str().map(|id| format!("{name}={id}"));
+            let shown = lines[1]
+                .split_whitespace()
+                .find(|word| word.starts_with(&format!("{name}=")));
+            assert_eq!(shown, told.as_deref(), "{lines:?}");
+        }
+    }
+    assert!(lines[1].contains("request="), "{}", lines[1]);
     let position = events[0]["position"].to_string();
     let told = place.run(&["history", "ada", "--at", &position]);
     assert!(
@@ -366,6 +413,32 @@ fn a_history_can_be_read_at_a_terminal(place: &Place) {
     assert!(refused(&place.run(&["history", "bob"])).contains("there is no such account"));
     assert_eq!(place.run(&["history", "ada", "--at", "yesterday"]).code, Some(2));
     assert_eq!(server.stop().code, Some(0));
+}
+
+fn who_reads_at_a_terminal_leaves_an_event_an_hour(place: &Place) {
+    let server = place.start();
+    register(&server, "ada");
+    register(&server, "grace");
+    assert_eq!(server.stop().code, Some(0));
+    let read = || place.number("SELECT count(*) FROM events WHERE event_type = 'audit.history_read'");
+    assert_eq!(read(), 0);
+    let look = |name: &str| {
+        for more in [&[][..], &["--json"], &["--at", "4"]] {
+            good(&place.run(&[&["history", name], more].concat()));
+        }
+    };
+    let hour = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 3_600;
+    let began = hour();
+    look("ada");
+    let (once, same) = (read(), hour() == began);
+    // An hour may end meanwhile.
+    assert!(once == 1 || !same && once == 2, "{once}");
+    look("ada");
+    look("grace");
+    let (both, same) = (read(), hour() == began);
+    assert!(both == 2 || !same && (2..=4).contains(&both), "{both}");
+    let all = place.number("SELECT count(*) FROM events WHERE event_type LIKE 'audit.%'");
+    assert_eq!(all, both);
 }
 
 fn the_key_that_signs_heads_is_rotated_while_the_service_runs(place: &Place) {

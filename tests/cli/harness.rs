@@ -157,6 +157,21 @@ impl Place {
         })
     }
 
+    /// Asks the database for a number.
+    pub fn number(&self, statement: &str) -> i64 {
+        block_on(async {
+            if let Some(database) = &self.database {
+                let mut connection = database.options().connect().await.unwrap();
+                return sqlx::query_scalar(statement).fetch_one(&mut connection).await.unwrap();
+            }
+            let file = self.data().join("registry.db");
+            let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+            let number = sqlx::query_scalar(statement).fetch_one(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+            number
+        })
+    }
+
     /// Makes a copy of the database, which nobody may be using.
     pub fn back_up(&self) {
         match &self.database {

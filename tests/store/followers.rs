@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use user_registry::follow::{FollowError, FollowOptions, Follower, Health, Start, Writes, run};
-use user_registry::store::{Lease, OpenedEvent, RowWrite, Store};
+use user_registry::store::{Lease, OpenedEvent, RowWrite, Skipped, Store, Trouble};
 
 use crate::harness::{Database, LONG, Raw, soon, until};
 use crate::people::account_named;
@@ -84,7 +84,9 @@ pub async fn a_lease_excludes_others_until_it_lapses(database: Arc<Database>) {
     assert_eq!((taken.epoch, taken.position), (held.epoch + 1, 5));
     // The former owner finds out, and nothing of it is written.
     assert!(!one.advance(&mut held, 6, MINUTE, &[note("one", 6)]).await.unwrap());
-    one.stopped(&held, 6, "the former owner's trouble").await.unwrap();
+    one.stopped(&held, 6, "the former owner's trouble", Trouble::Event)
+        .await
+        .unwrap();
     one.release(&held).await.unwrap();
     assert_eq!(lease(&one, "one", MINUTE).await, None);
     assert!(other.advance(&mut taken, 6, MINUTE, &[note("other", 6)]).await.unwrap());
@@ -93,7 +95,20 @@ pub async fn a_lease_excludes_others_until_it_lapses(database: Arc<Database>) {
         ["one", "other"]
     );
 
-    other.stopped(&taken, 7, "this cannot be handled").await.unwrap();
+    other
+        .stopped(&taken, 7, "the outside is away", Trouble::Outside)
+        .await
+        .unwrap();
+    assert_eq!(
+        one.skip("test", 7, "in a hurry").await.unwrap(),
+        Skipped::Waits("the outside is away".to_owned())
+    );
+    assert_eq!(one.skip("test", 6, "a slip").await.unwrap(), Skipped::At(7));
+    assert_eq!(one.skips().await.unwrap(), []);
+    other
+        .stopped(&taken, 7, "this cannot be handled", Trouble::Event)
+        .await
+        .unwrap();
     let checkpoint = one.checkpoints().await.unwrap().remove(0);
     assert_eq!((checkpoint.position, checkpoint.error_position), (6, Some(7)));
     assert_eq!(checkpoint.error.as_deref(), Some("this cannot be handled"));

@@ -335,7 +335,7 @@ pub async fn an_erased_person_is_told_once_and_then_forgotten(database: Arc<Data
     store.sweep().await.unwrap();
     assert_eq!(follow(&mailer, &store).await, 1);
     let mails = files(&folder.path().join("mail"));
-    assert_eq!(mails, [format!("{:020}.eml", 3)]);
+    assert_eq!(mails, [format!("{:020}.farewell.eml", 3)]);
     let mail = std::fs::read_to_string(folder.path().join("mail").join(&mails[0])).unwrap();
     assert!(
         mail.contains("To: ada@farm.example") && mail.contains("Your account was erased"),
@@ -343,6 +343,18 @@ pub async fn an_erased_person_is_told_once_and_then_forgotten(database: Arc<Data
     );
     assert_eq!(raw.count("farewells", "true").await, 0);
     assert!(mailer.attend(&erased).await.unwrap().is_none());
+    // A day after the erasure it is gone from the folder too, whole or half written; other mails stay.
+    let outbox = folder.path().join("mail");
+    let other = format!("{:020}.eml", 1);
+    std::fs::write(outbox.join(&other), "To: somebody@farm.example").unwrap();
+    let half = format!(".{:020}.farewell.eml.7.part", 3);
+    std::fs::write(outbox.join(&half), "To: ada@farm.example").unwrap();
+    clock.advance(86_399);
+    mailer.tidy().await.unwrap();
+    assert_eq!(files(&outbox), [half.as_str(), other.as_str(), mails[0].as_str()]);
+    clock.advance(1);
+    mailer.tidy().await.unwrap();
+    assert_eq!(files(&outbox), [other.as_str()]);
 }
 
 pub async fn a_notice_goes_to_the_address_of_the_time_it_tells_of(database: Arc<Database>) {

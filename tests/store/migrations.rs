@@ -47,6 +47,13 @@ fn columns(engine: &str) -> BTreeMap<String, bool> {
             {
                 columns.insert(format!("{table}.{word}"), explained);
             }
+            if let Some((table, rest)) = line
+                .strip_prefix("ALTER TABLE ")
+                .and_then(|rest| rest.split_once(" ADD COLUMN "))
+            {
+                let name = rest.split_whitespace().next().unwrap();
+                columns.insert(format!("{table}.{name}"), explained);
+            }
             explained = line.starts_with("--");
         }
     }

@@ -14,7 +14,7 @@ use crate::harness::{Database, Instance, Kind, Raw, hex};
 use crate::notary::{checked, cover, unlocked};
 use crate::rebuild::{Dice, History};
 
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 14] = [
     "payload edited",
     "metadata edited",
     "time edited",
@@ -27,6 +27,8 @@ const KINDS: [&str; 12] = [
     "older copy restored",
     "leaves and tree computed anew",
     "signed head edited",
+    "node of the tree edited",
+    "gap left in a stream",
 ];
 /// What may be altered: each table, what tells its rows apart, and the other columns.
 const TABLES: [(&str, &[&str], &[&str]); 4] = [
@@ -307,6 +309,26 @@ impl Victim {
                 self.edit_text("payload", position, dice).await;
                 let hash = self.hash_anew(position).await;
                 self.tree_anew(position, hash).await;
+                return position;
+            }
+            12 => {
+                let mut nodes: Vec<(u64, u32)> = self.nodes.keys().copied().collect();
+                nodes.sort_unstable();
+                let (last, level) = nodes[dice.below(nodes.len())];
+                let sql = format!(
+                    "UPDATE tree_nodes SET hash = {} WHERE last_position = {last} AND level = {level}",
+                    self.blob(&[7; 32])
+                );
+                assert_eq!(self.raw.execute(&sql).await, 1);
+                return i64::try_from(last).unwrap();
+            }
+            13 => {
+                let sql = format!("UPDATE events SET sequence = sequence + 1000 WHERE position = {position}");
+                assert_eq!(self.raw.execute(&sql).await, 1);
+                let hash = self.hash_anew(position).await;
+                if clever {
+                    self.tree_anew(position, hash).await;
+                }
                 return position;
             }
             _ => {

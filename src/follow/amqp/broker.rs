@@ -332,6 +332,11 @@ pub(super) fn problem(error: &lapin::Error) -> Problem {
     Problem(text)
 }
 
+/// Whether the broker minds the message itself, as one that is too large for it, and would mind it again.
+pub(super) fn minds_the_message(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == 406)
+}
+
 /// As the protocol calls its numbers.
 const fn word(code: u16) -> &'static str {
     match code {

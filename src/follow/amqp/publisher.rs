@@ -21,7 +21,7 @@ use super::window::Window;
 use super::{Broker, Content, Exchange};
 use crate::follow::delivery::Problem;
 use crate::follow::{FollowOptions, GRACE, Health, pause};
-use crate::store::{Lease, Store, StoreError};
+use crate::store::{Lease, Store, StoreError, Trouble};
 
 /// How often the checkpoint moves at most: each move is a transaction of its own.
 const SAVE: Duration = Duration::from_millis(50);
@@ -134,6 +134,8 @@ enum End {
 enum Obstacle {
     /// The broker, at this event.
     Outside(i64, Problem),
+    /// The broker, which minds the message of this event and no other.
+    Message(i64, Problem),
     /// An event that nothing can be made of.
     Event(i64, String),
 }
@@ -277,14 +279,9 @@ impl Run {
     /// Writes down what is in the way, and says it once.
     async fn stands(&mut self, lease: &mut Lease, obstacle: Obstacle) -> Result<(), StoreError> {
         self.failures = self.failures.saturating_add(1);
-        let (position, problem) = match obstacle {
-            Obstacle::Outside(position, problem) => {
-                self.lost.increment(1);
-                if lease.error.as_deref() != Some(&problem.0) {
-                    warn!(follower = lease.follower, position, %problem, "an event waits for the broker");
-                }
-                (position, problem.0)
-            }
+        let (position, problem, trouble) = match obstacle {
+            Obstacle::Outside(position, problem) => self.waits(lease, position, problem, Trouble::Outside),
+            Obstacle::Message(position, problem) => self.waits(lease, position, problem, Trouble::Event),
             Obstacle::Event(position, problem) => {
                 if lease.error.as_deref() != Some(&problem) {
                     error!(
@@ -293,14 +290,23 @@ impl Run {
                     );
                 }
                 self.unwell(Some(position));
-                (position, problem)
+                (position, problem, Trouble::Event)
             }
         };
-        self.store.stopped(lease, position, &problem).await?;
+        self.store.stopped(lease, position, &problem, trouble).await?;
         self.progress
             .send_modify(|progress| progress.problem = Some(problem.clone()));
         lease.error = Some(problem);
         Ok(())
+    }
+
+    /// Counts what the broker is in the way of, and says it once.
+    fn waits(&self, lease: &Lease, position: i64, problem: Problem, trouble: Trouble) -> (i64, String, Trouble) {
+        self.lost.increment(1);
+        if lease.error.as_deref() != Some(&problem.0) {
+            warn!(follower = lease.follower, position, %problem, "an event waits for the broker");
+        }
+        (position, problem.0, trouble)
     }
 
     /// Waits before the next attempt, each time longer, and never at the same moments as other replicas. Less, if
@@ -385,7 +391,8 @@ impl Run {
                         self.blocked(true);
                         let problem = "the broker takes no messages for now";
                         warn!(follower = lease.follower, problem, "an event waits for the broker");
-                        self.store.stopped(lease, stream.window.done() + 1, problem).await?;
+                        let position = stream.window.done() + 1;
+                        self.store.stopped(lease, position, problem, Trouble::Outside).await?;
                         lease.error = Some(problem.to_owned());
                     }
                     Sign::Unblocked => {
@@ -399,9 +406,9 @@ impl Run {
                         return self.gives_up(lease, &mut stream, Obstacle::Outside(position, problem)).await;
                     }
                 },
-                (position, came) = first(&mut stream.window), if stream.window.awaited() > 0 => {
-                    if let Err(problem) = self.came(&mut stream, came) {
-                        return self.gives_up(lease, &mut stream, Obstacle::Outside(position, problem)).await;
+                (_, came) = first(&mut stream.window), if stream.window.awaited() > 0 => {
+                    if let Err(obstacle) = self.came(&mut stream, came) {
+                        return self.gives_up(lease, &mut stream, obstacle).await;
                     }
                     stream.due = Instant::now() + answer;
                 }
@@ -450,8 +457,10 @@ impl Run {
     }
 
     /// Takes the first confirmation down, and those behind it that are there already.
-    fn came(&mut self, stream: &mut Stream, mut came: lapin::Result<Confirmation>) -> Result<(), Problem> {
+    fn came(&mut self, stream: &mut Stream, mut came: lapin::Result<Confirmation>) -> Result<(), Obstacle> {
         let (mut published, mut returned) = (0, 0);
+        let alone = self.careful;
+        let at = |stream: &mut Stream| stream.window.first().map_or(0, |(position, _)| position);
         let result = loop {
             match came {
                 Ok(Confirmation::Ack(unrouted)) => {
@@ -461,13 +470,23 @@ impl Run {
                 Ok(Confirmation::Nack(_)) => {
                     self.refused.increment(1);
                     self.careful = true;
-                    break Err(Problem::new("the broker refuses a message"));
+                    let problem = Problem::new("the broker refuses a message");
+                    break Err(Obstacle::Outside(at(stream), problem));
                 }
-                Ok(Confirmation::NotRequested) => break Err(Problem::new("the broker does not confirm")),
+                Ok(Confirmation::NotRequested) => {
+                    let problem = Problem::new("the broker does not confirm");
+                    break Err(Obstacle::Outside(at(stream), problem));
+                }
                 Err(problem) => {
                     // It was one of the messages that the broker minds, not the connection.
                     self.careful |= problem.is_amqp_soft_error();
-                    break Err(broker::problem(&problem));
+                    let (position, told) = (at(stream), broker::problem(&problem));
+                    // Of several on the way it may have been any.
+                    break Err(if alone && broker::minds_the_message(&problem) {
+                        Obstacle::Message(position, told)
+                    } else {
+                        Obstacle::Outside(position, told)
+                    });
                 }
             }
             stream.window.come();

@@ -1,14 +1,18 @@
-//! Every kind of event there is, taken off a real queue: it fits its schema, and it is what the feed shows.
+//! Every kind of event there is, taken off a real queue: it fits its schema, and it is what the feed shows by pull and
+//! by stream, also to the SDK of the `CloudEvents` project, which reads each unaltered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use cloudevents::event::SpecVersion;
+use cloudevents::message::{BinaryDeserializer, BinarySerializer, MessageAttributeValue, Result as Reading};
+use cloudevents::{AttributesReader as _, Event};
 use serde_json::{Value, json};
 use user_registry::config::{Config, Overrides};
 use user_registry::public::{KINDS, asyncapi, envelope, schema};
 
 use super::{borrowed, settings};
-use crate::harness::{App, Engine, Heard, Listener, Log, Rabbit, Server, on_both_engines};
+use crate::harness::{App, Engine, Heard, Listener, Log, Piece, Rabbit, Server, on_both_engines};
 
 on_both_engines![every_kind_fits_its_schema_and_is_what_the_feed_shows];
 
@@ -16,6 +20,9 @@ const USER: &str = "01a1fddd-2e94-73c6-b791-5c530f6f0c92";
 const SESSION: &str = "01a1fddd-2e94-73c6-b791-5c530f6f0c93";
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const TIME: &str = "2026-11-20T03:08:47.848577Z";
+
+/// A whole address makes `dataschema` one too, as the SDK asks for.
+const PUBLIC_URL: (&str, &str) = ("REGISTRY__PUBLIC_URL", "https://registry.example");
 
 /// One event of each kind as it may be stored. What is about a person is sealed there, and nothing of it is read.
 fn stored() -> Vec<(&'static str, &'static str, Value)> {
@@ -151,6 +158,7 @@ async fn every_kind_fits_its_schema_and_is_what_the_feed_shows(engine: Engine) {
     let again = rabbit.queue(&replay, "#").await;
     let (first, second) = (Listener::of(&rabbit, &queue), Listener::of(&rabbit, &again));
     let mut settings = settings(&rabbit, &rabbit.url());
+    settings.push((PUBLIC_URL.0.to_owned(), PUBLIC_URL.1.to_owned()));
 
     let mut app = App::start_with(engine, &[("REGISTRY__FOLLOWERS__ENABLED", "false")]).await;
     let admin = app.admin().await;
@@ -175,23 +183,22 @@ async fn every_kind_fits_its_schema_and_is_what_the_feed_shows(engine: Engine) {
         "{} of {head}",
         shown.len()
     );
+    let streamed = streamed(&app, &admin.access, head).await;
     // In headers; and once more, as one document.
-    check(
-        &first.hears_all(head, Duration::from_secs(30)).await,
-        &shown,
-        head,
-        &document("binary"),
-    );
+    let heard = first.hears_all(head, Duration::from_secs(30)).await;
+    check(&heard, &shown, head, &document("binary"));
+    let read = same(&heard, head, &streamed, |one| Headers(one).into_event().unwrap());
+    assert_eq!(read, streamed.keys().copied().collect());
     settings.push(("REGISTRY__AMQP__MODE".to_owned(), "structured".to_owned()));
     let to = head.to_string();
     let verb = ["publish", "--from", "1", "--to", &to];
     app.place.run_with(&verb, &borrowed(&settings), "").await.unwrap();
-    let kinds = check(
-        &second.hears_all(head, Duration::from_secs(30)).await,
-        &shown,
-        head,
-        &document("structured"),
-    );
+    let heard = second.hears_all(head, Duration::from_secs(30)).await;
+    let kinds = check(&heard, &shown, head, &document("structured"));
+    let read = same(&heard, head, &streamed, |one| {
+        serde_json::from_slice(&one.body).unwrap()
+    });
+    assert_eq!(read, streamed.keys().copied().collect());
     assert_eq!(
         kinds,
         KINDS.iter().map(|kind| kind.name.to_owned()).collect::<BTreeSet<_>>()
@@ -202,6 +209,70 @@ async fn every_kind_fits_its_schema_and_is_what_the_feed_shows(engine: Engine) {
     );
     drop((app, first, second));
     rabbit.forget(&[&queue, &again], &[rabbit.exchange(), &replay]).await;
+}
+
+/// A message as the SDK is given one: the attributes in its headers, the facts in its body.
+struct Headers<'a>(&'a Heard);
+
+impl BinaryDeserializer for Headers<'_> {
+    fn deserialize_binary<R: Sized, V: BinarySerializer<R>>(self, mut event: V) -> Reading<R> {
+        let headers = self.0.headers();
+        let attributes = headers.as_object().unwrap().iter();
+        let attributes = attributes.filter_map(|(name, value)| Some((name.strip_prefix("cloudEvents_")?, value)));
+        event = event.set_spec_version(SpecVersion::V10)?;
+        event = event.set_attribute("datacontenttype", MessageAttributeValue::String(self.0.content_type()))?;
+        for (name, value) in attributes {
+            let told = match value {
+                Value::String(text) => MessageAttributeValue::String(text.clone()),
+                other => MessageAttributeValue::Integer(other.as_i64().unwrap()),
+            };
+            event = match name {
+                "specversion" => {
+                    assert_eq!(value, "1.0");
+                    event
+                }
+                "id" | "source" | "type" | "subject" | "time" | "dataschema" => event.set_attribute(name, told)?,
+                _ => event.set_extension(name, told)?,
+            };
+        }
+        event.end_with_data(self.0.body.clone())
+    }
+}
+
+/// What the stream says, read by the SDK as it came.
+async fn streamed(app: &App, token: &str, head: i64) -> BTreeMap<i64, Event> {
+    let mut stream = app.get("/v1/events/stream?after=0").bearer(token).open().await;
+    let mut events = BTreeMap::new();
+    while events.last_key_value().is_none_or(|(position, _)| *position < head) {
+        if let Piece::Event { id, data, .. } = stream.must().await {
+            events.insert(id, serde_json::from_str(&data).unwrap());
+        }
+    }
+    events
+}
+
+/// Everything that the SDK knows of an event; of its data the value, however it was carried.
+fn known(event: &Event) -> (BTreeMap<String, String>, Value) {
+    let attributes = event.iter().map(|(name, value)| (name.to_owned(), value.to_string()));
+    let data: Value = event.data().cloned().unwrap().try_into().unwrap();
+    (attributes.collect(), data)
+}
+
+/// Holds what a queue brought against what the stream brought, both as the SDK reads them. Gives the positions.
+fn same(heard: &[Heard], head: i64, streamed: &BTreeMap<i64, Event>, read: impl Fn(&Heard) -> Event) -> BTreeSet<i64> {
+    let mut positions = BTreeSet::new();
+    for one in heard.iter().filter(|one| one.number("position") <= head) {
+        let (position, event) = (one.number("position"), read(one));
+        assert_eq!(known(&event), known(&streamed[&position]));
+        assert_eq!(event.ty(), one.routing_key);
+        assert!(
+            event
+                .dataschema()
+                .is_some_and(|schema| schema.as_str().starts_with(PUBLIC_URL.1))
+        );
+        positions.insert(position);
+    }
+    positions
 }
 
 /// What the service tells of its events in a mode.

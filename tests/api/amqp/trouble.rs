@@ -20,6 +20,23 @@ mod blocked {
     }
 }
 
+/// What an operator is told who would skip the event that waits, which is sound.
+async fn is_not_skipped(app: &App, state: &Value) {
+    let at = state["error_position"].to_string();
+    let verb = ["followers", "skip", "amqp", "--position", &at, "--reason", "in a hurry"];
+    let told = app.place.run(&verb, "").await.unwrap_err();
+    let sentence = format!(
+        "nothing is wrong with event {at}: amqp waits for what lies outside ({}) and goes on by itself; nothing was skipped",
+        state["error"].as_str().unwrap()
+    );
+    assert!(told.contains(&sentence), "{told}");
+    let metrics = app.get("/metrics").send().await.body;
+    let stands = "registry_follower_stopped{follower=\"amqp\"} 1";
+    assert!(metrics.contains(stands), "{metrics}");
+    // It serves all the same.
+    assert_eq!(app.get("/readyz").send().await.status, 200);
+}
+
 /// The follower as an administrator sees it.
 async fn follower(app: &App, admin: &Tokens) -> Value {
     let all = app.get("/v1/followers").bearer(&admin.access).expect(200).await;
@@ -62,8 +79,7 @@ async fn a_broker_that_is_away_or_hangs_delays_no_command_and_loses_nothing(engi
             state["position"].as_i64().unwrap() + 1,
             "{state}"
         );
-        // It serves all the same.
-        assert_eq!(app.get("/readyz").send().await.status, 200);
+        is_not_skipped(&app, &state).await;
         wire.is(Wire::Whole);
         let head = app.log().await.head().await;
         let healed = Instant::now();
@@ -163,6 +179,7 @@ async fn a_broker_that_blocks_is_waited_for() {
     .await;
     assert_eq!(state["error"], "the broker takes no messages for now");
     assert_eq!(metric(&app.client, "registry_amqp_blocked", rabbit.exchange()).await, 1);
+    is_not_skipped(&app, &state).await;
     // Longer than the lease and than any answer may take.
     let (from, blocked) = (Instant::now(), Duration::from_secs(8));
     until("the lease to be renewed while it waits", || async {
