@@ -18,7 +18,7 @@ pub use self::by_dialect::DialectToken;
 pub use self::claims::{AUDIENCE, CLIENT_ID, Claims};
 pub use self::keys::{Jwk, Jwks, KeyError, PublicKey};
 pub use self::opaque::{OpaqueKind, OpaqueToken};
-pub use self::pairs::{KeyPair, authority_text};
+pub use self::pairs::{KeyPair, authority_text, made_at};
 pub use self::provider::use_ring;
 pub use self::shared::{Holder, SharedClaims, SharedError, SharedKey, SharedKind};
 pub use self::signer::{SignError, Signer};

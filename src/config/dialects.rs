@@ -33,6 +33,9 @@ pub struct Agstack {
     pub asset_registry_url: Option<String>,
     /// Whether the tokens of a login with a body are pushed there, and told of again at the logout. Default false.
     pub push_tokens: bool,
+    /// How long a client secret works, with its API key, in days, 1 to 3,650; those made before keep what they were made
+    /// with. Default none: until another pair is made.
+    pub client_secret_days: Option<u32>,
 }
 
 impl Default for Agstack {
@@ -48,6 +51,7 @@ impl Default for Agstack {
             host: String::new(),
             asset_registry_url: None,
             push_tokens: false,
+            client_secret_days: None,
         }
     }
 }

@@ -139,6 +139,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("agstack.host", Kind::Host),
     setting("agstack.asset_registry_url", Kind::Url),
     setting("agstack.push_tokens", Kind::Bool),
+    setting("agstack.client_secret_days", Kind::Whole(1, 3650)),
     setting("cadasta.enabled", Kind::Bool),
     setting("cadasta.account_read_status", Kind::Status),
     setting("cadasta.account_update_status", Kind::Status),

@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use aggregates::event::Personal;
 use aggregates::session::SessionEvent;
 use aggregates::user::UserEvent;
-use aggregates::values::{Dialect, Email};
+use aggregates::values::{Dialect, Email, Timestamp};
 use lettre::message::header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Body, Mailbox, Message, MultiPart, MultiPartKind, SinglePart};
 use metrics::counter;
@@ -163,10 +163,13 @@ impl MailFollower {
                     }));
                 }
                 if let UserEvent::ApiKeyIssued {
-                    key_id, mailed: true, ..
+                    key_id,
+                    mailed: true,
+                    expires_at,
+                    ..
                 } = user_event
                 {
-                    drafts.push(self.key_pair(*key_id, user, &event.record).await?);
+                    drafts.push(self.key_pair((*key_id, *expires_at), user, &event.record).await?);
                 }
                 drafts.extend(
                     self.notice(user_event, user, &event.record)
@@ -262,11 +265,16 @@ impl MailFollower {
     }
 
     /// The mail that brings a pair of keys to its owner: computed from the event that made it.
-    async fn key_pair(&self, key_id: Uuid, user: Uuid, record: &EventRecord) -> Result<Option<Draft>, FollowError> {
+    async fn key_pair(
+        &self,
+        (key_id, expires_at): (Uuid, Option<Timestamp>),
+        user: Uuid,
+        record: &EventRecord,
+    ) -> Result<Option<Draft>, FollowError> {
         let (Some(shared), Some(to)) = (&self.links.shared, self.address_at(user, record.position).await?) else {
             return Ok(None);
         };
-        let pair = KeyPair::of(&self.links.keyring, shared, key_id, to.domain());
+        let pair = KeyPair::of(&self.links.keyring, shared, key_id, expires_at, to.domain());
         let letter = Letter::AgstackKeys {
             api_key: pair.api_key,
             client_secret: pair.client_secret,

@@ -11,11 +11,11 @@ const MINUTE: i64 = 60_000_000;
 /// So many in so much time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
-    /// How many.
+    /// How many come in before no more is taken.
     pub most: usize,
     /// In how much time, microseconds.
     pub within: i64,
-    /// How long nothing more is taken once they were more; 0: until the first of them is old enough.
+    /// How long after the last of them nothing more is taken; 0: until the first of them is old enough.
     pub off: i64,
 }
 
@@ -25,9 +25,9 @@ pub const FROM_ADDRESS: Bound = Bound {
     within: 15 * MINUTE,
     off: 0,
 };
-/// Failures from everywhere.
+/// Failures from everywhere: more than 50 switch it off, so the 51st is the last to be answered.
 pub const FROM_ALL: Bound = Bound {
-    most: 50,
+    most: 51,
     within: 10 * MINUTE,
     off: 10 * MINUTE,
 };
@@ -57,9 +57,11 @@ impl Lately {
             return Ok(());
         }
         if bound.off > 0 {
-            self.off_until = now + bound.off;
+            // Whoever comes first after the last of them switches it off, from then on.
+            let last = self.at.iter().max().copied().unwrap_or(now).min(now);
+            self.off_until = last + bound.off;
             self.at.clear();
-            return Err(seconds(bound.off));
+            return Err(seconds(self.off_until - now));
         }
         Err(seconds(self.at[0] + bound.within - now))
     }
@@ -97,13 +99,13 @@ mod tests {
     #[test]
     fn more_than_fifty_switch_it_off_for_ten_minutes() {
         let (mut lately, start) = (Lately::default(), 1_000 * MINUTE);
-        for _ in 0..50 {
-            assert_eq!(lately.admits(&FROM_ALL, start), Ok(()));
+        for number in 1..=51 {
+            assert_eq!(lately.admits(&FROM_ALL, start), Ok(()), "{number}");
             lately.count(start);
         }
-        assert_eq!(lately.admits(&FROM_ALL, start + MINUTE), Err(601));
-        assert!(lately.admits(&FROM_ALL, start + 10 * MINUTE).is_err());
-        assert_eq!(lately.admits(&FROM_ALL, start + 11 * MINUTE), Ok(()));
+        assert_eq!(lately.admits(&FROM_ALL, start + MINUTE), Err(541));
+        assert_eq!(lately.admits(&FROM_ALL, start + 10 * MINUTE - 1), Err(1));
+        assert_eq!(lately.admits(&FROM_ALL, start + 10 * MINUTE), Ok(()));
     }
 
     #[test]

@@ -127,6 +127,8 @@ pub(crate) struct Rules {
     pub idle: i64,
     /// How long a session lives, microseconds.
     pub session_life: i64,
+    /// How long a pair of keys works, microseconds; none: until the next one is made.
+    pub client_secret_life: Option<i64>,
     /// What each API's contract asks.
     pub customs: customs::AllCustoms,
     /// Messages and tries.
@@ -163,6 +165,7 @@ impl Registry {
             access_life: i64::from(config.tokens.access_seconds) * SECOND,
             idle: i64::from(config.tokens.refresh_idle_days) * DAY,
             session_life,
+            client_secret_life: config.agstack.client_secret_days.map(|days| i64::from(days) * DAY),
             customs: customs::AllCustoms::new(config, unverified_life, session_life),
             messages: limits::MessageRules {
                 limited: config.limits.enabled,

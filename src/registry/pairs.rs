@@ -1,15 +1,15 @@
 //! API keys with a client secret beside them: shown or mailed once, derived from their event, kept as hashes.
 
 use aggregates::user::{User, UserCommand};
-use aggregates::values::ApiKeyName;
+use aggregates::values::{ApiKeyName, Timestamp};
 use uuid::Uuid;
 
 use super::command::Asked;
 use super::refusal::Trouble;
 use super::shared::domain_of;
-use super::{Refusal, Registry};
+use super::{Refusal, Registry, SECOND};
 use crate::store::{Secret, SecretKind, Unit};
-use crate::tokens::{KeyPair, shared};
+use crate::tokens::{KeyPair, made_at, shared};
 
 /// What such a key is called in the list of its owner's keys.
 const NAME: &str = "AgStack";
@@ -45,6 +45,7 @@ impl Registry {
             name,
             dialect: asked.caller.dialect,
             mailed,
+            expires_at: self.end_of_pair(key_id),
             at: self.store().now(),
         };
         self.decide_user(unit, asked, owner, command).await?;
@@ -59,10 +60,16 @@ impl Registry {
                 owner: key_id.to_string(),
                 user_id: Some(owner),
                 generation: 0,
-                expires_at: None,
+                expires_at: self.end_of_pair(key_id),
             });
         }
         Ok(())
+    }
+
+    /// When a pair that is made now stops working: so many days after the second its id names.
+    fn end_of_pair(&self, key_id: Uuid) -> Option<Timestamp> {
+        let made = Timestamp::from_micros(made_at(key_id).saturating_mul(SECOND));
+        self.rules().client_secret_life.map(|life| made.plus(life))
     }
 
     async fn key_pair(&self, owner: Uuid, key_id: Uuid) -> Result<KeyPair, Refusal> {
@@ -71,6 +78,7 @@ impl Registry {
             self.store().keyring(),
             self.shared()?,
             key_id,
+            self.end_of_pair(key_id),
             domain_of(&row),
         ))
     }
@@ -81,6 +89,7 @@ impl Registry {
             return Ok(false);
         }
         let (key, secret) = (shared::secret_hash(api_key), shared::secret_hash(client_secret));
-        Ok(self.store().is_key_pair(&key, &secret).await?)
+        let now = self.store().now();
+        Ok(self.store().is_key_pair(&key, &secret, now).await?)
     }
 }

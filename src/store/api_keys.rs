@@ -49,6 +49,7 @@ const PAIR: &str = "
     JOIN api_keys AS k ON k.id = a.owner
     JOIN users AS u ON u.id = k.user_id
     WHERE a.kind = $1 AND a.hash = $2 AND b.kind = $3 AND b.hash = $4 AND NOT k.revoked
+      AND (k.expires_at IS NULL OR k.expires_at > $5)
       AND u.status IN ('active', 'pending')";
 
 const OWNER: &str = "SELECT user_id FROM api_keys WHERE id = $1";
@@ -95,13 +96,19 @@ impl Store {
     }
 
     /// Whether two hashes are those of an API key that works and of its client secret.
-    pub async fn is_key_pair(&self, api_key: &[u8; 32], client_secret: &[u8; 32]) -> Result<bool, StoreError> {
+    pub async fn is_key_pair(
+        &self,
+        api_key: &[u8; 32],
+        client_secret: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         on_pool!(&self.inner.engine, pool => {
             let row = sqlx::query(PAIR)
                 .bind(SecretKind::PairedKey.as_str())
                 .bind(api_key.as_slice())
                 .bind(SecretKind::ClientSecret.as_str())
                 .bind(client_secret.as_slice())
+                .bind(now.as_micros())
                 .fetch_optional(pool)
                 .await?;
             Ok(row.is_some())

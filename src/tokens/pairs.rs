@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use aggregates::values::Timestamp;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -13,29 +14,36 @@ use crate::keys::{Keyring, hex};
 /// Characters of an authority token.
 const AUTHORITY: usize = 16;
 /// Shared tokens begin a little earlier than they are made, seconds: some of those who read them allow no leeway.
-const EARLIER: u64 = 5;
+const EARLIER: i64 = 5;
 
 /// An API key and its client secret, in hand.
 pub struct KeyPair {
     /// 64 hexadecimal digits.
     pub api_key: Zeroizing<String>,
-    /// A signed text without an end.
+    /// A signed text, without an end unless one was asked for.
     pub client_secret: Zeroizing<String>,
 }
 
 impl KeyPair {
-    /// The pair of an event. `key_id` is the event's id and holds the time it was made.
+    /// The pair of an event. `key_id` is the event's id and holds the time it was made; `expires_at` is its end, of
+    /// which the secret says the whole seconds.
     #[must_use]
-    pub fn of(keyring: &Keyring, shared: &SharedKey, key_id: Uuid, domain: &str) -> Self {
+    pub fn of(
+        keyring: &Keyring,
+        shared: &SharedKey,
+        key_id: Uuid,
+        expires_at: Option<Timestamp>,
+        domain: &str,
+    ) -> Self {
         let api_key = Zeroizing::new(hex(&keyring.derived("paired-api-key", key_id)));
         let mut name = [0_u8; 16];
         name.copy_from_slice(&keyring.derived("client-secret-name", key_id)[..16]);
         let jti = uuid::Builder::from_random_bytes(name).into_uuid();
-        let made = key_id.get_timestamp().map_or(0, |time| time.to_unix().0);
-        let iat = i64::try_from(made.saturating_sub(EARLIER)).unwrap_or_default();
+        let iat = made_at(key_id) - EARLIER;
+        let exp = expires_at.map(|end| end.as_micros().div_euclid(1_000_000));
         Self {
             api_key,
-            client_secret: shared.client_secret(jti, domain, iat),
+            client_secret: shared.client_secret(jti, domain, iat, exp),
         }
     }
 
@@ -50,6 +58,13 @@ impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyPair(..)")
     }
+}
+
+/// The second in which an id was made, since 1970; it says so itself.
+#[must_use]
+pub fn made_at(key_id: Uuid) -> i64 {
+    let made = key_id.get_timestamp().map_or(0, |time| time.to_unix().0);
+    i64::try_from(made).unwrap_or_default()
 }
 
 /// The authority token of an event: letters and digits, each as likely as every other.
@@ -73,8 +88,6 @@ pub fn authority_text(keyring: &Keyring, token_id: Uuid) -> Zeroizing<String> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use aggregates::values::Timestamp;
-
     use super::*;
     use crate::chance::Chance;
     use crate::keys::MasterKey;
@@ -89,14 +102,24 @@ mod tests {
     fn a_pair_is_the_same_whenever_it_is_computed_and_another_for_another_event() {
         let (keyring, shared) = (keyring(), SharedKey::new(&"k".repeat(32)).unwrap());
         let id = Chance::seeded(2).uuid_v7(Timestamp::from_micros(1_700_000_000_000_000));
-        let pair = KeyPair::of(&keyring, &shared, id, "farm.example");
+        let pair = KeyPair::of(&keyring, &shared, id, None, "farm.example");
         assert_eq!(pair.api_key.len(), 64);
         assert!(pair.api_key.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let again = KeyPair::of(&keyring, &shared, id, "farm.example");
+        let again = KeyPair::of(&keyring, &shared, id, None, "farm.example");
         assert_eq!(again.hashes(), pair.hashes());
-        let other = KeyPair::of(&keyring, &shared, Uuid::from_u128(9), "farm.example");
+        let other = KeyPair::of(&keyring, &shared, Uuid::from_u128(9), None, "farm.example");
         assert_ne!(other.hashes().0, pair.hashes().0);
         assert_ne!(other.hashes().1, pair.hashes().1);
+        let ending = KeyPair::of(
+            &keyring,
+            &shared,
+            id,
+            Some(Timestamp::from_micros(1_800_000_000_000_000)),
+            "farm.example",
+        );
+        assert_eq!(ending.hashes().0, pair.hashes().0);
+        assert_ne!(ending.hashes().1, pair.hashes().1);
+        assert_eq!(made_at(id), 1_700_000_000);
         assert_eq!(format!("{pair:?}"), "KeyPair(..)");
     }
 

@@ -104,7 +104,7 @@ struct Written<'a> {
     token_use: Option<&'a str>,
 }
 
-/// The claims as they are read. A client secret has neither an end nor an account.
+/// The claims as they are read. A client secret has no account, and seldom an end.
 #[derive(Deserialize)]
 struct Read {
     #[serde(rename = "type")]
@@ -158,9 +158,9 @@ impl SharedKey {
     }
 
     /// The secret that goes with an API key. It has the form of an access token, so that its readers find the domain in
-    /// it, says that it is none, and never ends.
+    /// it, says that it is none, and ends only where an end is given.
     #[must_use]
-    pub fn client_secret(&self, jti: Uuid, domain: &str, iat: i64) -> Zeroizing<String> {
+    pub fn client_secret(&self, jti: Uuid, domain: &str, iat: i64, exp: Option<i64>) -> Zeroizing<String> {
         self.sign(&Written {
             fresh: false,
             iat,
@@ -168,7 +168,7 @@ impl SharedKey {
             kind: SharedKind::Access,
             sub: domain,
             nbf: iat,
-            exp: None,
+            exp,
             domain: None,
             is_activated: None,
             uuid: None,
@@ -305,7 +305,7 @@ mod tests {
                 "sub": "00000000-0000-0000-0000-000000000009",
             })
         );
-        let (_, secret) = parts(&key().client_secret(Uuid::from_u128(7), "farm.example", 1000));
+        let (_, secret) = parts(&key().client_secret(Uuid::from_u128(7), "farm.example", 1000, None));
         assert_eq!(
             secret,
             serde_json::json!({
@@ -350,7 +350,12 @@ mod tests {
 
     #[test]
     fn a_client_secret_is_no_token_of_a_session() {
-        let secret = key().client_secret(Uuid::from_u128(7), &Uuid::from_u128(9).to_string(), 1000);
+        let secret = key().client_secret(
+            Uuid::from_u128(7),
+            &Uuid::from_u128(9).to_string(),
+            1000,
+            Some(9_000_000_000),
+        );
         assert_eq!(key().verify(&secret, at(1_100)), Err(SharedError::Claims));
     }
 

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::agstack::web::Web;
 use crate::harness::{App, Engine, PASSWORD, Reply, on_both_engines};
 
 on_both_engines![
@@ -10,6 +11,7 @@ on_both_engines![
     a_name_taken_in_one_is_taken_in_all,
     the_dialect_stands_in_every_events_metadata,
     a_token_of_one_opens_nothing_in_another,
+    every_genuine_token_is_refused_by_every_other_dialect,
     a_body_of_another_dialect_is_refused_in_the_asked_ones_shape,
     a_dialect_that_is_switched_off_is_not_there,
 ];
@@ -286,6 +288,115 @@ async fn a_token_of_one_opens_nothing_in_another(engine: Engine) {
         401,
         &json!({ "detail": "Authentication credentials were not provided." }),
     );
+}
+
+/// Asks a dialect for what its own token opens, with these headers.
+async fn opened(app: &App, web: &Web, asked: &str, headers: &[(&str, String)]) -> Reply {
+    let path = match asked {
+        "agstack" => {
+            let mut call = web.get("/home");
+            for (name, value) in headers {
+                call = call.header(name, value);
+            }
+            return call.send().await;
+        }
+        "cadasta" => "/api/v1/account/",
+        "xhoppe" => "/api/v1/user_info",
+        "taxi" => "/api/v1/user/me",
+        _ => "/v1/me",
+    };
+    let mut call = app.get(path);
+    for (name, value) in headers {
+        call = call.header(name, value);
+    }
+    call.send().await
+}
+
+/// How a dialect is shown a token.
+fn shown(dialect: &str, token: &str) -> (&'static str, String) {
+    match dialect {
+        "cadasta" => ("authorization", format!("Token {token}")),
+        "xhoppe" => ("x-xhoppe-token", token.to_owned()),
+        _ => ("authorization", format!("Bearer {token}")),
+    }
+}
+
+async fn every_genuine_token_is_refused_by_every_other_dialect(engine: Engine) {
+    const COOKIES: [&str; 7] = [
+        "access_token_cookie",
+        "refresh_token_cookie",
+        "xhoppe_verification",
+        "auth_token",
+        "authentication_token",
+        "api_token",
+        "session",
+    ];
+    let app = App::start(engine).await;
+    let web = Web::python(&app);
+    // One person has three of them.
+    let key = app.cadasta_user("ada").await;
+    let (jwt, refresh) = web.logs_in_with("ada@farm.example", STRONG).await;
+    let canonical = app.sign_in("ada", STRONG).await;
+    let taxi = app.taxi_user("tim1990").await["api_token"].as_str().unwrap().to_owned();
+    let xhoppe = app.xhoppe_user("+6584932466").await;
+    let tokens = [
+        ("agstack", jwt),
+        ("cadasta", key),
+        ("xhoppe", xhoppe),
+        ("taxi", taxi),
+        ("canonical", canonical.access),
+    ];
+    for (asked, own) in &tokens {
+        let reply = opened(&app, &web, asked, &[shown(asked, own)]).await;
+        assert!(matches!(reply.status, 200 | 201), "{asked}: {reply:?}");
+        for (of, token) in &tokens {
+            if of == asked {
+                continue;
+            }
+            let cookies = COOKIES.map(|name| format!("{name}={token}")).join("; ");
+            let ways = [
+                vec![shown(asked, token)],
+                vec![shown(of, token)],
+                vec![("cookie", cookies.clone())],
+                vec![shown(asked, token), ("cookie", cookies)],
+            ];
+            for headers in ways {
+                let reply = opened(&app, &web, asked, &headers).await;
+                let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
+                let what = format!("{of} shown to {asked} as {names:?}: {reply:?}");
+                assert_eq!(reply.status, 401, "{what}");
+                let body = reply.json();
+                match *asked {
+                    "agstack" => assert_eq!(body["message"], "Need to Login.", "{what}"),
+                    "cadasta" => assert!(
+                        body["detail"].is_string() && body.as_object().unwrap().len() == 1,
+                        "{what}"
+                    ),
+                    "xhoppe" => {
+                        let unauthorized = json!({ "error": "You are not authorized to perform that action." });
+                        assert_eq!(body, unauthorized, "{what}");
+                    }
+                    "taxi" => shaped(&reply, "taxi"),
+                    _ => {
+                        reply.refused(401, "unauthenticated");
+                    }
+                }
+            }
+        }
+    }
+    // Its readers take whatever it says for yes.
+    let mut all: Vec<&str> = tokens.iter().map(|(_, token)| token.as_str()).collect();
+    all.push(&refresh);
+    all.push(&canonical.refresh);
+    for token in &all {
+        for other in &all {
+            let call = web
+                .get("/verify-api-secret-keys")
+                .header("api-key", token)
+                .header("client-secret", other);
+            call.is(200, json!({ "message": false })).await;
+        }
+    }
 }
 
 async fn a_body_of_another_dialect_is_refused_in_the_asked_ones_shape(engine: Engine) {

@@ -108,8 +108,12 @@ impl User {
         key_id: Uuid,
         name: ApiKeyName,
         (dialect, mailed): (Dialect, bool),
+        expires_at: Option<Timestamp>,
         at: Timestamp,
     ) -> Result<Vec<UserEvent>, UserError> {
+        if expires_at.is_some_and(|expires_at| expires_at <= at) {
+            return Err(UserError::ExpiryInThePast);
+        }
         let before = self
             .api_keys
             .iter()
@@ -123,7 +127,7 @@ impl User {
             key_id,
             name: name.into(),
             roles: Vec::new(),
-            expires_at: None,
+            expires_at,
             paired: Some(dialect),
             mailed,
         };
@@ -372,8 +376,27 @@ mod tests {
             name: ApiKeyName::parse("AgStack").unwrap(),
             dialect: Dialect::Agstack,
             mailed: false,
+            expires_at: None,
             at: at(HOUR),
         }
+    }
+
+    #[test]
+    fn a_pair_of_keys_may_have_an_end_and_not_one_that_has_passed() {
+        let until = |end: i64| UserCommand::IssueKeyPair {
+            key_id: id(71),
+            name: ApiKeyName::parse("AgStack").unwrap(),
+            dialect: Dialect::Agstack,
+            mailed: false,
+            expires_at: Some(at(end)),
+            at: at(HOUR),
+        };
+        assert_eq!(verified_ada().refusal(until(HOUR)), UserError::ExpiryInThePast);
+        let events = verified_ada().events(until(HOUR + 1));
+        assert!(
+            matches!(&events[..], [UserEvent::ApiKeyIssued { expires_at: Some(end), .. }] if *end == at(HOUR + 1)),
+            "{events:?}"
+        );
     }
 
     #[test]

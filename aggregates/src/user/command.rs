@@ -150,6 +150,8 @@ pub enum UserCommand {
         dialect: Dialect,
         /// Whether a mail brings it to its owner.
         mailed: bool,
+        /// When it stops working.
+        expires_at: Option<Timestamp>,
         /// Now.
         at: Timestamp,
     },

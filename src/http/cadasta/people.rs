@@ -205,6 +205,10 @@ async fn change(
         change.full_name = Some(None);
     }
     let active = form.boolean("is_active");
+    if active == Some(true) && row.status == Status::Pending {
+        // Only the link of its mail makes it active; an answer without this would say that something was done.
+        form.refuse("is_active", "The account has not been verified.");
+    }
     form.finish()?;
     let asked = Asked::plainly(member.caller.clone());
     let registry = app.registry();
@@ -236,14 +240,14 @@ fn others(form: &mut Form, row: &UserRow, whole: bool) -> AccountChange {
 /// The order that makes an account what it is to be. None: it is that already.
 fn activity(status: Status, active: bool) -> Option<Administration> {
     match (status, active) {
-        (Status::Active, false) => Some(Administration::Deactivate(None)),
+        // Also one that waits: the link of its mail must not open it any more.
+        (Status::Active | Status::Pending, false) => Some(Administration::Deactivate(None)),
+        // One that was never verified waits again.
         (Status::Deactivated, true) => Some(Administration::Reactivate(None)),
         (Status::Locked, true) => Note::parse("unlocked through the Cadasta API")
             .ok()
             .map(Administration::Unlock),
-        // Nobody but the owner of its address makes a pending account active.
-        (Status::Active | Status::Pending, true) | (Status::Pending | Status::Locked | Status::Deactivated, false) => {
-            None
-        }
+        // What is shut already stays shut in the way it is; one that waits was refused before.
+        (Status::Active | Status::Pending, true) | (Status::Locked | Status::Deactivated, false) => None,
     }
 }

@@ -7,6 +7,7 @@ use crate::harness::{App, Engine, on_both_engines};
 
 on_both_engines![
     a_pair_of_keys_opens_until_another_is_made,
+    a_setting_gives_pairs_of_keys_an_end,
     the_answer_of_verifying_never_holds_a_text
 ];
 
@@ -139,6 +140,56 @@ async fn a_pair_of_keys_opens_until_another_is_made(engine: Engine) {
     let device = call.send().await.json()["access_token"].as_str().unwrap().to_owned();
     let keys = web.get("/generate-api-keys").bearer(&device).send().await.json();
     assert_eq!(claims(keys["client_secret"].as_str().unwrap())["sub"], "mobile_login");
+}
+
+async fn a_setting_gives_pairs_of_keys_an_end(engine: Engine) {
+    const DAYS: i64 = 30;
+    let app = App::start_with(engine, &[("REGISTRY__AGSTACK__CLIENT_SECRET_DAYS", "30")]).await;
+    let web = Web::python(&app);
+    activated(&app, &web, "ada@farm.example").await;
+    // The mail of the activation brings a pair, made anew from the log.
+    let mail = crate::harness::until("a mail with keys", async || {
+        let mut mails = app.mailbox().mails().into_iter();
+        mails.find(|mail| mail.subject == "API Keys")
+    })
+    .await;
+    let mailed = |fits: &dyn Fn(&str) -> bool| {
+        let mut words = mail.text.split_whitespace();
+        words.find(|word| fits(word)).unwrap().to_owned()
+    };
+    let key = mailed(&|word| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let secret = mailed(&|word| word.split('.').count() == 3 && word.starts_with("eyJ"));
+    let holds = async |key: &str, secret: &str| {
+        let call = web
+            .get("/verify-api-secret-keys")
+            .header("api-key", key)
+            .header("client-secret", secret);
+        call.send().await.json()["message"].clone()
+    };
+    assert_eq!(holds(&key, &secret).await, json!(true));
+    let (access, _) = web.logs_in("ada@farm.example").await;
+    let made = web.get("/generate-api-keys").bearer(&access).send().await.json();
+    let text = |name: &str| made[name].as_str().unwrap().to_owned();
+    assert_eq!(holds(&text("api_key"), &text("client_secret")).await, json!(true));
+    for secret in [&secret, &text("client_secret")] {
+        let claims = claims(secret);
+        let life = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
+        // It begins five seconds earlier.
+        assert_eq!(life, DAYS * 86_400 + 5);
+        assert_eq!(claims["token_use"], "client_secret");
+        assert_eq!(web.get("/home").bearer(secret).send().await.status, 401);
+    }
+    // Its owner sees the same end.
+    let canonical = app.sign_in("ada@farm.example", PASSWORD).await;
+    let keys = app.get("/v1/api-keys").bearer(&canonical.access).expect(200).await;
+    let mut listed = keys["items"].as_array().unwrap().iter();
+    let works = listed.find(|key| key["revoked"] == false).unwrap();
+    assert!(works["expires_at"].is_string(), "{works}");
+    // Once it is over, neither half is worth anything.
+    let mut log = app.log().await;
+    let moved = "UPDATE api_keys SET expires_at = 1 WHERE expires_at IS NOT NULL";
+    log.texts(&format!("{moved} RETURNING id")).await;
+    assert_eq!(holds(&text("api_key"), &text("client_secret")).await, json!(false));
 }
 
 async fn the_answer_of_verifying_never_holds_a_text(engine: Engine) {

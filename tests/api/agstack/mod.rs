@@ -15,4 +15,4 @@ mod passwords;
 mod peer;
 mod push;
 mod signing_up;
-mod web;
+pub mod web;

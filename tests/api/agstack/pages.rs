@@ -72,7 +72,7 @@ async fn somebody_goes_through_every_page(engine: Engine) {
         .get("/")
         .shows(200, "A confirmation email has been sent via email.")
         .await;
-    row("agstack 3.11", "`GET");
+    row("agstack 3.11", "`GET|POST /home`");
     let login = [("email", "ada@farm.example"), ("password", PASSWORD)];
     browser.form("/login", &login).leads_to("/home").await;
     browser

@@ -134,6 +134,7 @@ async fn another_address_waits_for_its_confirmation(engine: Engine) {
     let taken = json!({ "email": ["Another user is already registered with this email address"] });
     is(&reply, 400, &taken);
     // A later request drops the earlier one.
+    // row("cadasta 10", "C3")
     let reply = call(&app, "PATCH", &key, &json!({ "email": "newer@farm.example" })).await;
     assert_eq!(reply.status, 201);
     let path = "/api/v1/account/activate/";
@@ -154,6 +155,14 @@ async fn another_address_waits_for_its_confirmation(engine: Engine) {
         (&reply.json()["email"], &reply.json()["email_verified"]),
         (&json!("newer@farm.example"), &json!(true))
     );
+    // The link of the registration was for the first address, and each works once.
+    let (_, first) = link(&app.mailbox().to("ada@farm.example").await);
+    for spent in [&first, &token] {
+        let reply = app.ask("POST", path, &json!({ "uid": uid, "token": spent })).await;
+        assert!(matches!(reply.status, 400 | 403), "{reply:?}");
+    }
+    let reply = call(&app, "GET", &key, &json!({})).await;
+    assert_eq!(reply.json()["email"], "newer@farm.example");
     // The same address in another case is nothing new.
     let mut log = app.log().await;
     let head = log.head().await;

@@ -173,6 +173,13 @@ async fn logging_in_has_an_answer_for_every_row(engine: Engine) {
     // One mail of the registration, one reminder, and no second one within a minute: the wrong password sent none.
     app.mailbox().nth_to("joe@farm.example", 2).await;
     let mut log = app.log().await;
+    // row("cadasta 10", "C5")
+    let shut = "event_type IN ('user.deactivated', 'user.locked')";
+    assert_eq!(log.count("events", shut).await, 0);
+    assert_eq!(
+        log.texts("SELECT status FROM users WHERE username = 'joe'").await,
+        ["pending"]
+    );
     let sent = "event_type = 'user.email_verification_requested'";
     assert_eq!(log.count("events", sent).await, 3, "Ada's one and Joe's two");
     // row("cadasta 2", "account deactivated")
@@ -229,9 +236,17 @@ async fn logging_out_ends_every_key(engine: Engine) {
     is(&reply, 405, &detail("Method \"GET\" not allowed."));
     assert_eq!(reply.header("allow"), "POST");
     // No key of the table is one that was handed out.
+    // row("cadasta 10", "C4")
+    assert_ne!(first, second);
+    let third = app.cadasta_key("ada").await;
     let mut log = app.log().await;
     let dump = log.dump("secrets").await;
-    assert!(!dump.contains(&first) && !dump.contains(&second));
+    for key in [&first, &second, &third] {
+        assert!(!dump.contains(key.as_str()));
+    }
+    let keys = "kind = 'opaque'";
+    assert_eq!(log.count("secrets", &format!("{keys} AND expires_at IS NULL")).await, 0);
+    assert!(log.count("secrets", keys).await > 0);
 }
 
 async fn the_conventions_of_its_framework_hold(engine: Engine) {

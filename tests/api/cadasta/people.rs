@@ -11,6 +11,7 @@ on_both_engines![
     who_searches_the_list_is_written_down_once_an_hour,
     one_user_is_found_by_their_exact_name,
     what_a_superuser_may_change_has_an_answer_for_every_row,
+    whoever_waits_can_be_shut_out_and_not_let_in,
     where_dialects_meet_the_method_and_the_literal_path_decide,
 ];
 
@@ -167,7 +168,7 @@ async fn who_searches_the_list_is_written_down_once_an_hour(engine: Engine) {
     // Whoever is turned away has searched nothing.
     assert_eq!(send(&app, "GET", "/api/v1/users/", &ada, None).await.status, 403);
     assert_eq!(log.types_after(head).await, [""; 0]);
-    // Hole C8 of the contract.
+    // row("cadasta 10", "C8")
     for path in [
         "/api/v1/users/?search=ada%40farm.example",
         "/api/v1/users/?search=lovelace",
@@ -295,7 +296,8 @@ async fn what_a_superuser_may_change_has_an_answer_for_every_row(engine: Engine)
     let reply = send(&app, "PUT", path, &boss, Some(&json!({}))).await;
     let required = ["This field is required."];
     is(&reply, 400, &json!({ "username": required, "email": required }));
-    // Superusers only, by every method (fault C2 of the original).
+    // Superusers only, by every method.
+    // row("cadasta 10", "C2")
     let key = app.cadasta_key("ada").await;
     for method in ["GET", "PATCH", "PUT"] {
         let reply = send(&app, method, "/api/v1/users/boss/", &key, Some(&put)).await;
@@ -312,6 +314,75 @@ async fn what_a_superuser_may_change_has_an_answer_for_every_row(engine: Engine)
         is(&reply, 405, &detail(&format!("Method \"{method}\" not allowed.")));
         assert_eq!(reply.header("allow"), "GET,HEAD,PATCH,PUT");
     }
+}
+
+async fn whoever_waits_can_be_shut_out_and_not_let_in(engine: Engine) {
+    let app = App::start(engine).await;
+    let boss = superuser(&app).await;
+    let body = json!({ "username": "ada", "email": "ada@farm.example", "password": STRONG });
+    assert_eq!(app.ask("POST", "/api/v1/account/register/", &body).await.status, 201);
+    let (uid, token) = crate::cadasta::link(&app.mailbox().to("ada@farm.example").await);
+    let patch = |body: Value| {
+        let (app, boss) = (&app, &boss);
+        async move { send(app, "PATCH", "/api/v1/users/ada/", boss, Some(&body)).await }
+    };
+    let waits = send(&app, "GET", "/api/v1/users/ada/", &boss, None).await.json();
+    assert_eq!(waits["is_active"], false);
+    // Only the owner of the address makes the account active; nothing else of the request is done either.
+    let mut log = app.log().await;
+    let head = log.head().await;
+    let refused = json!({ "is_active": ["The account has not been verified."] });
+    is(
+        &patch(json!({ "full_name": "Eve", "is_active": true })).await,
+        400,
+        &refused,
+    );
+    let put = json!({ "username": "ada", "email": "ada@farm.example", "is_active": true });
+    is(
+        &send(&app, "PUT", "/api/v1/users/ada/", &boss, Some(&put)).await,
+        400,
+        &refused,
+    );
+    assert_eq!(log.types_after(head).await, [""; 0]);
+    // Shut out, the link opens nothing, and shutting out twice is once.
+    for _ in 0..2 {
+        is(&patch(json!({ "is_active": false })).await, 200, &waits);
+    }
+    assert_eq!(log.types_after(head).await, ["user.deactivated"]);
+    let activate = || {
+        let body = json!({ "uid": uid, "token": token });
+        let app = &app;
+        async move { app.ask("POST", "/api/v1/account/activate/", &body).await }
+    };
+    let invalid = json!({ "non_field_errors": ["Invalid token for given user."] });
+    is(&activate().await, 400, &invalid);
+    let login = json!({ "username": "ada", "password": STRONG });
+    let reply = app.ask("POST", "/api/v1/account/login/", &login).await;
+    is(
+        &reply,
+        400,
+        &json!({ "non_field_errors": ["User account is disabled."] }),
+    );
+    // Let back, the account waits again, and its link works.
+    is(&patch(json!({ "is_active": true })).await, 200, &waits);
+    is(&patch(json!({ "is_active": true })).await, 400, &refused);
+    is(&activate().await, 200, &json!({}));
+    app.cadasta_key("ada").await;
+    // A lock is lifted by being told so, and stays where the account is told to be shut.
+    let admin = app.sign_in("boss", PASSWORD).await;
+    let found = app.get("/v1/users?q=ada").bearer(&admin.access).expect(200).await;
+    let order = json!({ "user_id": found["items"][0]["id"], "reason": "a test" });
+    app.command("lock-user", &order).bearer(&admin.access).expect(200).await;
+    is(&patch(json!({ "is_active": false })).await, 200, &{
+        let mut shut = waits.clone();
+        shut["last_login"] = patch(json!({})).await.json()["last_login"].clone();
+        shut
+    });
+    assert_eq!(
+        log.texts("SELECT status FROM users WHERE username = 'ada'").await,
+        ["locked"]
+    );
+    assert_eq!(patch(json!({ "is_active": true })).await.json()["is_active"], true);
 }
 
 async fn where_dialects_meet_the_method_and_the_literal_path_decide(engine: Engine) {

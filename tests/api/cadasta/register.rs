@@ -33,12 +33,14 @@ async fn registering_makes_an_account_that_waits_for_its_mail(engine: Engine) {
     // row("cadasta 4", "`email`")
     // row("cadasta 4", "`password`")
     // row("cadasta 4", "`email_verified`")
+    // row("cadasta 10", "C1")
     let body = json!({
         "username": "j_smith",
         "full_name": " Joe Smith ",
         "email": "joe.smith@Example.com",
         "password": "iloveyoko79!",
         "email_verified": true,
+        "phone_verified": true,
         "is_superuser": true,
         "last_login": "2016-10-20T19:20:27.848272Z",
     });
@@ -259,6 +261,7 @@ async fn activating_has_an_answer_for_every_row(engine: Engine) {
         &json!({ "uid": required, "token": required }),
     );
     // row("cadasta 6", "uid not decodable or no such user")
+    // row("cadasta 10", "C7")
     let nobody = json!({ "uid": ["Invalid user id or user doesn't exist."] });
     for wrong in ["MQ", "%%", "NDEy"] {
         let body = json!({ "uid": wrong, "token": token });
@@ -309,8 +312,11 @@ async fn activating_has_an_answer_for_every_row(engine: Engine) {
 
 async fn of_two_who_register_one_name_at_once_one_is_told(engine: Engine) {
     let app = App::start(engine).await;
+    // row("cadasta 10", "C6")
     let body = with("username", json!("imagine71"));
-    let (one, other) = tokio::join!(register(&app, &body), register(&app, &body));
+    let mut same = with("username", json!("IMAGINE71"));
+    same["email"] = json!("JOHN@beatles.uk");
+    let (one, other) = tokio::join!(register(&app, &body), register(&app, &same));
     let mut statuses = [one.status, other.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [201, 400]);

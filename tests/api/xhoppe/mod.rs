@@ -15,6 +15,8 @@ on_both_engines![
     a_bare_code_is_behind_its_limits,
     the_bare_form_can_be_switched_off,
     a_locked_user_is_valid_for_nothing,
+    only_an_active_account_is_valid_for_authentication,
+    too_many_wrong_passwords_end_no_token,
     signing_in_and_changing_the_password,
     a_code_sent_again_is_always_answered_alike,
     common_passwords_are_refused_where_a_setting_says_so,
@@ -309,8 +311,8 @@ async fn a_bare_code_is_behind_its_limits(engine: Engine) {
     let app = App::start(engine).await;
     register(&app, NUMBER).await;
     let sms = app.phones().to(NUMBER).await;
-    for number in 0..50 {
-        assert_eq!(verify(&app, &json!({ "code": sms.wrong(number) })).await.status, 422);
+    for number in 0..51 {
+        is(&verify(&app, &json!({ "code": sms.wrong(number) })).await, 422, &wrong);
     }
     assert_eq!(verify(&app, &json!({ "code": sms.code() })).await.status, 429);
 }
@@ -330,23 +332,97 @@ async fn the_bare_form_can_be_switched_off(engine: Engine) {
 /// Locks the account of a number.
 pub async fn lock(app: &App, number: &str) {
     let admin = app.admin().await;
-    let found = app
-        .get("/v1/users?status=pending")
-        .bearer(&admin.access)
-        .expect(200)
-        .await;
-    let active = app
-        .get("/v1/users?status=active")
-        .bearer(&admin.access)
-        .expect(200)
-        .await;
-    let all = [found, active];
+    order(app, &admin.access, "lock-user", number).await;
+}
+
+/// Gives an administrator's order about the account of a number.
+async fn order(app: &App, admin: &str, command: &str, number: &str) {
+    let mut all = Vec::new();
+    for status in ["pending", "active", "locked", "deactivated"] {
+        let path = format!("/v1/users?status={status}");
+        all.push(app.get(&path).bearer(admin).expect(200).await);
+    }
     let mut users = all.iter().flat_map(|page| page["items"].as_array().unwrap());
     let user = users
         .find(|user| user["phone"] == number)
         .unwrap_or_else(|| panic!("{all:?}"));
-    let body = json!({ "user_id": user["id"], "reason": "a test" });
-    app.command("lock-user", &body).bearer(&admin.access).expect(200).await;
+    let mut body = json!({ "user_id": user["id"] });
+    if command.ends_with("lock-user") {
+        body["reason"] = json!("a test");
+    }
+    app.command(command, &body).bearer(admin).expect(200).await;
+}
+
+async fn only_an_active_account_is_valid_for_authentication(engine: Engine) {
+    let app = App::start(engine).await;
+    let admin = app.admin().await.access;
+    let login = || {
+        let body = json!({ "msisdn": NUMBER, "password": STRONG });
+        let app = &app;
+        async move { app.ask("POST", "/api/v1/login", &body).await }
+    };
+    let info = |token: String| {
+        let call = app.get("/api/v1/user_info").header("x-xhoppe-token", token);
+        call.send()
+    };
+    let invalid_for_all = json!({ "msisdn": NUMBER, "valid_for_authentication": false });
+    let valid = json!({ "msisdn": NUMBER, "valid_for_authentication": true });
+    let unauthorized = json!({ "error": "You are not authorized to perform that action." });
+    register(&app, NUMBER).await;
+    is(&login().await, 200, &invalid_for_all);
+    let code = app.phones().to(NUMBER).await.code();
+    let reply = verify(&app, &json!({ "msisdn": NUMBER, "code": code })).await;
+    let mut token = reply.json()["authentication_token"].as_str().unwrap().to_owned();
+    for (shut, open) in [("lock-user", "unlock-user"), ("deactivate-user", "reactivate-user")] {
+        is(&info(token.clone()).await, 200, &valid);
+        order(&app, &admin, shut, NUMBER).await;
+        is(&login().await, 200, &invalid_for_all);
+        is(&info(token.clone()).await, 401, &unauthorized);
+        order(&app, &admin, open, NUMBER).await;
+        is(&info(token.clone()).await, 401, &unauthorized);
+        let reply = login().await.json();
+        assert_eq!(reply["valid_for_authentication"], true, "{open}");
+        token = reply["authentication_token"].as_str().unwrap().to_owned();
+    }
+}
+
+async fn too_many_wrong_passwords_end_no_token(engine: Engine) {
+    let settings = [
+        ("REGISTRY__LIMITS__ENABLED", "true"),
+        // The pauses of one account are meant, not the rate of an address.
+        ("REGISTRY__LIMITS__SIGN_INS_PER_MINUTE", "1000"),
+    ];
+    let app = App::start_with(engine, &settings).await;
+    let token = app.xhoppe_user(NUMBER).await;
+    let login = |password: &str| {
+        let body = json!({ "msisdn": NUMBER, "password": password });
+        let app = &app;
+        async move { app.ask("POST", "/api/v1/login", &body).await }
+    };
+    let mut wrong = 0;
+    let paused = loop {
+        let reply = login("wrong-password").await;
+        if reply.status == 429 {
+            break reply;
+        }
+        assert_eq!(reply.status, 401, "{reply:?}");
+        wrong += 1;
+        assert!(wrong < 20, "nothing slows the guesses down");
+    };
+    let throttled = json!({ "error": "Too many requests. Please try again later." });
+    is(&paused, 429, &throttled);
+    assert_eq!(paused.header("retry-after"), "10");
+    // A pause keeps new sign-ins away and nobody who is signed in: else a stranger could sign anybody out.
+    let reply = app
+        .get("/api/v1/user_info")
+        .header("x-xhoppe-token", &token)
+        .send()
+        .await;
+    is(
+        &reply,
+        200,
+        &json!({ "msisdn": NUMBER, "valid_for_authentication": true }),
+    );
 }
 
 async fn a_locked_user_is_valid_for_nothing(engine: Engine) {

@@ -152,6 +152,19 @@ async fn recovering_has_an_answer_for_every_row(engine: Engine) {
     let expected = json!({ "msisdn": NUMBER, "authentication_token": token, "valid_for_authentication": true });
     is(&reply, 200, &expected);
     is(&recover(&app, NUMBER, &third).await, 422, &about_code("is invalid"));
+    // The number is told, with nothing to use or to open, and no code that came before works any more.
+    let notice = app.phones().nth_to(NUMBER, 5).await;
+    assert_eq!(notice.json["purpose"], "notice");
+    let text = notice.json["text"].as_str().unwrap();
+    assert!(text.contains("A new password was set"), "{text}");
+    assert!(
+        !text.contains("://") && !text.bytes().any(|byte| byte.is_ascii_digit()),
+        "{text}"
+    );
+    for code in [&first, &second] {
+        assert_eq!(recover(&app, NUMBER, code).await.status, 422);
+    }
+    assert_eq!(log.count("codes", "true").await, 0);
     let info = |token: &str| app.get("/api/v1/user_info").header("x-xhoppe-token", token).send();
     assert_eq!((info(&before).await.status, info(&token).await.status), (401, 200));
     let login = json!({ "msisdn": NUMBER, "password": NEW });
