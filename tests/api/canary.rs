@@ -161,6 +161,7 @@ async fn live(app: &App, admin: &Tokens, planted: &mut Planted) {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a life is told in one piece")]
 async fn person(app: &App, admin: &Tokens, planted: &mut Planted, number: usize) {
     let username = planted.plant(Class::Name, format!("canary-name-{number}x"));
     let full_name = planted.plant(Class::Name, format!("Kanarienvogel Nummer{number}y"));
