@@ -19,6 +19,7 @@ mod gateway;
 mod guards;
 mod harness;
 mod mail;
+mod metrics;
 mod past;
 mod permissions;
 mod replicas;
