@@ -11,7 +11,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::harness::{App, Engine, PASSWORD, Reply, Tokens, on_both_engines, until};
+use crate::harness::{
+    App, Engine, Gateway, MailServer, Offers, PASSWORD, Place as Home, Rabbit, Reply, Server, Tokens, on_both_engines,
+    until,
+};
 use crate::search::{Search, around, hex};
 
 on_both_engines![nothing_secret_is_where_it_must_not_be];
@@ -19,7 +22,7 @@ on_both_engines![nothing_secret_is_where_it_must_not_be];
 /// How many people there are.
 const PEOPLE: usize = 12;
 /// Fewer planted values would prove little.
-const LEAST: usize = 100;
+const LEAST: usize = 400;
 
 /// What a value is, which says where it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +33,10 @@ enum Class {
     Token,
     /// What opens something and is sent in a message.
     Sent,
+    /// A code, with the words that it stands with in a short message.
+    Code,
+    /// What the operator opens other servers and the store with.
+    Setting,
     /// A username or the name of a person.
     Name,
     /// An address or a number of a person.
@@ -70,8 +77,9 @@ impl Class {
     fn may_be_in(self, place: Place) -> bool {
         use Place::{Files, Log, Mails, Messages, Tables};
         match self {
-            Self::Password | Self::Token | Self::Typed | Self::Blocked => false,
+            Self::Password | Self::Token | Self::Typed | Self::Blocked | Self::Setting => false,
             Self::Sent => matches!(place, Mails | Messages),
+            Self::Code => place == Messages,
             // Rows are what the owner and administrators read; the files hold the rows.
             Self::Name | Self::Geo | Self::Agent => matches!(place, Tables | Files),
             Self::Contact => matches!(place, Tables | Files | Mails | Messages),
@@ -83,8 +91,9 @@ impl Class {
     fn is_in(self) -> Option<Place> {
         match self {
             Self::Sent => Some(Place::Mails),
+            Self::Code => Some(Place::Messages),
             Self::Name | Self::Contact | Self::Geo | Self::Agent => Some(Place::Tables),
-            Self::Password | Self::Token | Self::Typed | Self::Ip | Self::Blocked => None,
+            Self::Password | Self::Token | Self::Typed | Self::Ip | Self::Blocked | Self::Setting => None,
         }
     }
 }
@@ -152,12 +161,25 @@ async fn live(app: &App, admin: &Tokens, planted: &mut Planted) {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a life is told in one piece")]
 async fn person(app: &App, admin: &Tokens, planted: &mut Planted, number: usize) {
     let username = planted.plant(Class::Name, format!("canary-name-{number}x"));
     let full_name = planted.plant(Class::Name, format!("Kanarienvogel Nummer{number}y"));
     let email = planted.plant(Class::Contact, format!("canary.mail{number}z@farm.example"));
     let phone = planted.plant(Class::Contact, format!("+49151234567{number:02}"));
     let geo_id = planted.plant(Class::Geo, format!("geo-canary-{number}"));
+    let mut degrees = |whole: &str, from: u32| {
+        // Seven digits behind the point: a centimetre.
+        let number = u32::try_from(number).unwrap();
+        planted.plant(Class::Geo, format!("{whole}.{:07}", from + number * 1_010))
+    };
+    let spot = (degrees("48", 1_370_011), degrees("11", 5_750_013));
+    let land = [
+        degrees("47", 2_310_017),
+        degrees("47", 3_420_019),
+        degrees("9", 4_530_023),
+        degrees("9", 5_640_029),
+    ];
     let agent = planted.plant(Class::Agent, format!("CanaryTractor/{number}.7 (secret field)"));
     let ip = planted.plant(Class::Ip, format!("203.0.113.{}", 100 + number));
     let password = planted.plant(Class::Password, format!("canary password of bird {number}"));
@@ -168,7 +190,8 @@ async fn person(app: &App, admin: &Tokens, planted: &mut Planted, number: usize)
     };
     let registration = json!({
         "username": username, "full_name": full_name, "email": email, "phone": phone, "password": password,
-        "geo_id": geo_id, "discoverable": true, "position": { "latitude": 48.1374, "longitude": 11.5755 },
+        "geo_id": geo_id, "discoverable": true, "boundary": square(land.each_ref().map(|text| text.parse().unwrap())),
+        "position": { "latitude": spot.0.parse::<f64>().unwrap(), "longitude": spot.1.parse::<f64>().unwrap() },
     });
     call("register-user", &registration).expect(201).await;
     planted.refused(&call("register-user", &registration).send().await);
@@ -176,6 +199,7 @@ async fn person(app: &App, admin: &Tokens, planted: &mut Planted, number: usize)
     planted.plant(Class::Sent, &link);
     call("verify-email", &json!({ "token": link })).expect(200).await;
     let code = app.phones().to(&phone).await;
+    planted.plant(Class::Code, format!("{} is your code", code.code()));
     planted.refused(
         &call("verify-phone", &json!({ "phone": phone, "code": code.wrong(1) }))
             .send()
@@ -239,7 +263,7 @@ async fn person(app: &App, admin: &Tokens, planted: &mut Planted, number: usize)
             .bearer(&admin.access)
             .expect(200)
             .await;
-        planted.forget_messages(app, &other).await;
+        planted.forget_messages(app, &other, &phone).await;
         for value in [&username, &full_name, &phone, &geo_id, &agent, &other, &ip] {
             // Of the erased nothing may be left in any table; the mail that tells of it is their owner's.
             planted.values.remove(value);
@@ -247,22 +271,29 @@ async fn person(app: &App, admin: &Tokens, planted: &mut Planted, number: usize)
         for value in [username, full_name, geo_id, agent] {
             planted.plant(Class::Typed, value);
         }
+        for value in land.into_iter().chain([spot.0, spot.1]) {
+            planted.values.insert(value, Class::Typed);
+        }
     }
 }
 
 impl Planted {
     /// Waits until the messages to somebody erased are gone. What was sent until now may be nowhere from now on.
-    async fn forget_messages(&mut self, app: &App, address: &str) {
+    async fn forget_messages(&mut self, app: &App, address: &str, phone: &str) {
         until("the messages of the erased to be gone", || async {
             let mails = app.mailbox().mails();
             let link = mails
                 .iter()
                 .any(|mail| mail.to == address && mail.text.contains("token="));
-            (!link).then_some(())
+            let messages = app.phones().messages();
+            let code = messages.iter().any(|sms| sms.json["to"] == phone);
+            (!link && !code).then_some(())
         })
         .await;
-        for class in self.values.values_mut().filter(|class| **class == Class::Sent) {
-            *class = Class::Token;
+        for class in self.values.values_mut() {
+            if matches!(class, Class::Sent | Class::Code) {
+                *class = Class::Token;
+            }
         }
     }
 }
@@ -307,21 +338,91 @@ async fn wrong_guesses(app: &App, planted: &mut Planted, number: usize, email: &
     planted.refused(&app.get(&format!("/v1/{stray}?token={stray}")).send().await);
 }
 
+/// Land from south to north and west to east.
+fn square([south, north, west, east]: [f64; 4]) -> Value {
+    let ring = [
+        [west, south],
+        [east, south],
+        [east, north],
+        [west, north],
+        [west, south],
+    ];
+    json!({ "type": "Polygon", "coordinates": [ring] })
+}
+
+/// What opens the database. The server of the tests asks for no password.
+const DATABASE: &str = "canary-opens-the-database";
+const BROKER: &str = "canary-opens-the-broker";
+const SMTP: &str = "canary-opens-the-mail-server";
+const GATEWAY: &str = "canary-opens-the-gateway";
+
+/// Starts the same service anew, with its master key as a setting and beside servers that turn it away: what it says then
+/// names them. The log until then.
+async fn turned_away(app: &mut App, settings: &[(&str, &str)], planted: &mut Planted) -> String {
+    let master = std::fs::read_to_string(app.place.folder().join("keys").join("master.key")).unwrap();
+    let master = planted.plant(Class::Setting, master.trim());
+    let offers = Offers {
+        user: Some(("canary", "another password")),
+        ..Offers::default()
+    };
+    let (sink, gateway) = (MailServer::start(offers).await, Gateway::start().await);
+    gateway.answer_everybody(401);
+    let smtp = format!("smtp://canary:{SMTP}@127.0.0.1:{}?tls=none", sink.port());
+    let url = gateway.url();
+    let mut settings = settings.to_vec();
+    settings.extend([
+        ("REGISTRY__KEYS__MASTER", master.as_str()),
+        ("SMTP_URL", &smtp),
+        ("REGISTRY__SMS__GATEWAY_URL", &url),
+        ("REGISTRY__SMS__GATEWAY_TOKEN", GATEWAY),
+    ]);
+    app.server.terminate();
+    let next = Server::start(&app.place, &settings).await;
+    app.client = next.client();
+    let before = std::mem::replace(&mut app.server, next).log();
+    let email = planted.plant(Class::Contact, "canary.unsent@farm.example");
+    let phone = planted.plant(Class::Contact, "+4915123456799");
+    let body = json!({ "email": email, "phone": phone, "password": PASSWORD });
+    app.command("register-user", &body).expect(201).await;
+    for follower in ["amqp", "mail", "sms"] {
+        until(&format!("{follower} to be turned away"), || async {
+            let why = format!("follower = '{follower}' AND error IS NOT NULL");
+            (app.log().await.count("checkpoints", &why).await > 0).then_some(())
+        })
+        .await;
+    }
+    before
+}
+
 async fn nothing_secret_is_where_it_must_not_be(engine: Engine) {
+    let mut broker: reqwest::Url = Rabbit::shared().url().parse().unwrap();
+    broker.set_password(Some(BROKER)).unwrap();
     let settings = [
         ("REGISTRY__LOG__LEVEL", "trace"),
         ("REGISTRY__HTTP__TRUSTED_PROXIES", "127.0.0.1/32"),
+        ("AMQP_URL", broker.as_str()),
     ];
-    let app = App::start_with(engine, &settings).await;
+    let mut place = Home::new(engine).await;
+    place.password(DATABASE);
+    let server = Server::start(&place, &settings).await;
+    let mut app = App {
+        client: server.client(),
+        server,
+        place,
+    };
     let admin = app.admin().await;
     let mut planted = Planted::default();
+    for secret in [DATABASE, BROKER, SMTP, GATEWAY] {
+        planted.plant(Class::Setting, secret);
+    }
     live(&app, &admin, &mut planted).await;
+    let before = turned_away(&mut app, &settings, &mut planted).await;
     assert!(planted.values.len() >= LEAST, "{} values", planted.values.len());
     let last = app.get("/v1/me").bearer(&admin.access).send().await;
     let metrics = app.get("/metrics").send().await.body;
     let mut log = app.log().await;
     let mut places = BTreeMap::from([
-        (Place::Log, app.server.log()),
+        (Place::Log, before + &app.server.log()),
         (Place::Metrics, metrics),
         (Place::Answers, planted.refusals.clone()),
         (Place::Events, String::new()),

@@ -20,7 +20,7 @@ mod failover {
 }
 
 /// Where an event is that nobody can read any more, and its payload until now.
-async fn breaks(app: &App, kind: &str) -> (i64, String) {
+pub async fn breaks(app: &App, kind: &str) -> (i64, String) {
     let mut log = app.log().await;
     let at = log
         .numbers(&format!("SELECT min(position) FROM events WHERE event_type = '{kind}'"))
@@ -37,7 +37,7 @@ async fn breaks(app: &App, kind: &str) -> (i64, String) {
 }
 
 /// Changes what must never change, past every guard.
-async fn overwrite(log: &mut Log, at: i64, payload: &str) {
+pub async fn overwrite(log: &mut Log, at: i64, payload: &str) {
     let cast = if matches!(log, Log::Postgres(_)) {
         log.numbers("ALTER TABLE events DISABLE TRIGGER events_no_change").await;
         "::json"

@@ -23,6 +23,7 @@ mod gateway;
 mod guards;
 mod harness;
 mod mail;
+mod metrics;
 mod past;
 mod permissions;
 mod rebuilding;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -19,6 +20,9 @@ use tempfile::TempDir;
 
 use crate::dump::{self, Dump};
 
+#[path = "../api/harness/contract.rs"]
+mod contract;
+
 /// Nobody waits longer for anything.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -28,6 +32,21 @@ pub const PASSWORD: &str = "violet kettle tuesday";
 pub struct Place {
     folder: TempDir,
     database: Option<Database>,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+struct Reply {
+    status: u16,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Reply {
+    /// A header's text; empty if it is not there.
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
 }
 
 /// How the program ended.
@@ -346,14 +365,27 @@ impl Server {
         self.send(Method::GET, path, |request| request.bearer_auth(token))
     }
 
+    /// Sends it. The answer must be one that the document of the API promises.
     fn send(&self, method: Method, path: &str, with: impl FnOnce(RequestBuilder) -> RequestBuilder) -> (u16, Value) {
         // It may have been installed by another test.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let url = format!("http://{}{path}", self.address());
         block_on(async {
             let client = reqwest::Client::builder().no_proxy().build().unwrap();
-            let response = with(client.request(method, url)).send().await.unwrap();
-            (response.status().as_u16(), response.json().await.unwrap_or_default())
+            let request = with(client.request(method, url)).build().unwrap();
+            let sent = request.try_clone().unwrap();
+            let response = client.execute(request).await.unwrap();
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            let body = response.text().await.unwrap();
+            let reply = Reply { status, headers, body };
+            let content = sent.body().and_then(reqwest::Body::as_bytes);
+            if let Some(violation) = contract::violation(&sent, content, &reply) {
+                panic!(
+                    "{} {path} does not keep to /openapi.json: {violation}\n{reply:?}",
+                    sent.method()
+                );
+            }
+            (status, serde_json::from_str(&reply.body).unwrap_or_default())
         })
     }
 

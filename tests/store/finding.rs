@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use aggregates::user::{ProfileChange, UserCommand};
-use aggregates::values::{Boundary, Coordinates, LockReason, Role};
+use aggregates::user::{ProfileChange, UserCommand, UserEvent};
+use aggregates::values::{Boundary, Coordinates, Email, LockReason, ProfileField, Role};
 use projections::globe::{Spot, chord_squared, kilometres};
 use projections::land::Land;
-use projections::{CountedUser, Status, UserRow, is_discoverable, words_asked, words_of};
+use projections::{Status, UserRow, is_discoverable, words_asked, words_of};
 use serde_json::json;
 use user_registry::follow::{self, FollowOptions, Health, STATISTICS, StatisticsFollower, day};
 use user_registry::registry::{Seed, country_at};
@@ -419,36 +419,96 @@ pub async fn discovery_finds_whom_a_walk_over_everybody_finds(database: Arc<Data
     assert!(near.len() >= 4 && far < 0.3, "{far}");
 }
 
+/// What is counted of somebody, told from their events alone and by other rules than those of the rows.
+#[derive(Default)]
+struct Person {
+    used: bool,
+    locked: bool,
+    deactivated: bool,
+    country: String,
+    domain: String,
+}
+
+impl Person {
+    fn hears(&mut self, event: &UserEvent) {
+        let domain = |email: &Email| email.as_str().rsplit('@').next().unwrap_or_default().to_owned();
+        match event {
+            UserEvent::Registered {
+                email, country, active, ..
+            } => {
+                self.used = *active;
+                self.domain = email.known().map(domain).unwrap_or_default();
+                self.country = country
+                    .known()
+                    .map(|country| country.as_str().to_owned())
+                    .unwrap_or_default();
+            }
+            UserEvent::EmailVerified { .. } | UserEvent::PhoneVerified { .. } => self.used = true,
+            UserEvent::EmailChanged { email, .. } => {
+                self.used = true;
+                self.domain = email.known().map(domain).unwrap_or_default();
+            }
+            UserEvent::EmailAdded { email } => self.domain = email.known().map(domain).unwrap_or_default(),
+            UserEvent::ProfileUpdated { fields, country, .. } if fields.contains(&ProfileField::Position) => {
+                self.country = country
+                    .known()
+                    .map(|country| country.as_str().to_owned())
+                    .unwrap_or_default();
+            }
+            UserEvent::Locked { .. } => self.locked = true,
+            UserEvent::Unlocked { .. } => self.locked = false,
+            UserEvent::Deactivated { .. } => self.deactivated = true,
+            UserEvent::Reactivated { .. } => self.deactivated = false,
+            UserEvent::Imported { .. } => panic!("nobody is taken over here"),
+            _ => {}
+        }
+    }
+
+    fn status(&self) -> Status {
+        match self {
+            Self { deactivated: true, .. } => Status::Deactivated,
+            Self { locked: true, .. } => Status::Locked,
+            Self { used: true, .. } => Status::Active,
+            Self { used: false, .. } => Status::Pending,
+        }
+    }
+}
+
 /// What a plain count over the whole log comes to.
 async fn counted(store: &Store) -> (BTreeMap<(String, String), i64>, BTreeMap<(String, String), i64>) {
     let (mut periods, mut counts) = (BTreeMap::new(), BTreeMap::new());
-    let mut count = |dimension: &str, value: Option<&str>| {
-        let key = (dimension.to_owned(), value.unwrap_or_default().to_owned());
-        *counts.entry(key).or_insert(0) += 1;
-    };
-    for row in walk(store, &UserFilter::default(), SORTS[0], 200).await {
-        let CountedUser {
-            status,
-            country,
-            domain,
-            activated: _,
-        } = CountedUser::of(&row);
-        count("status", Some(status.as_str()));
-        count("country", country.as_deref());
-        count("domain", domain.as_deref());
-    }
+    let mut people: BTreeMap<String, Person> = BTreeMap::new();
     let mut position = 0;
     loop {
         let records = store.events_after(position, 500).await.unwrap();
         let Some(last) = records.last() else { break };
         position = last.position;
-        for record in records {
+        for opened in store.open_events(records).await.unwrap() {
+            let record = opened.record;
             let kind = match record.event_type.as_str() {
-                "user.registered" => "registrations",
-                "session.started" => "sign_ins",
-                _ => continue,
+                "user.registered" => Some("registrations"),
+                "session.started" => Some("sign_ins"),
+                _ => None,
             };
-            *periods.entry((day(record.recorded_at), kind.to_owned())).or_insert(0) += 1;
+            if let Some(kind) = kind {
+                *periods.entry((day(record.recorded_at), kind.to_owned())).or_insert(0) += 1;
+            }
+            match &opened.event {
+                AnyEvent::User(UserEvent::Erased {} | UserEvent::Expired {}) => {
+                    people.remove(&record.aggregate_id);
+                }
+                AnyEvent::User(event) => people.entry(record.aggregate_id).or_default().hears(event),
+                _ => {}
+            }
+        }
+    }
+    for person in people.into_values() {
+        for (dimension, value) in [
+            ("status", person.status().as_str().to_owned()),
+            ("country", person.country),
+            ("domain", person.domain),
+        ] {
+            *counts.entry((dimension.to_owned(), value)).or_insert(0) += 1;
         }
     }
     (periods, counts)

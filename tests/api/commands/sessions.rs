@@ -91,6 +91,22 @@ async fn whatever_is_wrong_with_a_sign_in_is_one_answer(engine: Engine) {
     app.has_user("ada").await;
     let pending = json!({ "username": "grace", "email": "grace@navy.example", "password": PASSWORD });
     app.command("register-user", &pending).expect(201).await;
+    let admin = app.admin().await;
+    for (name, command) in [
+        ("locked", "lock-user"),
+        ("away", "deactivate-user"),
+        ("erased", "erase-user"),
+    ] {
+        let address = format!("{name}@navy.example");
+        let body = json!({ "username": name, "email": address, "password": PASSWORD });
+        let receipt = app.command("register-user", &body).expect(201).await;
+        let token = json!({ "token": app.mailbox().to(&address).await.token() });
+        app.command("verify-email", &token).expect(200).await;
+        // It could be signed in to until then.
+        app.sign_in(name, PASSWORD).await;
+        let body = json!({ "user_id": receipt["id"], "reason": "a test" });
+        app.command(command, &body).bearer(&admin.access).expect(200).await;
+    }
     let mut answers = Vec::new();
     for (identifier, password) in [
         ("nobody", PASSWORD),
@@ -101,6 +117,15 @@ async fn whatever_is_wrong_with_a_sign_in_is_one_answer(engine: Engine) {
         ("grace", PASSWORD),
         ("grace@navy.example", PASSWORD),
         ("grace", "wrong and long enough"),
+        ("locked", PASSWORD),
+        ("locked@navy.example", PASSWORD),
+        ("locked", "wrong and long enough"),
+        ("away", PASSWORD),
+        ("away@navy.example", PASSWORD),
+        ("away", "wrong and long enough"),
+        ("erased", PASSWORD),
+        ("erased@navy.example", PASSWORD),
+        ("erased", "wrong and long enough"),
     ] {
         let reply = app
             .post(

@@ -10,6 +10,7 @@ on_both_engines![
     the_public_learns_nothing_from_asking,
     a_link_opens_nothing_but_its_own_account,
     the_page_of_a_link_changes_nothing_until_its_button,
+    a_link_begins_with_what_is_configured_whatever_a_request_says,
 ];
 
 async fn registered(app: &App, name: &str) -> (String, String) {
@@ -263,4 +264,63 @@ async fn the_page_of_a_link_changes_nothing_until_its_button(engine: Engine) {
     })
     .await;
     assert!(seen["access_token"].is_string());
+}
+
+/// SECURITY-REQUIREMENTS, section 3: `Host`, `X-Forwarded-*`, `Forwarded` and `Referer` never matter, not even from a
+/// proxy that is believed otherwise.
+async fn a_link_begins_with_what_is_configured_whatever_a_request_says(engine: Engine) {
+    const BASE: &str = "https://registry.example/base";
+    let settings = [
+        ("REGISTRY__PUBLIC_URL", "https://registry.example/base/"),
+        ("REGISTRY__HTTP__TRUSTED_PROXIES", "127.0.0.0/8"),
+    ];
+    let app = App::start_with(engine, &settings).await;
+    let ask = async |name: &str, body: Value, token: Option<&str>, status: u16| {
+        app.command(name, &body)
+            .maybe(token)
+            .header("host", "evil.example")
+            .header("x-forwarded-for", "203.0.113.9")
+            .header("x-forwarded-host", "evil.example")
+            .header("x-forwarded-proto", "gopher")
+            .header("x-forwarded-port", "6666")
+            .header("x-forwarded-prefix", "/evil")
+            .header("forwarded", "for=203.0.113.9;host=evil.example;proto=gopher")
+            .header("referer", "https://evil.example/base/reset-password")
+            .header("origin", "https://evil.example")
+            .expect(status)
+            .await
+    };
+    let sent = async |address: &str, count: usize, page: &str| {
+        let mail = app.mailbox().nth_to(address, count).await;
+        let link = mail.link().to_owned();
+        assert!(link.starts_with(&format!("{BASE}/{page}?token=")), "{mail:?}");
+        assert!(mail.html.contains(&link.replace('&', "&amp;")), "{mail:?}");
+        for text in [&mail.subject, &mail.text, &mail.html] {
+            assert!(!text.contains("evil") && !text.contains("gopher"), "{mail:?}");
+        }
+        mail.token().to_owned()
+    };
+    let old = "ada@farm.example";
+    let body = json!({ "username": "ada", "email": old, "password": PASSWORD });
+    ask("register-user", body, None, 201).await;
+    sent(old, 1, "verify-email").await;
+    ask("request-email-verification", json!({ "email": old }), None, 202).await;
+    let token = sent(old, 2, "verify-email").await;
+    ask("verify-email", json!({ "token": token }), None, 200).await;
+    ask("request-password-reset", json!({ "email": old }), None, 202).await;
+    sent(old, 3, "reset-password").await;
+    let ada = app.sign_in("ada", PASSWORD).await;
+    let (new, before) = ("ada@mill.example", app.mailbox().mails().len());
+    let body = json!({ "email": new, "current_password": PASSWORD });
+    ask("request-email-change", body, Some(&ada.access), 200).await;
+    sent(new, 1, "confirm-email-change").await;
+    // The old address is told too, without a way to anywhere else.
+    let notice = until("the notice to the old address", || async {
+        let mails = app.mailbox().mails();
+        let mut after = mails.into_iter().skip(before);
+        after.find(|mail| mail.to == old)
+    })
+    .await;
+    let said = format!("{}{}{}", notice.subject, notice.text, notice.html);
+    assert!(!said.contains("evil") && !said.contains("gopher"), "{notice:?}");
 }

@@ -25,6 +25,8 @@ struct Database {
     name: String,
     /// The port of a wire to the server, if there is one in between.
     through: Option<u16>,
+    /// The password in its URL. The server of the tests asks for none.
+    password: Option<&'static str>,
     _in_use: SemaphorePermit<'static>,
 }
 
@@ -124,6 +126,13 @@ impl Place {
         }
     }
 
+    /// Lets what is started from now on name a password in the URL of the database.
+    pub fn password(&mut self, password: &'static str) {
+        if let Some(database) = &mut self.database {
+            database.password = Some(password);
+        }
+    }
+
     /// What is in the database.
     pub async fn log(&self) -> Log {
         if let Some(database) = &self.database {
@@ -155,6 +164,7 @@ impl Database {
         Self {
             name,
             through: None,
+            password: None,
             _in_use: in_use,
         }
     }
@@ -163,6 +173,9 @@ impl Database {
         let mut server = server().database(&self.name);
         if let Some(port) = self.through {
             server = server.host("127.0.0.1").port(port);
+        }
+        if let Some(password) = self.password {
+            server = server.password(password);
         }
         server.to_url_lossy().to_string()
     }
