@@ -57,6 +57,18 @@ pub(super) async fn run(config: Config, outlets: Outlets) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Starts what is done again and again, whoever else does it.
+fn keep_up(tasks: &TaskTracker, metrics: &Metrics, registry: &Registry, stop: &CancellationToken) {
+    let measured = metrics.clone();
+    tasks.spawn(every(UPKEEP, stop.clone(), async move || measured.upkeep()));
+    let of = registry.clone();
+    tasks.spawn(every(EXPIRE, stop.clone(), async move || expire(&of).await));
+    let of = registry.clone();
+    tasks.spawn(every(KEYS, stop.clone(), async move || keys(&of).await));
+    let of = registry.clone();
+    tasks.spawn(every(SWEEP, stop.clone(), async move || tidy(&of).await));
+}
+
 async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: CancellationToken) -> Result<()> {
     let metrics = Metrics::install()?;
     let after = TaskTracker::new();
@@ -73,14 +85,7 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
     let address = listener.local_addr()?;
     let health = Health::default();
     let tasks = TaskTracker::new();
-    let measured = metrics.clone();
-    tasks.spawn(every(UPKEEP, stop.clone(), async move || measured.upkeep()));
-    let of = registry.clone();
-    tasks.spawn(every(EXPIRE, stop.clone(), async move || expire(&of).await));
-    let of = registry.clone();
-    tasks.spawn(every(KEYS, stop.clone(), async move || keys(&of).await));
-    let of = registry.clone();
-    tasks.spawn(every(SWEEP, stop.clone(), async move || tidy(&of).await));
+    keep_up(&tasks, &metrics, &registry, &stop);
     if config.followers.enabled {
         let mail = outlets.mails(store, &config, reachable(address), shared)?;
         let sms = outlets.messages(store, &config)?;

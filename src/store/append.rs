@@ -518,7 +518,14 @@ impl Appender {
             });
         }
         for (index, answer) in decided.answers {
-            if matches!(answer, Err(StoreError::Stale)) {
+            let lost = matches!(
+                answer,
+                Err(StoreError::Stale
+                    | StoreError::Taken(_)
+                    | StoreError::Replayed(_)
+                    | StoreError::IdempotencyMismatch)
+            );
+            if lost {
                 self.measured.conflicts.increment(1);
             }
             if let Some(job) = jobs.get_mut(index).and_then(Option::take) {

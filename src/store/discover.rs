@@ -112,7 +112,8 @@ impl Store {
         Ok(found.into_iter().filter_map(near).collect())
     }
 
-    /// How the database looks around a place and for land: its plans, line by line. For measurements.
+    /// How the database looks around a place, for land, and for the land of those around: its plans, line by line. For
+    /// measurements.
     pub async fn explain_discover(&self) -> Result<Vec<String>, StoreError> {
         let (cells, squares) = (vec![(0_i64, 1_i64)], vec![-1_i64]);
         let mut lines = Vec::new();
@@ -128,11 +129,14 @@ impl Store {
                     .bind(0.0);
                 lines.extend(query.bind(1.0).bind(0.0).bind("").bind(1_i64).fetch_all(pool).await?);
                 let sql = format!("EXPLAIN (COSTS OFF) {HOLDERS_POSTGRES}");
-                let query = sqlx::query_scalar(&sql).bind(squares).bind("").bind(1_i64);
+                let query = sqlx::query_scalar(&sql).bind(&squares).bind("").bind(1_i64);
+                lines.extend(query.fetch_all(pool).await?);
+                let sql = format!("EXPLAIN (COSTS OFF) {OF_THESE_POSTGRES}");
+                let query = sqlx::query_scalar(&sql).bind(&squares).bind(vec![String::new()]);
                 lines.extend(query.fetch_all(pool).await?);
             }
             Engine::Sqlite { pool, .. } => {
-                for sql in [AROUND_SQLITE, HOLDERS_SQLITE] {
+                for sql in [AROUND_SQLITE, HOLDERS_SQLITE, OF_THESE_SQLITE] {
                     let rows = sqlx::query(&format!("EXPLAIN QUERY PLAN {sql}"))
                         .fetch_all(pool)
                         .await?;

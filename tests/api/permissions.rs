@@ -294,7 +294,120 @@ async fn every_route_is_open_to_those_it_is_for_and_to_nobody_else(engine: Engin
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    told!("{engine:?}: {calls} calls of {} routes", TABLE.len());
+    let more = what_is_somebody_elses(&app, &keys).await;
+    told!(
+        "{engine:?}: {calls} calls of {} routes, {more} of what is somebody else's",
+        TABLE.len()
+    );
+}
+
+/// Commands that name a user and are open to users themselves; somebody else's are an administrator's alone.
+fn about(user: &str, key_id: &str) -> Vec<(&'static str, Value)> {
+    vec![
+        ("change-username", json!({ "username": "victoria", "user_id": user })),
+        ("update-profile", json!({ "full_name": "Somebody", "user_id": user })),
+        ("issue-api-key", json!({ "name": "theirs", "user_id": user })),
+        ("revoke-api-key", json!({ "key_id": key_id })),
+        (
+            "erase-user",
+            json!({ "user_id": user, "current_password": PASSWORD, "reason": "a test" }),
+        ),
+    ]
+}
+
+/// Every route that names a user, a session or a key, asked for those of somebody else: who may not read or change them
+/// is told what they are told of what does not exist, and nothing happens. How many calls that were.
+async fn what_is_somebody_elses(app: &App, keys: &[Option<(String, String)>]) -> usize {
+    let vic = app.user("victoria").await;
+    let issued = app
+        .command("issue-api-key", &json!({ "name": "hers" }))
+        .bearer(&vic.access);
+    let key_id = issued.expect(200).await["key_id"].as_str().unwrap().to_owned();
+    let hers = format!("aggregate_id = '{}'", vic.user);
+    let mut log = app.log().await;
+    let (before, head) = (log.count("events", &hers).await, log.head().await);
+    let (mut calls, mut wrong) = (0, Vec::new());
+    // Administrators come last: they may do it, and erase her in the end.
+    for powerful in [false, true] {
+        for (kind, key) in CALLERS.iter().zip(keys) {
+            if (kind.may == Admin) != powerful {
+                continue;
+            }
+            let credential = match key {
+                Some((key, _)) => Some(key.clone()),
+                None => sign_in(app, kind.name).await.map(|tokens| tokens.access),
+            };
+            let send = async |method: &str, address: String, body: Option<Value>| {
+                let call = app.call(method, &address).maybe(credential.as_deref());
+                match &body {
+                    Some(body) => call.json(body),
+                    None => call,
+                }
+                .send()
+                .await
+            };
+            let mut judge = |what: String, reply: &Reply, expected: u16| {
+                calls += 1;
+                if reply.status != expected {
+                    wrong.push(format!("{what} as {}: expected {expected}, got {reply:?}", kind.label));
+                }
+            };
+            for (method, path, who) in TABLE.iter().filter(|(_, path, _)| path.contains("{id}")) {
+                let mut addresses = vec![match *path {
+                    "/v1/sessions/{id}" => (path.replace("{id}", &vic.session), path.replace("{id}", NOBODY)),
+                    path => (request(path, &vic.user, "", "").0, request(path, NOBODY, "", "").0),
+                }];
+                if *path == "/v1/users/{id}/diff" {
+                    let (hers, nobodys) = &mut addresses[0];
+                    for address in [hers, nobodys] {
+                        *address = address.replace("to=20", &format!("to={head}"));
+                    }
+                }
+                if *path == "/v1/users/{id}" {
+                    let (hers, nobodys) = addresses[0].clone();
+                    addresses.push((format!("{hers}?at={head}"), format!("{nobodys}?at={head}")));
+                }
+                let expected = match who {
+                    _ if kind.name.is_none() => 401,
+                    _ if !kind.may_use(*who) => 403,
+                    // Not even an administrator ends a session by its id alone.
+                    Person => 404,
+                    SignedIn if !kind.reads_all => 404,
+                    _ if *method == "DELETE" => 204,
+                    _ => 200,
+                };
+                for (hers, nobodys) in addresses {
+                    let reply = send(method, hers.clone(), None).await;
+                    judge(format!("{method} {hers}"), &reply, expected);
+                    if expected >= 400 {
+                        let missing = send(method, nobodys, None).await;
+                        let told = |reply: &Reply| (reply.status, reply.wire(), reply.steady_headers());
+                        assert_eq!(told(&reply), told(&missing), "{method} {path} as {}", kind.label);
+                    }
+                }
+            }
+            for (name, body) in about(&vic.user, &key_id) {
+                // Once is enough.
+                if name == "erase-user" && kind.may == Admin && kind.key.is_none() {
+                    continue;
+                }
+                let expected = match kind.name {
+                    None => 401,
+                    Some(_) if kind.may == Admin => 200,
+                    Some(_) => 404,
+                };
+                let reply = send("POST", format!("/v1/commands/{name}"), Some(body)).await;
+                judge(name.to_owned(), &reply, expected);
+            }
+        }
+        if !powerful {
+            assert_eq!(log.count("events", &hers).await, before, "{}", wrong.join("\n"));
+            app.get("/v1/me").bearer(&vic.access).expect(200).await;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(log.count("events", &hers).await > before);
+    calls
 }
 
 /// A key with its owner.

@@ -56,6 +56,7 @@ pub fn check(file: &Path, more: &[&str]) -> Ended {
     ended
 }
 
+#[expect(clippy::too_many_lines, reason = "a behaviour is told in one piece")]
 fn a_history_is_taken_away_and_checked_elsewhere(place: &Place) {
     let server = place.start();
     let ada = register(&server, "ada");

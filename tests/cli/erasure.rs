@@ -163,6 +163,7 @@ fn erase_from(place: &Place, list: &Path) -> String {
 }
 
 /// From the backup comes back who was erased after it was made; the list outside the database tells of them.
+#[expect(clippy::too_many_lines, reason = "a behaviour is told in one piece")]
 fn of_somebody_erased_nothing_is_kept_and_a_restored_backup_is_erased_again(place: &Place) {
     let settings = [("REGISTRY__HTTP__TRUSTED_PROXIES", "127.0.0.1/32")];
     let server = place.start_with(&settings);

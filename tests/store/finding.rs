@@ -14,7 +14,7 @@ use user_registry::registry::{Seed, country_at};
 use user_registry::store::{AnyEvent, Circle, Store, UserFilter, UserSort};
 use uuid::Uuid;
 
-use crate::harness::{Database, LONG, until};
+use crate::harness::{Database, Kind, LONG, until};
 use crate::people::{account_named, called, erase, person, sign_in, tell_user, try_register};
 
 const SORTS: [UserSort; 4] = [
@@ -182,6 +182,92 @@ pub async fn a_walk_that_meets_nobody_is_given_up(database: Arc<Database>) {
     let page = store.users(&filter, SORTS[2], None, 3).await.unwrap();
     let names: Vec<&str> = page.iter().filter_map(|row| row.username.as_deref()).collect();
     assert_eq!(names, ["zzlate000", "zzlate001", "zzlate002"]);
+}
+
+/// Who reads a whole table, by a line of a plan; none if nobody does.
+///
+/// PostgreSQL names each way; SQLite reads rows that a part of the same statement made by `SCAN` too, and calls an
+/// index it must first make itself automatic.
+fn reads_all(kind: Kind, plan: &[String]) -> Option<&String> {
+    if kind == Kind::Postgres {
+        return plan.iter().find(|line| line.contains("Seq Scan"));
+    }
+    let made = |name: &str| {
+        let made = ["CO-ROUTINE", "MATERIALIZE"].map(|way| format!("{way} {name}"));
+        plan.iter().any(|line| made.contains(line))
+    };
+    plan.iter().find(|line| {
+        let scans = line.strip_prefix("SCAN ").is_some_and(|rest| {
+            let (name, way) = rest.split_once(' ').unwrap_or((rest, ""));
+            !way.starts_with("USING") && !way.starts_with("VIRTUAL TABLE") && rest != "CONSTANT ROW" && !made(name)
+        });
+        scans || line.contains("AUTOMATIC")
+    })
+}
+
+pub async fn no_search_reads_a_whole_table(database: Arc<Database>) {
+    let store = database.open().await;
+    seed(&store, 3_000).await;
+    for number in 0..40 {
+        let id = account_named(&store, &format!("land{number}")).await;
+        let west = f64::from(number) / 10.0;
+        tell_user(&store, id, || owning(52.0, west, 0.05)).await;
+    }
+    if database.kind == Kind::Postgres {
+        // A few thousand rows are read faster as a whole: the question is whether there is another way.
+        let mut raw = database.raw().await;
+        raw.execute(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET enable_seqscan = off', current_database()); END $$",
+        )
+        .await;
+        raw.execute("ANALYZE").await;
+    }
+    let store = database.open().await;
+    // The check itself is one that finds.
+    let whole = match database.kind {
+        Kind::Postgres => "        ->  Parallel Seq Scan on users u",
+        Kind::Sqlite => "SCAN u",
+    };
+    assert!(reads_all(database.kind, &[whole.to_owned()]).is_some());
+
+    let (mut plans, mut wrong) = (0, BTreeSet::new());
+    let mut look = |what: String, plan: Vec<String>| {
+        assert!(!plan.is_empty(), "{what}");
+        plans += 1;
+        if let Some(line) = reads_all(database.kind, &plan) {
+            wrong.insert(format!("{what}: {line:?} in {plan:#?}"));
+        }
+    };
+    let mut filters = filters();
+    filters.push(UserFilter::default());
+    for filter in &filters {
+        for sort in SORTS {
+            for limit in [1, 51, 201] {
+                let first = store.users(filter, sort, None, limit).await.unwrap();
+                let last = first.last().map(|row| {
+                    let (key, id) = key(sort, row);
+                    match sort {
+                        UserSort::CreatedAt { .. } => (key.trim_start_matches('0').to_owned(), id),
+                        UserSort::Username { .. } => (key, id),
+                    }
+                });
+                // The first page, and the one behind it.
+                for after in [None, last] {
+                    let from = after.as_ref().map(|(key, id)| (key.as_str(), *id));
+                    let plan = store.explain_users(filter, sort, from, limit).await.unwrap();
+                    look(format!("{filter:?} {sort:?} {limit} after {from:?}"), plan);
+                }
+            }
+        }
+    }
+    look("discover".to_owned(), store.explain_discover().await.unwrap());
+    assert!(
+        wrong.is_empty(),
+        "{} of {plans}: {}",
+        wrong.len(),
+        wrong.iter().take(5).cloned().collect::<String>()
+    );
+    println!("{:?}: {plans} plans", database.kind);
 }
 
 fn profile(change: ProfileChange) -> UserCommand {

@@ -136,6 +136,7 @@ conformance! {
         rebuild::large_boundaries_are_rebuilt_in_parts,
         finding::a_list_holds_whom_a_walk_over_everybody_finds,
         finding::a_walk_that_meets_nobody_is_given_up,
+        finding::no_search_reads_a_whole_table,
         finding::what_somebody_is_found_by_follows_every_change_and_goes_with_them,
         finding::discovery_finds_whom_a_walk_over_everybody_finds,
         finding::statistics_are_what_a_count_over_the_log_comes_to,

@@ -47,7 +47,7 @@ pub(super) fn of(operation: &Operation, permission: Permission, config: &Config)
 
 /// The answer of one status that carries these problems.
 pub(super) fn answer(status: u16, slugs: &[Slug]) -> Value {
-    let mut headers = Map::from_iter(headers_of_all());
+    let mut headers: Map<String, Value> = headers_of_all().collect();
     match status {
         401 => drop(headers.insert("WWW-Authenticate".to_owned(), header_named("WWW-Authenticate"))),
         429 | 503 => drop(headers.insert("Retry-After".to_owned(), header_named("Retry-After"))),

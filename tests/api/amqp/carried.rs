@@ -144,7 +144,11 @@ async fn a_trace_goes_from_the_request_into_its_events_and_messages(engine: Engi
     assert_eq!(reply.status, 201, "{reply:?}");
     expected.insert(reply.header("x-request-id").to_owned(), Some(OTHER));
     let body = json!({ "username": "agnes", "email": "agnes@farm.example", "password": STRONG });
-    let reply = app.post("/api/v1/account/register/", &body).header("traceparent", TRACE).send().await;
+    let reply = app
+        .post("/api/v1/account/register/", &body)
+        .header("traceparent", TRACE)
+        .send()
+        .await;
     assert!((200..300).contains(&reply.status), "{reply:?}");
     expected.insert(reply.header("x-request-id").to_owned(), Some(TRACE));
 

@@ -382,7 +382,7 @@ async fn only_an_active_account_is_valid_for_authentication(engine: Engine) {
         is(&info(token.clone()).await, 401, &unauthorized);
         let reply = login().await.json();
         assert_eq!(reply["valid_for_authentication"], true, "{open}");
-        token = reply["authentication_token"].as_str().unwrap().to_owned();
+        reply["authentication_token"].as_str().unwrap().clone_into(&mut token);
     }
 }
 
