@@ -371,8 +371,9 @@ async fn what_no_copy_covers_is_counted_whatever_is_in_its_way(engine: Engine) {
     app.server = Server::start(&app.place, &[]).await;
     app.client = app.server.client();
     let before = app.log().await.head().await;
-    app.has_user("bob").await;
-    app.has_user("eve").await;
+    for name in ["bob", "eve", "tim"] {
+        app.has_user(name).await;
+    }
     let more = app.log().await.head().await - before;
     assert!(more >= 3, "{more}");
     assert!(uncovered(&app).await >= more);

@@ -148,13 +148,14 @@ fn the_settings_hold() {
     assert!(!ended.stdout.contains("hunter2"), "{ended:?}");
 }
 
+/// What is compiled into the program: all but unit tests in files of their own.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap().path();
         if entry.is_dir() {
             found.extend(sources(&entry));
-        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+        } else if entry.extension().is_some_and(|extension| extension == "rs") && !entry.ends_with("tests.rs") {
             found.push(entry);
         }
     }

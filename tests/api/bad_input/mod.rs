@@ -26,8 +26,8 @@ use user_registry::http::ROUTES;
 use self::case::{Case, Scene};
 use crate::harness::{App, Engine, Forge, Log, PASSWORD, on_both_engines, until};
 
-/// What is counted beside the log, and how far the followers have come and who runs them.
-const BESIDE: [&str; 3] = ["attempts", "claims", "checkpoints"];
+/// What is counted beside the log, how far the followers and the copies have come, and who runs them.
+const BESIDE: [&str; 4] = ["attempts", "claims", "checkpoints", "tree_copies"];
 
 on_both_engines![every_bad_request_has_its_own_answer_and_no_effect];
 
