@@ -101,14 +101,27 @@ impl Rabbit {
             panic!("the shared one is not ours to start")
         };
         own.child = Some(launch(own.folder.path(), port));
-        // One that was killed first mends its queues, and a busy machine lets it wait.
+        // One that was killed first mends its queues, and a busy machine lets it wait. One that takes a connection and does
+        // not speak yet is asked again, and one whose name or port was still taken has ended and is started again.
+        let folder = own.folder.path().to_owned();
+        let child = &mut own.child;
         let back = async {
-            while connect(&url).await.is_err() {
+            loop {
+                let connected = tokio::time::timeout(Duration::from_secs(5), connect(&url)).await;
+                if matches!(connected, Ok(Ok(_))) {
+                    break;
+                }
+                if child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some()) {
+                    *child = Some(launch(&folder, port));
+                }
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         };
         let back = tokio::time::timeout(LONG * 4, back).await;
-        back.unwrap_or_else(|_| panic!("the broker does not come back"));
+        back.unwrap_or_else(|_| {
+            let said = std::fs::read_to_string(folder.join("out")).unwrap_or_default();
+            panic!("the broker does not come back:\n{said}")
+        });
     }
 
     /// Ends it: asked to, or all at once.
