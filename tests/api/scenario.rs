@@ -126,15 +126,19 @@ async fn signs_in_changes_and_reads_it_all(app: &App, identifier: &str, password
         events[began.len()..].iter().all(|event| event["actor"] == myself),
         "{events:?}"
     );
-    assert!(
-        events
-            .iter()
-            .enumerate()
-            .all(|(index, event)| event["sequence"] == index + 1)
-    );
+    are_in_sequence(&events);
     let text = serde_json::to_string(&events).unwrap();
     assert!(!text.contains(password) && !text.contains(OTHER), "{text}");
     tokens
+}
+
+/// No event of the stream is missing, and none is out of order.
+fn are_in_sequence(events: &[Value]) {
+    let mut numbered = events.iter().enumerate();
+    assert!(
+        numbered.all(|(index, event)| event["sequence"] == index + 1),
+        "{events:?}"
+    );
 }
 
 fn types(events: &[Value]) -> Vec<&str> {
@@ -247,12 +251,7 @@ async fn his_history_tells_it(app: &App, admin: &Tokens, joe: &Tokens) {
     assert_eq!(events[0]["actor"]["kind"], "anonymous");
     assert_eq!(events[3]["actor"], json!({ "kind": "self", "id": joe.user }));
     assert_eq!(events[3]["data"]["full_name"], "Joseph Smith");
-    assert!(
-        events
-            .iter()
-            .enumerate()
-            .all(|(index, event)| event["sequence"] == index + 1)
-    );
+    are_in_sequence(&events);
     let text = serde_json::to_string(&events).unwrap();
     assert!(
         !text.contains(PASSWORD) && !text.contains(OTHER) && !text.contains("argon2"),

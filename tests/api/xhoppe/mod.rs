@@ -236,13 +236,8 @@ async fn verifying_has_an_answer_for_every_row(engine: Engine) {
     for body in [json!({ "msisdn": NUMBER, "code": last }), json!({ "code": last })] {
         is(&verify(&app, &body).await, 422, &wrong);
     }
-    let reply = app
-        .get("/api/v1/user_info")
-        .header("X-Xhoppe-Token", &token)
-        .send()
-        .await;
     is(
-        &reply,
+        &info(&app, &token).await,
         200,
         &json!({ "msisdn": NUMBER, "valid_for_authentication": true }),
     );
@@ -353,6 +348,14 @@ async fn order(app: &App, admin: &str, command: &str, number: &str) {
     app.command(command, &body).bearer(admin).expect(200).await;
 }
 
+/// What the holder of a token is told of themselves.
+pub async fn info(app: &App, token: &str) -> Reply {
+    app.get("/api/v1/user_info")
+        .header("x-xhoppe-token", token)
+        .send()
+        .await
+}
+
 async fn only_an_active_account_is_valid_for_authentication(engine: Engine) {
     let app = App::start(engine).await;
     let admin = app.admin().await.access;
@@ -360,10 +363,6 @@ async fn only_an_active_account_is_valid_for_authentication(engine: Engine) {
         let body = json!({ "msisdn": NUMBER, "password": STRONG });
         let app = &app;
         async move { app.ask("POST", "/api/v1/login", &body).await }
-    };
-    let info = |token: String| {
-        let call = app.get("/api/v1/user_info").header("x-xhoppe-token", token);
-        call.send()
     };
     let invalid_for_all = json!({ "msisdn": NUMBER, "valid_for_authentication": false });
     let valid = json!({ "msisdn": NUMBER, "valid_for_authentication": true });
@@ -374,12 +373,12 @@ async fn only_an_active_account_is_valid_for_authentication(engine: Engine) {
     let reply = verify(&app, &json!({ "msisdn": NUMBER, "code": code })).await;
     let mut token = reply.json()["authentication_token"].as_str().unwrap().to_owned();
     for (shut, open) in [("lock-user", "unlock-user"), ("deactivate-user", "reactivate-user")] {
-        is(&info(token.clone()).await, 200, &valid);
+        is(&info(&app, &token).await, 200, &valid);
         order(&app, &admin, shut, NUMBER).await;
         is(&login().await, 200, &invalid_for_all);
-        is(&info(token.clone()).await, 401, &unauthorized);
+        is(&info(&app, &token).await, 401, &unauthorized);
         order(&app, &admin, open, NUMBER).await;
-        is(&info(token.clone()).await, 401, &unauthorized);
+        is(&info(&app, &token).await, 401, &unauthorized);
         let reply = login().await.json();
         assert_eq!(reply["valid_for_authentication"], true, "{open}");
         reply["authentication_token"].as_str().unwrap().clone_into(&mut token);
@@ -413,13 +412,8 @@ async fn too_many_wrong_passwords_end_no_token(engine: Engine) {
     is(&paused, 429, &throttled);
     assert_eq!(paused.header("retry-after"), "10");
     // A pause keeps new sign-ins away and nobody who is signed in: else a stranger could sign anybody out.
-    let reply = app
-        .get("/api/v1/user_info")
-        .header("x-xhoppe-token", &token)
-        .send()
-        .await;
     is(
-        &reply,
+        &info(&app, &token).await,
         200,
         &json!({ "msisdn": NUMBER, "valid_for_authentication": true }),
     );
@@ -446,7 +440,7 @@ async fn a_locked_user_is_valid_for_nothing(engine: Engine) {
     );
     // Unlocked, it is verified; tokens of before the lock stay dead.
     let token = app.xhoppe_user("84932467").await;
-    let info = || app.get("/api/v1/user_info").header("x-xhoppe-token", &token).send();
+    let info = || info(&app, &token);
     assert_eq!(info().await.status, 200);
     let admin = app.sign_in("boss", crate::harness::PASSWORD).await;
     let found = app

@@ -165,7 +165,7 @@ async fn recovering_has_an_answer_for_every_row(engine: Engine) {
         assert_eq!(recover(&app, NUMBER, code).await.status, 422);
     }
     assert_eq!(log.count("codes", "true").await, 0);
-    let info = |token: &str| app.get("/api/v1/user_info").header("x-xhoppe-token", token).send();
+    let info = async |token: &str| super::info(&app, token).await;
     assert_eq!((info(&before).await.status, info(&token).await.status), (401, 200));
     let login = json!({ "msisdn": NUMBER, "password": NEW });
     assert_eq!(app.ask("POST", "/api/v1/login", &login).await.status, 200);
