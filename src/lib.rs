@@ -4,23 +4,21 @@
 //! hands the events to the [`store`]; what happens because of them is in [`follow`], what others hear of them in [`public`],
 //! what proves them in [`audit`].
 
-pub mod audit;
-mod cache;
-pub mod chance;
 pub mod cli;
-pub mod clock;
 pub mod config;
 pub mod dns;
 pub mod feed;
 pub mod follow;
 pub mod guards;
 pub mod http;
-pub mod keys;
 pub mod passwords;
 pub mod public;
 pub mod registry;
 mod shape;
-pub mod store;
 pub mod telemetry;
 pub mod tokens;
-pub mod trace;
+
+pub use ::store;
+pub use ::store::{audit, chance, clock, keys, trace};
+
+use ::store::cache;

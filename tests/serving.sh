@@ -15,6 +15,7 @@ serving() {
     fi
     program=$(realpath "$program")
     mkdir -p "$work/data"
+    : >"$work/out" # it is read below, perhaps before the service's own shell has made it
     # Nothing of the environment's own settings; how often somebody may call is not what is asked here.
     env -i PATH="$PATH" HOME="$work" RUST_LOG="${RUST_LOG:-warn}" REGISTRY__LIMITS__ENABLED=false \
         REGISTRY__PASSWORDS__QUEUE=1000 REGISTRY__PASSWORDS__WAIT_MS=60000 "$@" \

@@ -261,7 +261,7 @@ mod tests {
         let user = "registered imported email_verification_requested email_verified phone_verification_requested \
             phone_verified email_change_requested email_changed email_added phone_changed username_changed profile_updated \
             password_changed password_reset_requested password_reset locked unlocked deactivated reactivated \
-            role_granted role_revoked api_key_issued api_key_revoked device_bound device_unbound erased expired";
+            activated role_granted role_revoked api_key_issued api_key_revoked device_bound device_unbound erased expired";
         let session = "started refreshed ended reuse_detected failed";
         let domain = "observed allowed blocked unblocked address_blocked address_unblocked authority_token_issued \
             authority_token_rotated authority_token_revoked proof_requested proved";

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench over_http                       both engines
-//! cargo bench --bench over_http -- sqlite reads       some of: sqlite postgres · reads passwords cycle storm size timing feed
+//! cargo bench --bench over_http -- sqlite reads       some of: sqlite postgres · reads passwords cycle storm size timing addresses feed
 //! ```
 //!
 //! Every figure stands beside a peer that was measured in the same run, in turns with it: a bare axum handler that does
@@ -65,7 +65,16 @@ fn main() -> Result<()> {
         if chosen.is_empty() { words.to_vec() } else { chosen }
     };
     let engines = chosen(&["sqlite", "postgres"]);
-    let scenes = chosen(&["reads", "passwords", "cycle", "storm", "size", "timing", "feed"]);
+    let scenes = chosen(&[
+        "reads",
+        "passwords",
+        "cycle",
+        "storm",
+        "size",
+        "timing",
+        "addresses",
+        "feed",
+    ]);
     let scale = Scale {
         rounds: variable("OVER_HTTP_ROUNDS", 3),
         seconds: variable("OVER_HTTP_SECONDS", 3.0),
@@ -82,7 +91,10 @@ fn main() -> Result<()> {
             run_time.block_on(feed::run(name, scale, &mut report))?;
         }
         if scenes.contains(&"timing") {
-            run_time.block_on(timing::run(name, &mut report))?;
+            run_time.block_on(timing::sign_ins(name, &mut report))?;
+        }
+        if scenes.contains(&"addresses") {
+            run_time.block_on(timing::addresses(name, &mut report))?;
         }
     }
     println!("\n{report}");

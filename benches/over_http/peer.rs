@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{ColumnIndex, Decode, FromRow, PgPool, SqlitePool, Type};
 use tokio::net::TcpListener;
 
 use crate::place::Place;
@@ -22,11 +22,27 @@ pub const CHILD: &str = "bare-handler";
 const CONNECTIONS: u32 = 8;
 const SELECT: &str = "SELECT id, username, version FROM users WHERE id = $1";
 
-#[derive(Serialize, sqlx::FromRow)]
+#[derive(Serialize)]
 struct Row {
     id: String,
     username: Option<String>,
     version: i64,
+}
+
+impl<'r, R: sqlx::Row> FromRow<'r, R> for Row
+where
+    &'static str: ColumnIndex<R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            username: row.try_get("username")?,
+            version: row.try_get("version")?,
+        })
+    }
 }
 
 #[derive(Clone)]

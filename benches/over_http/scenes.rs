@@ -20,8 +20,6 @@ use crate::service::{self, PASSWORD, Process};
 
 /// Connections of every scene.
 const CONNECTIONS: usize = 64;
-/// A life cycle is several requests, most of them an administrator's.
-const CYCLES: usize = 16;
 /// Readers beside a storm of sign-ins, and how often each reads.
 const READERS: usize = 4;
 const EVERY: Duration = Duration::from_millis(20);
@@ -164,14 +162,20 @@ impl Cast {
 
     /// Whole lives per second: made, read at once, changed, locked, erased. One password hash each.
     async fn cycle(&self, seconds: f64) -> Result<f64> {
-        let lines = Lines::open(&self.service.address, CYCLES).await?;
+        let lines = Lines::open(&self.service.address, CONNECTIONS).await?;
         let (admin, round) = (self.admin.clone(), next());
-        calls_per_second(CYCLES, seconds, move |caller, number| {
+        calls_per_second(CONNECTIONS, seconds, move |caller, number| {
             let (lines, admin) = (lines.clone(), admin.clone());
             async move {
                 let mut line = lines.0[caller].lock().await;
                 let name = format!("brief{round}x{caller}x{number}");
-                let id = service::register(&mut line, &name).await?;
+                let body = json!({ "username": name, "password": PASSWORD });
+                let made = line.command("register-user", None, &body).await?;
+                let id = made.json().unwrap_or_default()["id"].as_str().map(str::to_owned);
+                if !counted(made, 201).await? {
+                    return Ok(false);
+                }
+                let id = id.context("a registration without an id")?;
                 let admin = Some(admin.as_str());
                 let seen = line.get(&format!("/v1/users/{id}"), admin).await?.expect(200)?.json()?;
                 if seen["username"] != name.as_str() {

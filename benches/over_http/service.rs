@@ -46,8 +46,15 @@ impl Process {
 
     /// The service over a place.
     pub fn service(place: &Place) -> Result<Self> {
+        Self::service_with(place, &[])
+    }
+
+    /// The same with settings, each under its name in the environment.
+    pub fn service_with(place: &Place, settings: &[(&str, &str)]) -> Result<Self> {
         let mut command = program(place)?;
-        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .envs(settings.iter().copied());
         Self::start(command)
     }
 

@@ -203,6 +203,7 @@ pub fn order(kind: u8, pick: u8) -> UserCommand {
             standing: Standing::Allowed,
             link: link(request, 1),
         },
+        21 => C::Activate { note: None },
         _ => C::Erase,
     }
 }

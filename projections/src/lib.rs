@@ -26,4 +26,6 @@ pub use recorded::Recorded;
 pub use sessions::{ORIGIN_LIFE, SessionRow};
 pub use statistics::CountedUser;
 pub use users::{Status, UserRow};
-pub use words::{LONGEST_WORD, MOST_WORDS, words_asked, words_differ, words_of};
+pub use words::{
+    LONGEST_WORD, MOST_WORDS, WORDS_OF_ONE, WordRow, sorted_username, word_rows, words_asked, words_differ, words_of,
+};

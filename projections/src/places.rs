@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use crate::UserRow;
 use crate::globe::Spot;
 use crate::land::Land;
-use crate::{Status, UserRow};
 
 /// One part of the globe that an account is in.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,7 +22,7 @@ pub struct PlaceRow {
 /// Whether others may find an account by its place: it wants so, and it is in use.
 #[must_use]
 pub fn is_discoverable(row: &UserRow) -> bool {
-    row.discoverable && row.status == Status::Active
+    row.discoverable && row.is_in_use()
 }
 
 /// The places of an account, by cell. Nobody else may find it: none.
@@ -60,6 +60,7 @@ pub fn places_differ(one: &UserRow, other: &UserRow) -> bool {
 mod tests {
 
     use super::*;
+    use crate::Status;
     use crate::fixtures::adas_row;
 
     fn farmer() -> UserRow {

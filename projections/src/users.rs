@@ -119,6 +119,20 @@ pub struct UserRow {
     pub kept_session: Option<Uuid>,
 }
 
+impl UserRow {
+    /// Whether the account is in use: neither waiting nor shut.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        self.status == Status::Active
+    }
+
+    /// Whether somebody has proved that they have an address of this very domain.
+    #[must_use]
+    pub fn is_of_domain(&self, domain: &str) -> bool {
+        self.email_verified && self.email_domain.as_deref() == Some(domain)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Status;

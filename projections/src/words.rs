@@ -4,9 +4,11 @@
 //! and digits in it, such as `O'Neil-Smith`, counts as a whole and in its pieces. Of a name at most [`MOST_WORDS`]
 //! words count, each with its first [`LONGEST_WORD`] characters. Usernames, addresses and numbers count in full.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use aggregates::values::Timestamp;
 use unicode_normalization::UnicodeNormalization as _;
+use uuid::Uuid;
 
 use crate::UserRow;
 
@@ -14,6 +16,28 @@ use crate::UserRow;
 pub const MOST_WORDS: usize = 16;
 /// How many characters of each.
 pub const LONGEST_WORD: usize = 32;
+/// By how many words one account is found at most: those of its name, its username, address and number.
+pub const WORDS_OF_ONE: usize = MOST_WORDS + 3;
+
+/// A word that finds an account, with what lists of accounts are sorted by: who is found, and in which order, is told
+/// without a look at the accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WordRow {
+    /// The account.
+    pub user_id: Uuid,
+    /// The word, folded.
+    pub word: String,
+    /// When the account was made.
+    pub created_at: Timestamp,
+    /// Its username by which lists are sorted.
+    pub username: String,
+}
+
+/// The username by which lists are sorted: `A` to `Z` in lower case; without one, empty.
+#[must_use]
+pub fn sorted_username(row: &UserRow) -> String {
+    row.username.as_deref().unwrap_or_default().to_ascii_lowercase()
+}
 
 /// What two spellings of one word have in common.
 fn folded(text: &str) -> String {
@@ -38,10 +62,24 @@ pub fn words_of(row: &UserRow) -> BTreeSet<String> {
     words
 }
 
-/// Whether two states of an account may be found by different words.
+/// The same as rows, by word.
+#[must_use]
+pub fn word_rows(row: &UserRow) -> BTreeMap<String, WordRow> {
+    let username = sorted_username(row);
+    let of = |word: String| WordRow {
+        user_id: row.id,
+        word,
+        created_at: row.created_at,
+        username: username.clone(),
+    };
+    words_of(row).into_iter().map(|word| (word.clone(), of(word))).collect()
+}
+
+/// Whether two states of an account may be found by different words, or in another order.
 #[must_use]
 pub fn words_differ(one: &UserRow, other: &UserRow) -> bool {
     one.username != other.username
+        || one.created_at != other.created_at
         || one.email_canonical != other.email_canonical
         || one.phone != other.phone
         || one.full_name != other.full_name

@@ -159,6 +159,7 @@ mod tests {
                 owner: owner.map(str::to_owned),
                 error: error.map(|(error, _)| error.to_owned()),
                 error_position: error.map(|(_, at)| at),
+                outside: false,
                 updated_at: 0,
             },
             head: 120,

@@ -21,6 +21,7 @@ mod shared_secret;
 mod who;
 
 use std::io::Write as _;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -94,6 +95,8 @@ fn one_off(config: Config, verb: impl FnOnce(Config) -> Result<ExitCode>) -> Res
 /// Runs a verb to its end. Hashing has threads of its own, so these only wait for the world.
 fn finish(verb: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Boxed: the runtime is compiled once, not for every verb.
+    let verb: Pin<Box<dyn Future<Output = _>>> = Box::pin(verb);
     let result = runtime.block_on(verb);
     runtime.shutdown_timeout(LAST);
     result

@@ -17,6 +17,7 @@ use crate::follow::{
     SmtpServer,
 };
 use crate::public::Public;
+use crate::registry::SimDelay;
 use crate::store::{AGAIN, Store};
 use crate::tokens::SharedKey;
 
@@ -111,7 +112,10 @@ impl Outlets {
         )];
         if !amqp.pii_exchange.is_empty() {
             let content = Content::Personal(public);
-            publishers.push(publisher("amqp-pii", &amqp.pii_exchange, &amqp.pii_queues, content));
+            let mut personal = publisher("amqp-pii", &amqp.pii_exchange, &amqp.pii_queues, content);
+            // Whoever listens to what nobody takes need not be one who may hear this.
+            personal.exchange.alternate = None;
+            publishers.push(personal);
         }
         publishers
     }
@@ -187,6 +191,7 @@ impl Outlets {
             answer,
             pause: Duration::from_millis(config.sms.retry_ms),
             most: config.sms.attempts,
+            sim_delay: SimDelay::hours(config.xhoppe.recovery_delay_after_sim_change),
         };
         Ok(SmsFollower::new(store.clone(), sms, options))
     }

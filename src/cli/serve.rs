@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -44,6 +45,8 @@ const KEYS: Duration = Duration::from_secs(2);
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(config: Config, outlets: Outlets) -> Result<ExitCode> {
+    // First of all: what is measured takes hold of its counters where it is made, and the store measures its appends.
+    let metrics = Metrics::install()?;
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     open::folders(&config)?;
@@ -52,25 +55,32 @@ pub(super) async fn run(config: Config, outlets: Outlets) -> Result<ExitCode> {
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
     opened
-        .during(async |store| serve(store, Arc::new(config), outlets, stop).await)
+        .during(async |store| serve(store, Arc::new(config), outlets, metrics, stop).await)
         .await?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Starts what is done again and again, whoever else does it.
+///
+/// Tasks are boxed, here and elsewhere: the runtime's part of a task is compiled for every type that is spawned.
 fn keep_up(tasks: &TaskTracker, metrics: &Metrics, registry: &Registry, stop: &CancellationToken) {
     let measured = metrics.clone();
-    tasks.spawn(every(UPKEEP, stop.clone(), async move || measured.upkeep()));
+    tasks.spawn(every(UPKEEP, stop.clone(), async move || measured.upkeep()).boxed());
     let of = registry.clone();
-    tasks.spawn(every(EXPIRE, stop.clone(), async move || expire(&of).await));
+    tasks.spawn(every(EXPIRE, stop.clone(), async move || expire(&of).await).boxed());
     let of = registry.clone();
-    tasks.spawn(every(KEYS, stop.clone(), async move || keys(&of).await));
+    tasks.spawn(every(KEYS, stop.clone(), async move || keys(&of).await).boxed());
     let of = registry.clone();
-    tasks.spawn(every(SWEEP, stop.clone(), async move || tidy(&of).await));
+    tasks.spawn(every(SWEEP, stop.clone(), async move || tidy(&of).await).boxed());
 }
 
-async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: CancellationToken) -> Result<()> {
-    let metrics = Metrics::install()?;
+async fn serve(
+    store: &Store,
+    config: Arc<Config>,
+    outlets: Outlets,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> Result<()> {
     let after = TaskTracker::new();
     let registry = Registry::new(store.clone(), &config, after.clone())?;
     let shared = shared_secret::key(&config, store)?;
@@ -90,40 +100,36 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
         let mail = outlets.mails(store, &config, reachable(address), shared)?;
         let sms = outlets.messages(store, &config)?;
         let of = mail.clone();
-        tasks.spawn(every(SWEEP, stop.clone(), async move || empty(&of).await));
-        tasks.spawn(follow::try_again(mail.clone(), store.clone(), RETRY, stop.clone()));
-        tasks.spawn(follow::try_again(sms.clone(), store.clone(), RETRY, stop.clone()));
+        tasks.spawn(every(SWEEP, stop.clone(), async move || empty(&of).await).boxed());
+        tasks.spawn(follow::try_again(mail.clone(), store.clone(), RETRY, stop.clone()).boxed());
+        tasks.spawn(follow::try_again(sms.clone(), store.clone(), RETRY, stop.clone()).boxed());
         let lease = Duration::from_secs(config.followers.lease_seconds.into());
         let options = FollowOptions { lease, retry: RETRY };
         let owner = owner(store);
         let notary = Notary::new(store.clone(), open::notary(&config));
-        tasks.spawn(notary.run(owner.clone(), options, health.clone(), stop.clone()));
-        tasks.spawn(follow::run(
+        tasks.spawn(notary.run(owner.clone(), options, health.clone(), stop.clone()).boxed());
+        let following = follow::run(
             StatisticsFollower::new(store.clone()),
             store.clone(),
             owner.clone(),
             options,
             health.clone(),
             stop.clone(),
-        ));
-        tasks.spawn(follow::run(
+        );
+        tasks.spawn(following.boxed());
+        let following = follow::run(
             mail,
             store.clone(),
             owner.clone(),
             options,
             health.clone(),
             stop.clone(),
-        ));
-        tasks.spawn(follow::run(
-            sms,
-            store.clone(),
-            owner.clone(),
-            options,
-            health.clone(),
-            stop.clone(),
-        ));
+        );
+        tasks.spawn(following.boxed());
+        let following = follow::run(sms, store.clone(), owner.clone(), options, health.clone(), stop.clone());
+        tasks.spawn(following.boxed());
         for publisher in outlets.publishers(&config) {
-            tasks.spawn(amqp::publish(
+            let publishing = amqp::publish(
                 publisher,
                 store.clone(),
                 owner.clone(),
@@ -131,7 +137,8 @@ async fn serve(store: &Store, config: Arc<Config>, outlets: Outlets, stop: Cance
                 health.clone(),
                 watch::Sender::default(),
                 stop.clone(),
-            ));
+            );
+            tasks.spawn(publishing.map(drop).boxed());
         }
     }
     info!(

@@ -130,6 +130,9 @@ pub struct Xhoppe {
     pub reject_common_passwords: bool,
     /// Whether `POST /api/v1/users/change_password_by_sms` recovers a password too. Default false.
     pub change_password_by_sms: bool,
+    /// For how many hours after the SIM of a number was changed, as the SMS gateway tells, no code sent to it sets a
+    /// password, through whichever API, 0 to 8,760. Default 0: what the gateway tells is not read.
+    pub recovery_delay_after_sim_change: u32,
 }
 
 impl Default for Xhoppe {
@@ -140,6 +143,7 @@ impl Default for Xhoppe {
             default_country_code: String::new(),
             reject_common_passwords: false,
             change_password_by_sms: false,
+            recovery_delay_after_sim_change: 0,
         }
     }
 }

@@ -381,7 +381,7 @@ pub struct Followers {
     pub enabled: bool,
     /// How long a lease holds without renewal. Default 6: another process goes on within ten seconds.
     pub lease_seconds: u32,
-    /// How often to look for events of another process. Default 200.
+    /// How often to look for events of another process, in milliseconds, 10 to 200. Default 200.
     pub poll_ms: u64,
 }
 

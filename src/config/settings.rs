@@ -121,7 +121,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("store.cache_entries", Kind::Whole(0, 100_000_000)),
     setting("followers.enabled", Kind::Bool),
     setting("followers.lease_seconds", Kind::Whole(1, 3600)),
-    setting("followers.poll_ms", Kind::Whole(10, MINUTE)),
+    setting("followers.poll_ms", Kind::Whole(10, 200)),
     setting("feed.streams_per_caller", Kind::Whole(1, 1_000_000)),
     setting("notary.folder", Kind::Text),
     setting("notary.second_folder", Kind::Text),
@@ -151,6 +151,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("xhoppe.default_country_code", Kind::Text),
     setting("xhoppe.reject_common_passwords", Kind::Bool),
     setting("xhoppe.change_password_by_sms", Kind::Bool),
+    setting("xhoppe.recovery_delay_after_sim_change", Kind::Whole(0, 8760)),
     setting("taxi.enabled", Kind::Bool),
     setting("taxi.send_verification", Kind::Bool),
 ];

@@ -56,6 +56,8 @@ pub struct Pulled {
     pub next: i64,
     /// Where the log ends.
     pub head: i64,
+    /// Whether it was waited for.
+    pub waited: bool,
 }
 
 /// The feed of one process.
@@ -161,6 +163,7 @@ impl Feed {
             events: Vec::new(),
             next: after,
             head,
+            waited: false,
         };
         loop {
             let room = limit - i64::try_from(pulled.events.len()).unwrap_or(i64::MAX);
@@ -177,6 +180,7 @@ impl Feed {
             if !pulled.events.is_empty() {
                 break;
             }
+            pulled.waited = !wait.is_zero();
             let changed = tokio::select! {
                 changed = timeout_at(deadline, heard.changed()) => matches!(changed, Ok(Ok(()))),
                 () = stop.cancelled() => false,

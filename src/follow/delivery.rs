@@ -129,6 +129,8 @@ pub(super) struct Round<'a> {
     begun: bool,
     /// Whether one was put off.
     waiting: bool,
+    /// Whether one was given up.
+    gave_up: bool,
 }
 
 impl<'a> Round<'a> {
@@ -141,7 +143,13 @@ impl<'a> Round<'a> {
             writes: Writes::new(),
             begun: false,
             waiting: false,
+            gave_up: false,
         }
+    }
+
+    /// Whether a message was given up.
+    pub const fn gave_up(&self) -> bool {
+        self.gave_up
     }
 
     /// Takes down how one message fared.
@@ -168,6 +176,7 @@ impl<'a> Round<'a> {
                 warn!(channel = channel.name, position, number, %problem, "a message is given up");
                 self.writes
                     .push(RowWrite::given_up(channel.name, position, number, &problem.0, now));
+                self.gave_up = true;
             }
         }
         Ok(())
@@ -199,6 +208,11 @@ pub trait Messenger: Send + Sync + 'static {
 
     /// What follows once nothing of the event is needed any more.
     fn settled(&self, event: &OpenedEvent) -> Writes;
+
+    /// What follows once a message of the event was given up.
+    fn given_up(&self, event: &OpenedEvent) -> Writes {
+        self.settled(event)
+    }
 }
 
 /// Works on what was put off, until `stop`. Every process may: each message is taken by one of them.
@@ -299,7 +313,8 @@ async fn work<M: Messenger>(messenger: &M, store: &Store, message: &Undelivered)
     };
     let writes = match &ended {
         Ended::Again { .. } => Writes::new(),
-        Ended::Done | Ended::GivenUp { .. } => messenger.settled(&event),
+        Ended::Done => messenger.settled(&event),
+        Ended::GivenUp { .. } => messenger.given_up(&event),
     };
     store.ended(message, ended, &writes).await
 }

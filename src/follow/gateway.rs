@@ -6,11 +6,16 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, Response, StatusCode, Url};
+use serde::Deserialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::breaker::Breaker;
 use super::delivery::{Fate, Problem, SMS};
+
+/// More than this no gateway has to say, bytes.
+const MOST_SAID: usize = 16_384;
 
 /// A gateway as the configuration names it.
 #[derive(Clone)]
@@ -83,8 +88,9 @@ impl Gateway {
         })))
     }
 
-    /// Sends one message. `id` is the same when it is sent again. An error is about the gateway as a whole.
-    pub(super) async fn send(&self, id: Uuid, json: Vec<u8>) -> Result<Fate, Problem> {
+    /// Sends one message. `id` is the same when it is sent again; `hear`: what a gateway that takes it says of the number
+    /// is read too. An error is about the gateway as a whole.
+    pub(super) async fn send(&self, id: Uuid, json: Vec<u8>, hear: bool) -> Result<Carried, Problem> {
         let inner = &*self.0;
         inner.breaker.ask()?;
         let outside = |text: String| {
@@ -97,8 +103,8 @@ impl Gateway {
             .header(CONTENT_TYPE, "application/json")
             .header("Idempotency-Key", id.to_string())
             .body(json);
-        let status = match request.send().await {
-            Ok(response) => response.status(),
+        let response = match request.send().await {
+            Ok(response) => response,
             Err(error) if error.is_connect() => {
                 return Err(outside("the SMS gateway cannot be reached".into()));
             }
@@ -110,26 +116,85 @@ impl Gateway {
                 } else {
                     "closed the connection"
                 };
-                return Ok(Fate::Later(Problem(format!("the SMS gateway {how}"))));
+                return Ok(Fate::Later(Problem(format!("the SMS gateway {how}"))).into());
             }
         };
+        let status = response.status();
         let answered = format!("the SMS gateway answered {}", status.as_u16());
         match meaning(status) {
             Meaning::Taken => {
                 inner.breaker.works();
-                Ok(Fate::Sent)
+                if !hear {
+                    return Ok(Fate::Sent.into());
+                }
+                // What was not heard to its end may be what matters: the key says that it is the same message.
+                let cut = || Fate::Later(Problem::new("the SMS gateway's answer cannot be read")).into();
+                Ok(heard(response)
+                    .await
+                    .map_or_else(cut, |sim| Carried { fate: Fate::Sent, sim }))
             }
             Meaning::Later => {
                 inner.breaker.works();
-                Ok(Fate::Later(Problem(answered)))
+                Ok(Fate::Later(Problem(answered)).into())
             }
             Meaning::Refused => {
                 inner.breaker.works();
-                Ok(Fate::Refused(Problem(answered)))
+                Ok(Fate::Refused(Problem(answered)).into())
             }
             Meaning::NotForUs => Err(outside(answered)),
         }
     }
+}
+
+/// How a message fared, and what was said of its number along with it.
+pub(super) struct Carried {
+    pub fate: Fate,
+    pub sim: OfSim,
+}
+
+/// What was said of a number's SIM.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum OfSim {
+    /// Nothing.
+    Nothing,
+    /// When it was changed, as the gateway writes it.
+    ChangedAt(String),
+    /// More than is read: it may be in what was not.
+    TooMuch,
+}
+
+impl From<Fate> for Carried {
+    fn from(fate: Fate) -> Self {
+        Self {
+            fate,
+            sim: OfSim::Nothing,
+        }
+    }
+}
+
+/// What a gateway may say of a number. It may say more, or nothing.
+#[derive(Default, Deserialize)]
+struct Told {
+    #[serde(default)]
+    sim_changed_at: Option<Value>,
+}
+
+/// What the body of an answer says of the SIM; none: it broke off.
+async fn heard(mut response: Response) -> Option<OfSim> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.ok()? {
+        body.extend_from_slice(&chunk);
+        if body.len() > MOST_SAID {
+            return Some(OfSim::TooMuch);
+        }
+    }
+    // A body that is no object says nothing of a number.
+    let told: Told = serde_json::from_slice(&body).unwrap_or_default();
+    Some(match told.sim_changed_at {
+        None | Some(Value::Null) => OfSim::Nothing,
+        Some(Value::String(text)) => OfSim::ChangedAt(text),
+        Some(other) => OfSim::ChangedAt(other.to_string()),
+    })
 }
 
 /// What an answer says of a message.

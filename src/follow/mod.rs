@@ -376,7 +376,7 @@ pub fn show_lag(followers: &[FollowerState]) {
         let lag = (one.head - one.checkpoint.position).max(0);
         gauge!("registry_follower_lag_events", "follower" => follower.clone()).set(lag as f64);
         gauge!("registry_follower_lag_seconds", "follower" => follower.clone()).set(one.behind as f64 / 1e6);
-        let stopped = f64::from(u8::from(one.checkpoint.error.is_some()));
+        let stopped = f64::from(u8::from(one.checkpoint.error.is_some() && !one.checkpoint.outside));
         gauge!("registry_follower_stopped", "follower" => follower).set(stopped);
     }
 }

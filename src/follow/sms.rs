@@ -9,17 +9,18 @@ use aggregates::user::UserEvent;
 use aggregates::values::{Dialect, Phone, Timestamp};
 use metrics::counter;
 use serde::Serialize;
+use tracing::warn;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::delivery::{Attempts, Channel, Fate, Messenger, Problem, Round, SMS};
-use super::gateway::Gateway;
+use super::gateway::{Gateway, OfSim};
 use super::letters::ShortMessage;
 use super::outbox::erases;
 use super::templates::Templates;
 use super::{FollowError, Follower, Outbox, Start, Writes, past, trouble};
 use crate::keys::Enclosed;
-use crate::registry::CodePurpose;
+use crate::registry::{CodePurpose, SimDelay};
 use crate::store::{AnyEvent, OpenedEvent, RowWrite, Store};
 
 /// What carries short messages away.
@@ -47,6 +48,7 @@ pub struct SmsFollower {
     sms: Sms,
     templates: Templates,
     attempts: Attempts,
+    sim_delay: SimDelay,
 }
 
 /// How short messages are made and tried.
@@ -60,6 +62,8 @@ pub struct SmsOptions {
     pub pause: Duration,
     /// After so many attempts a message is given up.
     pub most: u32,
+    /// How long a change of the SIM matters that the gateway tells of.
+    pub sim_delay: SimDelay,
 }
 
 /// A request for a code.
@@ -120,6 +124,7 @@ impl SmsFollower {
                 most: options.most,
                 within: options.answer * 3,
             },
+            sim_delay: options.sim_delay,
         }
     }
 
@@ -179,7 +184,27 @@ impl SmsFollower {
             .map(Zeroizing::new)
             .map_err(|problem| FollowError::Never(format!("an SMS cannot be written: {problem}")))?;
         match &self.sms {
-            Sms::Gateway(gateway) => Ok(gateway.send(event.record.event_id, json.to_vec()).await?),
+            Sms::Gateway(gateway) => {
+                let hear = self.sim_delay.is_on();
+                let carried = gateway.send(event.record.event_id, json.to_vec(), hear).await?;
+                // Before anything says that the message has left: its code opens nothing until then.
+                let now = self.store.now();
+                let changed_at = match carried.sim {
+                    OfSim::Nothing => None,
+                    OfSim::ChangedAt(told) => Some(Timestamp::parse(&told).unwrap_or_else(|_| {
+                        warn!("the SMS gateway's sim_changed_at cannot be read: it counts as now");
+                        now
+                    })),
+                    OfSim::TooMuch => {
+                        warn!("the SMS gateway's answer is longer than 16384 bytes: the SIM counts as changed now");
+                        Some(now)
+                    }
+                };
+                if let Some(at) = changed_at {
+                    self.sim_delay.note(&self.store, phone, at).await.map_err(trouble)?;
+                }
+                Ok(carried.fate)
+            }
             // The position names it: the same message twice has the same.
             Sms::Outbox(outbox) => outbox
                 .put(&format!("{:020}.json", event.record.position), &json)
@@ -214,7 +239,12 @@ impl Follower for SmsFollower {
             Ok(Some(fate)) => round.note(0, Ok(fate))?,
             Err(problem) => round.note(0, Err(problem))?,
         }
-        Ok(round.writes(self.settled(event)))
+        let settled = if round.gave_up() {
+            self.given_up(event)
+        } else {
+            self.settled(event)
+        };
+        Ok(round.writes(settled))
     }
 }
 
@@ -234,5 +264,16 @@ impl Messenger for SmsFollower {
     fn settled(&self, event: &OpenedEvent) -> Writes {
         let request = Request::of(event).map(|request| RowWrite::wipe_code(request.id));
         request.into_iter().collect()
+    }
+
+    /// A gateway that was not heard to the end may have delivered the message and known of another SIM: where that
+    /// matters, its code opens nothing.
+    fn given_up(&self, event: &OpenedEvent) -> Writes {
+        match Request::of(event) {
+            Some(request) if self.sim_delay.is_on() && request.purpose == CodePurpose::ResetPassword => {
+                vec![RowWrite::drop_code(request.id)]
+            }
+            _ => self.settled(event),
+        }
     }
 }

@@ -24,7 +24,7 @@ use crate::config;
 
 /// How far the clocks of replicas, and callers who wait for each other, may be apart, microseconds. What is later than
 /// that was written before a clock was set back.
-const SKEW: i64 = 60_000_000;
+pub(crate) const SKEW: i64 = 60_000_000;
 
 /// The network that an address counts for: IPv6 by /64, which is what one subscriber gets; an IPv4 address mapped into
 /// IPv6 is IPv4.

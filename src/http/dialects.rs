@@ -6,20 +6,25 @@
 use std::time::Duration;
 
 use aggregates::values::Dialect;
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::response::Parts;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use tokio::time::timeout;
+use axum::{Json, Router};
+use serde_json::{Value, json};
 
 use super::problem::{Problem, Slug};
 use super::{App, agstack, cadasta, taxi, xhoppe};
 use crate::config::Config;
 
 /// Longest a read may take before its caller is told to come back.
-const READ: Duration = Duration::from_millis(2_600);
+pub(super) const READ: Duration = Duration::from_millis(2_600);
+/// The same for what changes something: longer than a hash and an append take together. The time in a queue for a hash is
+/// the operator's. What is given up may have been carried out, as when a client hangs up; but nobody waits for ever for
+/// a database that hangs.
+const WRITE: Duration = Duration::from_secs(8);
 
 /// Paths below `/api/v1/users/` that are Xhoppe's, with the one method each has.
 pub(super) const XHOPPE_USERS: [(&str, Method); 6] = [
@@ -46,29 +51,42 @@ pub(super) fn router(app: &App) -> Router<App> {
     }
     let all = all.layer(from_fn_with_state(app.clone(), shape));
     if config.agstack.enabled {
-        // Outside that layer: it words its own refusals, and signs in by GET, which takes as long as it takes.
+        // Outside that layer: it words its own refusals, and what it does by GET is no read only.
         all.merge(agstack::router(app))
     } else {
         all
     }
 }
 
-/// Gives up a read that hangs, and words a method that a path does not have.
+/// Longest that what changes something may take.
+pub(super) fn write(config: &Config) -> Duration {
+    WRITE + Duration::from_millis(config.passwords.wait_ms)
+}
+
+/// Answers a request, if that ends in time.
+pub(super) async fn in_time<F: Future<Output = Response>>(
+    limit: Duration,
+    request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Option<Response> {
+    let answered = tokio::time::timeout(limit, answer(request)).await.ok();
+    if answered.is_none() {
+        tracing::warn!("a request was given up: it did not end in time");
+    }
+    answered
+}
+
+/// Gives up a request that hangs, and words a method that a path does not have.
 async fn shape(State(app): State<App>, request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let response = if method.is_safe() {
-        let Ok(response) = timeout(READ, next.run(request)).await else {
-            tracing::warn!("a read was given up: the database does not answer");
-            return match dialect_of(app.config(), &method, uri.path()) {
-                Some(Dialect::Cadasta) => cadasta::unavailable(),
-                Some(Dialect::Xhoppe) => xhoppe::unavailable(),
-                Some(Dialect::Taxi) => taxi::unavailable(),
-                _ => Problem::unavailable(2).into_response(),
-            };
+    let limit = if method.is_safe() { READ } else { write(app.config()) };
+    let Some(response) = in_time(limit, request, |request| next.run(request)).await else {
+        return match dialect_of(app.config(), &method, uri.path()) {
+            Some(Dialect::Cadasta) => cadasta::unavailable(),
+            Some(Dialect::Xhoppe) => xhoppe::unavailable(),
+            Some(Dialect::Taxi) => taxi::unavailable(),
+            _ => Problem::unavailable(2).into_response(),
         };
-        response
-    } else {
-        next.run(request).await
     };
     if response.status() != StatusCode::METHOD_NOT_ALLOWED || response.headers().contains_key(CONTENT_TYPE) {
         return response;
@@ -92,10 +110,79 @@ pub(super) async fn not_found(State(app): State<App>, method: Method, uri: Uri) 
     }
 }
 
+/// In whose words a request is refused by a layer that knows no dialect: a limit, a size, a fault.
+pub(super) enum Voice {
+    Agstack(agstack::Voice),
+    Other(Dialect),
+}
+
+impl Voice {
+    /// Of a request, if its path is a dialect's.
+    pub fn of(app: &App, request: &Request) -> Option<Self> {
+        let other = || dialect_of(app.config(), request.method(), request.uri().path()).map(Self::Other);
+        agstack::Voice::of(app, request).map(Self::Agstack).or_else(other)
+    }
+
+    /// An answer that was refused by somebody else, in the dialect's words; any other as it is.
+    pub fn reword(&self, mut response: Response) -> Response {
+        let dialect = match self {
+            Self::Agstack(voice) => return voice.reword(response),
+            Self::Other(dialect) => *dialect,
+        };
+        let Some(problem) = response.extensions_mut().remove::<Problem>() else {
+            return response;
+        };
+        let (parts, _) = response.into_parts();
+        let told = Json(outside(dialect, parts.status.as_u16(), problem.slug())).into_response();
+        in_other_words(&parts, told)
+    }
+}
+
+/// Another body under the same status and headers.
+pub(super) fn in_other_words(parts: &Parts, mut told: Response) -> Response {
+    *told.status_mut() = parts.status;
+    for (name, value) in &parts.headers {
+        if name != CONTENT_TYPE && name != CONTENT_LENGTH {
+            told.headers_mut().insert(name, value.clone());
+        }
+    }
+    told
+}
+
+fn outside(dialect: Dialect, status: u16, slug: Slug) -> Value {
+    match dialect {
+        Dialect::Cadasta => cadasta::outside(slug),
+        Dialect::Xhoppe => xhoppe::outside(slug),
+        Dialect::Taxi => taxi::outside(status, slug),
+        Dialect::Canonical | Dialect::Agstack => json!({ "message": slug.title() }),
+    }
+}
+
+/// The body of the answer to a request of which only the beginning could be read, in the words of the dialect whose path
+/// it asks for.
+pub(super) fn unreadable(config: &Config, begins: &[u8], status: u16, slug: Slug) -> Option<String> {
+    let line = begins.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
+    let mut words = line.split(|byte| *byte == b' ');
+    let method = Method::from_bytes(words.next()?).ok()?;
+    let target = std::str::from_utf8(words.next()?).ok()?;
+    // A request to a proxy names the host before the path.
+    let path = match target.split_once("://") {
+        Some((_, rest)) => &rest[rest.find('/')?..],
+        None => target,
+    };
+    let path = path.split('?').next()?;
+    let other = || dialect_of(config, &method, path).map(|dialect| outside(dialect, status, slug));
+    let body = agstack::unreadable(&config.agstack, path, slug).or_else(other)?;
+    Some(body.to_string())
+}
+
 /// Whose a path below `/api/v1/` is.
 fn dialect_of(config: &Config, method: &Method, path: &str) -> Option<Dialect> {
-    let rest = path.strip_prefix("/api/v1/")?;
-    let (bare, slash) = (rest.trim_end_matches('/'), rest.ends_with('/'));
+    let rest = path.strip_prefix("/api/v1")?;
+    if !rest.is_empty() && !rest.starts_with('/') {
+        return None;
+    }
+    let (bare, slash) = (rest.trim_matches('/'), path.ends_with('/'));
     let (first, below) = bare
         .split_once('/')
         .map_or((bare, None), |(first, below)| (first, Some(below)));
@@ -118,7 +205,9 @@ fn dialect_of(config: &Config, method: &Method, path: &str) -> Option<Dialect> {
             _ => (Dialect::Cadasta, Dialect::Xhoppe),
         },
         ("users", None) => (Dialect::Cadasta, Dialect::Xhoppe),
-        _ => return None,
+        // Both say that what they have not is refused their way; one of them ends its paths with a slash.
+        _ if slash => (Dialect::Cadasta, Dialect::Xhoppe),
+        _ => (Dialect::Xhoppe, Dialect::Cadasta),
     };
     [owner, other].into_iter().find(|dialect| enabled(*dialect))
 }
@@ -144,7 +233,11 @@ mod tests {
         assert_eq!(whose(Method::GET, "/api/v1/user/register"), Some(Dialect::Taxi));
         assert_eq!(whose(Method::GET, "/api/v1/account/nothing/"), cadasta);
         assert_eq!(whose(Method::GET, "/api/v1/user_info"), xhoppe);
-        assert_eq!(whose(Method::GET, "/api/v1/elsewhere"), None);
+        assert_eq!(whose(Method::GET, "/api/v1/elsewhere"), xhoppe);
+        assert_eq!(whose(Method::GET, "/api/v1/elsewhere/"), cadasta);
+        assert_eq!(whose(Method::GET, "/api/v1"), xhoppe);
+        assert_eq!(whose(Method::GET, "/api/v1/"), cadasta);
+        assert_eq!(whose(Method::GET, "/api/v10"), None);
         assert_eq!(whose(Method::GET, "/v1/users"), None);
     }
 
@@ -154,8 +247,66 @@ mod tests {
         config.cadasta.enabled = false;
         assert_eq!(dialect_of(&config, &Method::GET, "/api/v1/account/"), None);
         assert_eq!(
+            dialect_of(&config, &Method::GET, "/api/v1/elsewhere/"),
+            Some(Dialect::Xhoppe)
+        );
+        assert_eq!(
             dialect_of(&config, &Method::GET, "/api/v1/users/ada/"),
             Some(Dialect::Xhoppe)
+        );
+    }
+
+    #[test]
+    fn what_changes_something_may_wait_for_its_hash() {
+        let mut config = Config::default();
+        config.passwords.wait_ms = 60_000;
+        assert_eq!(write(&config), Duration::from_secs(68));
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_read_is_known_by_its_first_line() {
+        let mut config = Config::default();
+        config.agstack.prefix = "/agstack".into();
+        let of = |begins: &str| unreadable(&config, begins.as_bytes(), 431, Slug::TooLarge);
+        let verify = Some(r#"{"error":"Too large","message":false}"#);
+        for asks in [
+            "GET /verify-api-secret-keys HTTP/1.1\r\nhost",
+            "GET /verify-api-secret-keys?x=1",
+            "POST /verify-api-secret-keys/ HTTP/1.1",
+            "GET /agstack/verify-api-secret-keys HTTP/1.1",
+            "GET http://registry.example/verify-api-secret-keys HTTP/1.1",
+        ] {
+            assert_eq!(of(asks).as_deref(), verify, "{asks}");
+        }
+        assert_eq!(
+            of("POST /api/v1/users HTTP/1.1").as_deref(),
+            Some(r#"{"error":"Request is too large."}"#)
+        );
+        assert_eq!(
+            of("GET /api/v1/users/ HTTP/1.1").as_deref(),
+            Some(r#"{"detail":"Request is too large."}"#)
+        );
+        assert_eq!(
+            of("GET /domains HTTP/1.1").as_deref(),
+            Some(r#"{"Message":"Too large","message":"Too large"}"#)
+        );
+        assert_eq!(
+            of("GET /agstack/fields-count-by-domain HTTP/1.1").as_deref(),
+            Some(r#"{"Message":"Too large","error":"Too large","message":"Too large"}"#)
+        );
+        for asks in [
+            "",
+            "GET",
+            "GET /signup HTTP/1.1",
+            "GET /v1/verify-api-secret-keys HTTP/1.1",
+            "\u{ff} \r\n",
+        ] {
+            assert_eq!(of(asks), None, "{asks}");
+        }
+        config.agstack.enabled = false;
+        assert_eq!(
+            unreadable(&config, b"GET /verify-api-secret-keys", 400, Slug::Malformed),
+            None
         );
     }
 }

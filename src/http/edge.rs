@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::problem::{Problem, Slug};
-use super::{App, agstack};
+use super::{App, dialects};
 use crate::trace::TraceParent;
 
 /// The id of a request: in its answer, its events' metadata and its log lines.
@@ -41,7 +41,7 @@ pub(super) async fn request(State(app): State<App>, mut request: Request, next: 
     } else {
         None
     };
-    let voice = agstack::Voice::of(&app, &request);
+    let voice = dialects::Voice::of(&app, &request);
     let span = tracing::info_span!("http", request.id = %id, method = %method, route = %route, traceparent = Empty);
     if let Some(trace) = trace(request.headers()) {
         span.record("traceparent", trace.as_str());

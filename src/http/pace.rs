@@ -3,7 +3,8 @@
 //! hyper's one timer for heads starts with the first byte and is the same between requests, so a client that connects
 //! and says nothing is never met. Here a head has its own time from the moment the connection stands, or from its
 //! first byte on a connection that was idle; silence between requests has another; and a client that does not take
-//! its answer has that one too. Bodies have their time where they are read.
+//! its answer has that one too, which grows with what it takes. Bodies have their time where they are read; here it is
+//! only known that one is awaited.
 
 use std::io;
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use futures::FutureExt as _;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -22,13 +24,19 @@ use super::seats::Seat;
 
 /// Most bytes of a refused request that are thrown away, and for how long, so that its sender reads the answer.
 const REST: u64 = 4 << 20;
+/// How much of the beginning of a request is kept: its method and its path.
+const BEGINNING: usize = 512;
 const REST_TIME: Duration = Duration::from_secs(2);
+/// Whoever takes an answer more slowly than so many bytes in the time of a silence is cut off, even if it never stops.
+const TAKEN: u64 = 64 << 10;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The head of a request is awaited or on its way.
     Head,
+    /// The rest of a request's body is awaited; nothing was done about the request yet.
+    Body,
     /// A request is being answered.
     Busy,
     /// Silence between requests.
@@ -39,6 +47,7 @@ pub(super) enum Phase {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
     pub head: Duration,
+    pub body: Duration,
     pub idle: Duration,
 }
 
@@ -56,6 +65,39 @@ struct State {
     since: Instant,
     /// Counts the phases, so that a timer knows whether it is for this one.
     turn: u64,
+    /// What is being taken too slowly for the socket to hold the rest, beside whatever else goes on.
+    taking: Option<Taking>,
+}
+
+/// How a client takes what it has asked for, from the first write that had to wait for it until all is written.
+#[derive(Clone, Copy)]
+struct Taking {
+    since: Instant,
+    /// When it last took something.
+    last: Instant,
+    /// How much it has taken.
+    bytes: u64,
+}
+
+impl Taking {
+    /// How long it may take in all, by what it has taken, where `silence` is how long it may take nothing.
+    fn allowed(&self, silence: Duration) -> Duration {
+        let silence_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+        silence + Duration::from_millis(silence_ms.saturating_mul(self.bytes) / TAKEN)
+    }
+
+    fn deadline(&self, silence: Duration) -> Instant {
+        (self.last + silence).min(self.since + self.allowed(silence))
+    }
+
+    fn used(&self, silence: Duration) -> u128 {
+        let stalled = thousandths(self.last.elapsed(), silence);
+        stalled.max(thousandths(self.since.elapsed(), self.allowed(silence)))
+    }
+}
+
+fn thousandths(part: Duration, whole: Duration) -> u128 {
+    part.as_micros() * 1_000 / whole.as_micros().max(1)
 }
 
 impl Pace {
@@ -65,6 +107,7 @@ impl Pace {
                 phase: Phase::Head,
                 since: Instant::now(),
                 turn: 0,
+                taking: None,
             }),
             times,
             cut: CancellationToken::new(),
@@ -81,12 +124,27 @@ impl Pace {
             phase,
             since: Instant::now(),
             turn: state.turn + 1,
+            taking: state.taking,
         };
     }
 
-    /// A request is complete and is being answered, until the [`Answer`] to it has been given away.
+    /// A request's head is complete and it is being answered, until the [`Answer`] to it has been given away.
     pub fn busy(&self) {
         self.enter(Phase::Busy);
+    }
+
+    /// Its body is asked for and not there yet. A body that comes in pieces has its time only once.
+    pub fn awaits_body(&self) {
+        if self.state().phase == Phase::Busy {
+            self.enter(Phase::Body);
+        }
+    }
+
+    /// Its body has come, or nobody asks for the rest.
+    pub fn has_body(&self) {
+        if self.state().phase == Phase::Body {
+            self.enter(Phase::Busy);
+        }
     }
 
     pub fn idle(&self) {
@@ -96,6 +154,7 @@ impl Pace {
     const fn time(&self, phase: Phase) -> Option<Duration> {
         match phase {
             Phase::Head => Some(self.times.head),
+            Phase::Body => Some(self.times.body),
             Phase::Idle => Some(self.times.idle),
             Phase::Busy => None,
         }
@@ -104,14 +163,53 @@ impl Pace {
     /// How much of its time a connection that waits for its client has used, in thousandths. None: it is at work.
     pub fn used(&self) -> Option<u128> {
         let state = *self.state();
-        let time = self.time(state.phase)?;
-        Some(state.since.elapsed().as_micros() * 1_000 / time.as_micros().max(1))
+        let phase = self
+            .time(state.phase)
+            .map(|time| thousandths(state.since.elapsed(), time));
+        let taking = state.taking.map(|taking| taking.used(self.times.idle));
+        phase.max(taking)
+    }
+
+    /// A write waits for its reader: until when it may.
+    fn waits(&self) -> Instant {
+        let now = Instant::now();
+        let taking = Taking {
+            since: now,
+            last: now,
+            bytes: 0,
+        };
+        self.state().taking.get_or_insert(taking).deadline(self.times.idle)
+    }
+
+    /// The reader took something.
+    fn took(&self, bytes: usize) {
+        if let Some(taking) = &mut self.state().taking {
+            taking.last = Instant::now();
+            taking.bytes += bytes as u64;
+        }
+    }
+
+    /// Everything is written. True where it had to wait: what the client is silent about, it is from now on.
+    fn all_taken(&self) -> bool {
+        let mut state = self.state();
+        let waited = state.taking.take().is_some();
+        let phase = state.phase;
+        drop(state);
+        if waited && matches!(phase, Phase::Head | Phase::Idle) {
+            self.enter(phase);
+        }
+        waited
     }
 
     /// Makes the present phase older than it is.
     #[cfg(test)]
     pub fn age(&self, by: Duration) {
-        self.state().since -= by;
+        let mut state = self.state();
+        state.since -= by;
+        if let Some(taking) = &mut state.taking {
+            taking.since -= by;
+            taking.last -= by;
+        }
     }
 
     /// Bytes have come: an idle connection is no longer idle.
@@ -161,8 +259,8 @@ impl HttpBody for Answer {
     }
 }
 
-/// Words the answer to a request that hyper refuses by itself, given its status.
-pub(super) type Worded = Arc<dyn Fn(u16) -> Vec<u8> + Send + Sync>;
+/// Words the answer to a request that hyper refuses by itself, given its status and how the request begins.
+pub(super) type Worded = Arc<dyn Fn(u16, &[u8]) -> Vec<u8> + Send + Sync>;
 
 /// A socket with times. It also gives the answers that hyper makes by itself, which are bare, the body they lack.
 pub(super) struct Paced {
@@ -172,6 +270,8 @@ pub(super) struct Paced {
     worded: Worded,
     timer: Option<(u64, Pin<Box<Sleep>>)>,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// The beginning of the head that is on its way; empty where it is not known which bytes begin it.
+    begins: Vec<u8>,
     /// An answer of ours in place of a bare one, and how much of it is written.
     instead: Option<(Vec<u8>, usize)>,
 }
@@ -184,6 +284,7 @@ impl Paced {
             worded,
             timer: None,
             stalled: None,
+            begins: Vec::new(),
             instead: None,
         }
     }
@@ -196,10 +297,21 @@ impl Paced {
             .ok_or_else(gone)
     }
 
-    /// Whether the present phase has lasted too long; wakes the connection when it has.
+    /// Whether a head or a silence has lasted too long; wakes the connection when it has.
     fn late(&mut self, context: &mut Context<'_>) -> bool {
-        let State { phase, since, turn } = *self.pace.state();
-        let Some(time) = self.pace.time(phase) else {
+        let State {
+            phase,
+            since,
+            turn,
+            taking,
+        } = *self.pace.state();
+        let time = match phase {
+            Phase::Head | Phase::Idle => self.pace.time(phase),
+            // Whoever reads the body answers one that is late.
+            Phase::Body | Phase::Busy => None,
+        };
+        // Whoever takes an answer is not silent, and is timed where it is written.
+        let (Some(time), None) = (time, taking) else {
             self.timer = None;
             return false;
         };
@@ -217,18 +329,42 @@ impl Paced {
         timer.as_mut().poll(context).is_ready()
     }
 
-    /// The result of a write; one that waits for its reader too long is an error.
-    fn paced<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
+    /// The result of a write; one whose reader takes nothing, or too little, for too long is an error.
+    fn paced(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(result) = written {
+            if let Ok(bytes) = &result {
+                self.pace.took(*bytes);
+            }
+            return Poll::Ready(result);
         }
-        let time = self.pace.times.idle;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
+        let deadline = self.pace.waits();
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if stalled.deadline() != deadline {
+            stalled.as_mut().reset(deadline);
+        }
         if stalled.as_mut().poll(context).is_ready() {
+            metrics::counter!("registry_connections_late_total").increment(1);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending
+    }
+
+    /// Takes down how a request begins.
+    fn hear(&mut self, bytes: &[u8]) {
+        match self.pace.state().phase {
+            Phase::Idle => self.begins = Vec::with_capacity(BEGINNING.min(bytes.len())),
+            Phase::Head => {}
+            // A body, or a request sent ahead of its turn: nobody can tell where it begins.
+            Phase::Body | Phase::Busy => {
+                self.begins.clear();
+                return;
+            }
+        }
+        let room = BEGINNING.saturating_sub(self.begins.len());
+        self.begins.extend(bytes.iter().take(room));
+        self.pace.heard();
     }
 
     /// Keeps an answer for the bare one in `bytes`, if that is what they are.
@@ -236,7 +372,7 @@ impl Paced {
         match bare(bytes) {
             Some(status) if self.instead.is_none() => {
                 metrics::counter!("registry_requests_unreadable_total").increment(1);
-                self.instead = Some(((self.worded)(status), 0));
+                self.instead = Some(((self.worded)(status, &self.begins), 0));
                 true
             }
             _ => false,
@@ -290,8 +426,8 @@ impl AsyncRead for Paced {
                 Poll::Pending
             }
             read @ Poll::Ready(_) => {
-                if buffer.filled().len() > before {
-                    self.pace.heard();
+                if let Some(bytes) = buffer.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
+                    self.hear(bytes);
                 }
                 read
             }
@@ -330,6 +466,12 @@ impl AsyncWrite for Paced {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.write_instead(context))?;
+        // hyper flushes when it has nothing left to write.
+        if self.pace.all_taken() {
+            self.stalled = None;
+            // For the time of the silence that begins now.
+            context.waker().wake_by_ref();
+        }
         self.stream()?.poll_flush(context)
     }
 
@@ -350,17 +492,20 @@ impl Drop for Paced {
             return;
         };
         let cut = self.pace.cut.clone();
-        runtime.spawn(async move {
-            let rest = async {
-                stream.shutdown().await?;
-                tokio::io::copy(&mut stream.take(REST), &mut tokio::io::sink()).await
-            };
-            tokio::select! {
-                _ = tokio::time::timeout(REST_TIME, rest) => {}
-                () = cut.cancelled() => {}
+        runtime.spawn(
+            async move {
+                let rest = async {
+                    stream.shutdown().await?;
+                    tokio::io::copy(&mut stream.take(REST), &mut tokio::io::sink()).await
+                };
+                tokio::select! {
+                    _ = tokio::time::timeout(REST_TIME, rest) => {}
+                    () = cut.cancelled() => {}
+                }
+                drop(seat);
             }
-            drop(seat);
-        });
+            .boxed(),
+        );
     }
 }
 
@@ -386,6 +531,7 @@ mod tests {
     fn a_connection_uses_up_its_time_only_while_it_waits_for_its_client() {
         let pace = Arc::new(Pace::new(Times {
             head: Duration::from_secs(5),
+            body: Duration::from_secs(10),
             idle: Duration::from_secs(30),
         }));
         let about = |used: Option<u128>, thousandths: u128| {
@@ -408,5 +554,123 @@ mod tests {
         // More bytes of the same head give no more time.
         pace.heard();
         about(pace.used(), 200);
+
+        // A body has its time once, however many pieces it comes in; then the request is at work.
+        pace.busy();
+        pace.awaits_body();
+        pace.age(Duration::from_secs(2));
+        pace.awaits_body();
+        about(pace.used(), 200);
+        pace.has_body();
+        assert_eq!(pace.used(), None);
+    }
+
+    #[test]
+    fn a_write_that_waits_for_its_reader_uses_up_time_whatever_else_goes_on() {
+        let silence = Duration::from_secs(30);
+        let pace = Pace::new(Times {
+            head: Duration::from_secs(5),
+            body: Duration::from_secs(10),
+            idle: silence,
+        });
+        let about = |thousandths: u128| {
+            let used = pace.used();
+            assert!(
+                used.is_some_and(|used| (thousandths..thousandths + 90).contains(&used)),
+                "{used:?}"
+            );
+        };
+        pace.busy();
+        pace.took(1_000);
+        assert!(!pace.all_taken());
+        assert_eq!(
+            pace.used(),
+            None,
+            "a stream that has nothing to write is no slow reader"
+        );
+        pace.waits();
+        pace.age(Duration::from_secs(15));
+        about(500);
+        // A little of it gives no new time; what it takes at speed does.
+        pace.took(1_000);
+        about(490);
+        pace.took(1 << 20);
+        about(20);
+        pace.age(silence / 2);
+        about(500);
+        assert!(pace.waits() <= Instant::now() + silence / 2);
+        assert!(pace.all_taken());
+        assert_eq!(pace.used(), None);
+        // What comes after is a silence from its beginning.
+        pace.idle();
+        pace.waits();
+        pace.age(Duration::from_secs(15));
+        assert!(pace.all_taken());
+        about(0);
+    }
+
+    /// Both ends of a connection whose sockets hold little, the one with times of 300 ms.
+    async fn small() -> io::Result<(Paced, TcpStream)> {
+        let listening = tokio::net::TcpSocket::new_v4()?;
+        listening.set_send_buffer_size(4_096)?;
+        listening.bind((std::net::Ipv4Addr::LOCALHOST, 0).into())?;
+        let listener = listening.listen(1)?;
+        let reading = tokio::net::TcpSocket::new_v4()?;
+        reading.set_recv_buffer_size(4_096)?;
+        let (reader, accepted) = tokio::join!(reading.connect(listener.local_addr()?), listener.accept());
+        let time = Duration::from_millis(300);
+        let seats = crate::http::seats::Seats::new(
+            1,
+            1,
+            Times {
+                head: time,
+                body: time,
+                idle: time,
+            },
+        );
+        let taken = seats.take(None);
+        let (seat, pace) = taken.map_err(|_| io::Error::other("no place"))?;
+        pace.busy();
+        let worded: Worded = Arc::new(|_, _| Vec::new());
+        Ok((Paced::new(accepted?.0, seat, pace, worded), reader?))
+    }
+
+    /// How much of 4 MiB a reader was given that takes so much and then pauses, and whether that was all.
+    async fn taken(most: usize, pause: Duration) -> io::Result<(usize, bool)> {
+        let (mut paced, mut reader) = small().await?;
+        let mut sent = 0;
+        let write = async {
+            let piece = [0; 16 << 10];
+            while sent < 4 << 20 {
+                sent += paced.write(&piece).await?;
+            }
+            paced.flush().await
+        };
+        let read = async {
+            let mut room = vec![0; most];
+            loop {
+                let _ = reader.read(&mut room).await;
+                tokio::time::sleep(pause).await;
+            }
+        };
+        let limit = tokio::time::sleep(Duration::from_mins(1));
+        let ended = tokio::select! {
+            ended = write => ended,
+            () = read => Ok(()),
+            () = limit => return Err(io::Error::other("a reader this slow is never let go")),
+        };
+        Ok(match ended {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => (sent, false),
+            other => (sent, other.is_ok()),
+        })
+    }
+
+    #[tokio::test]
+    async fn whoever_takes_an_answer_too_slowly_is_let_go_though_it_never_stops() -> io::Result<()> {
+        let (slow, fast) = tokio::join!(taken(600, Duration::from_millis(10)), taken(64 << 10, Duration::ZERO));
+        let (slow, fast) = (slow?, fast?);
+        assert!(!slow.1, "{slow:?}");
+        assert!(fast.1, "{fast:?}");
+        Ok(())
     }
 }

@@ -179,8 +179,8 @@ impl Problem {
     }
 
     /// The whole answer, head and body, to a request that could not even be read. `status` is what the HTTP library
-    /// found; it stays.
-    pub(super) fn unreadable(status: u16, request_id: &str) -> Vec<u8> {
+    /// found; it stays. `worded` gives the body in another API's words.
+    pub(super) fn unreadable(status: u16, request_id: &str, worded: impl Fn(Slug) -> Option<String>) -> Vec<u8> {
         let (slug, detail) = match status {
             400 => (Slug::Malformed, "the request is no HTTP/1.1 that can be read"),
             414 => (Slug::TooLarge, "the request's address is too long"),
@@ -191,12 +191,15 @@ impl Problem {
         };
         let mut problem = Self::new(slug).detail(detail);
         problem.instance = Some(request_id.into());
-        let body = problem.document_as(status);
+        let (kind, body) = match worded(slug) {
+            Some(body) => ("application/json", body),
+            None => ("application/problem+json", problem.document_as(status)),
+        };
         let reason = axum::http::StatusCode::from_u16(status)
             .ok()
             .and_then(|status| status.canonical_reason());
         format!(
-            "HTTP/1.1 {status} {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nx-request-id: \
+            "HTTP/1.1 {status} {}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nx-request-id: \
              {request_id}\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\nconnection: close\r\n\r\n{body}",
             reason.unwrap_or_default(),
             body.len(),

@@ -1,7 +1,8 @@
 //! Who may connect: so many in all, so many from one address.
 //!
 //! Whoever opens connections and lets them lie must not keep others out. So when all places are taken, the connection
-//! that has used up most of its time waiting for its client makes room; one that is at work never does.
+//! that has used up most of its time waiting for its client makes room: for a head, for a body, for the next request, or
+//! for what is written to be taken. One that is at work never does.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -150,6 +151,7 @@ mod tests {
     fn seats(most: usize, most_of_one: usize) -> Seats {
         let times = Times {
             head: Duration::from_secs(5),
+            body: Duration::from_secs(10),
             idle: Duration::from_secs(30),
         };
         Seats::new(most, most_of_one, times)

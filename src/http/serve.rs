@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::App;
 use super::caller::Peer;
 use super::linger::Lingering;
 use super::pace::{Answer, Paced, Times, Worded};
 use super::problem::Problem;
 use super::seats::Seats;
+use super::{App, dialects};
 use crate::guards::network_of;
 
 /// How long running requests may take to end once the service stops.
@@ -32,6 +32,7 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
     let limited = app.config().limits.enabled;
     let times = Times {
         head: Duration::from_millis(config.header_ms),
+        body: Duration::from_millis(config.body_ms),
         idle: Duration::from_millis(config.idle_ms),
     };
     let seats = if limited {
@@ -40,8 +41,13 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
         Seats::new(usize::MAX, usize::MAX, times)
     };
     let store = app.registry().store().clone();
-    let worded: Worded =
-        Arc::new(move |status| Problem::unreadable(status, &store.chance().uuid_v7(store.now()).to_string()));
+    let words = app.clone();
+    let worded: Worded = Arc::new(move |status, begins| {
+        let id = store.chance().uuid_v7(store.now()).to_string();
+        Problem::unreadable(status, &id, |slug| {
+            dialects::unreadable(words.config(), begins, status, slug)
+        })
+    });
     let closing = app.closing().clone();
     let router = app.router();
     let connections = TaskTracker::new();
@@ -69,19 +75,20 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
         };
         // Small answers must not wait for more.
         let _ = stream.set_nodelay(true);
-        let body_time = Duration::from_millis(config.body_ms);
+        let body_time = times.body;
         let (begins, ends) = (Arc::clone(&pace), Arc::clone(&pace));
         let service = router
             .clone()
             .map_request(move |mut request: Request<Incoming>| {
                 begins.busy();
                 request.extensions_mut().insert(Peer(peer));
+                let awaits = Arc::clone(&begins);
                 let expects = request.headers().contains_key(EXPECT);
                 request.map(|body| {
                     axum::body::Body::new(if expects {
-                        Lingering::asked_for(body)
+                        Lingering::asked_for(body, awaits)
                     } else {
-                        Lingering::new(body, body_time)
+                        Lingering::new(body, body_time, awaits)
                     })
                 })
             })

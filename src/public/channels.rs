@@ -2,13 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::SOURCE;
 use super::kinds::{KINDS, Kind};
-use super::schema::{envelope, facts};
+use super::messages::{Told, forms, message, page};
+use super::personal;
 use crate::config::{AmqpMode, Config};
-
-/// The content type of a message whose body is the whole document.
-pub const STRUCTURED: &str = "application/cloudevents+json; charset=utf-8";
+use crate::follow::amqp::BrokerAddress;
 
 /// The version of the document: that of the API, not of the program.
 const VERSION: &str = "1.0.0";
@@ -22,17 +20,23 @@ const ABOUT: &str = "What happens in the registry, for other services: who may s
 /// The document, as this configuration makes it.
 #[must_use]
 pub fn asyncapi(config: &Config) -> Value {
-    let messages: Map<String, Value> = KINDS
+    let mut messages: Map<String, Value> = KINDS
         .iter()
         .flat_map(|kind| {
-            [
-                (kind.name.to_owned(), message(kind)),
-                (format!("{}.message", kind.name), broker_message(kind)),
-                (format!("{}.structured", kind.name), structured_message(kind)),
-            ]
+            [(kind.name.to_owned(), message(kind))]
+                .into_iter()
+                .chain(forms(kind, Told::Facts))
         })
         .chain([("page".to_owned(), page())])
         .collect();
+    if !config.amqp.pii_exchange.is_empty() {
+        messages.extend(personal::kinds().flat_map(|kind| forms(kind, Told::Person)));
+    }
+    let broker = config
+        .amqp_url
+        .as_ref()
+        .and_then(|url| BrokerAddress::parse(url.expose()).ok());
+    let encrypted = broker.as_ref().is_some_and(BrokerAddress::is_encrypted);
     let (protocol, host) = service(config);
     json!({
         "asyncapi": "3.0.0",
@@ -52,14 +56,14 @@ pub fn asyncapi(config: &Config) -> Value {
             },
             "broker": {
                 "host": "{broker}",
-                "protocol": "amqp",
+                "protocol": if encrypted { "amqps" } else { "amqp" },
                 "protocolVersion": "0.9.1",
                 "description": "The broker that the registry publishes to, where its operator has set one.",
                 "variables": { "broker": { "default": "localhost:5672", "description": "Where the broker is." } },
                 "security": [{ "$ref": "#/components/securitySchemes/broker" }],
             },
         },
-        "channels": channels(config),
+        "channels": channels(config, broker.as_ref().map_or("/", BrokerAddress::vhost)),
         "operations": operations(config),
         "components": {
             "messages": messages,
@@ -84,15 +88,15 @@ fn service(config: &Config) -> (&'static str, String) {
     }
 }
 
-/// References to all kinds in a form, each under its own name and `suffix`.
-fn every_kind(suffix: &str, form: &str) -> Map<String, Value> {
-    KINDS
-        .iter()
-        .map(|kind| {
-            (
-                format!("{}{suffix}", kind.name),
-                reference(&format!("{}{form}", kind.name)),
-            )
+/// References to kinds in both forms, each under its own name.
+fn both_forms<'a>(kinds: impl Iterator<Item = &'a Kind>, told: Told) -> Map<String, Value> {
+    kinds
+        .flat_map(|kind| {
+            let component = format!("{}{}", kind.name, told.word());
+            [(AmqpMode::Binary, "message"), (AmqpMode::Structured, "structured")].map(|(mode, form)| {
+                let name = format!("{}{}", kind.name, suffix(mode));
+                (name, reference(&format!("{component}.{form}")))
+            })
         })
         .collect()
 }
@@ -109,38 +113,62 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/messages/{name}") })
 }
 
-fn channels(config: &Config) -> Value {
-    let mut forms = every_kind(suffix(AmqpMode::Binary), ".message");
-    forms.append(&mut every_kind(suffix(AmqpMode::Structured), ".structured"));
+/// A topic exchange of the broker, with the messages that it carries.
+fn exchange<'a>(
+    (name, vhost): (&str, &str),
+    title: &str,
+    about: &str,
+    kinds: impl Iterator<Item = &'a Kind> + Clone,
+    told: Told,
+) -> Value {
     json!({
-        "exchange": {
-            "address": "{type}",
-            "title": "The exchange",
-            "description": "A topic exchange; the routing key is the event's type, so that `user.*` is bound to hear of \
-                users. Messages are persistent and come at least once, those of one account in order. `message_id` is \
-                the event's id. A consumer that counts `position` sees what it has had already and what it has missed. \
-                Each event has two forms, of which the operator chooses one (`amqp.mode`): in binary mode the \
-                attributes are headers and the body is `data`, in structured mode (`….structured`) the body is the \
-                whole document, as on the stream. The operation `publish` names those that are sent here; the content \
-                type tells them apart.",
-            "servers": [{ "$ref": "#/servers/broker" }],
-            "parameters": {
-                "type": {
-                    "description": "The event's type.",
-                    "enum": KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>(),
-                },
-            },
-            "messages": forms,
-            "bindings": {
-                "amqp": {
-                    "is": "routingKey",
-                    "exchange": {
-                        "name": config.amqp.exchange, "type": "topic", "durable": true, "autoDelete": false, "vhost": "/",
-                    },
-                    "bindingVersion": "0.3.0",
-                },
+        "address": "{type}",
+        "title": title,
+        "description": about,
+        "servers": [{ "$ref": "#/servers/broker" }],
+        "parameters": {
+            "type": {
+                "description": "The event's type.",
+                "enum": kinds.clone().map(|kind| kind.name).collect::<Vec<_>>(),
             },
         },
+        "messages": both_forms(kinds, told),
+        "bindings": {
+            "amqp": {
+                "is": "routingKey",
+                "exchange": { "name": name, "type": "topic", "durable": true, "autoDelete": false, "vhost": vhost },
+                "bindingVersion": "0.3.0",
+            },
+        },
+    })
+}
+
+fn channels(config: &Config, vhost: &str) -> Value {
+    let amqp = &config.amqp;
+    let mut channels = json!({
+        "exchange": exchange(
+            (&amqp.exchange, vhost),
+            "The exchange",
+            "A topic exchange; the routing key is the event's type, so that `user.*` is bound to hear of users. Messages \
+                are persistent and come at least once, those of one account in order. `message_id` is the event's id. A \
+                consumer that counts `position` sees what it has had already and what it has missed. Each event has two \
+                forms, of which the operator chooses one (`amqp.mode`): in binary mode the attributes are headers and \
+                the body is `data`, in structured mode (`….structured`) the body is the whole document, as on the \
+                stream. The operation `publish` names those that are sent here; the content type tells them apart. \
+                Personal data is not on it: where the operator has switched that on (`amqp.pii_exchange`), it has a \
+                channel of its own here, `personal`.",
+            KINDS.iter(),
+            Told::Facts,
+        ),
+        "replay": exchange(
+            (&amqp.replay_exchange, vhost),
+            "The exchange of what is published again",
+            "A topic exchange for whoever has missed something: `user-registry publish --from N --to M` publishes these \
+                positions to it once more. Each message is the one that the exchange carried, with the same \
+                `message_id`, position and routing key. Bind the same queue to it.",
+            KINDS.iter(),
+            Told::Facts,
+        ),
         "stream": {
             "address": "/v1/events/stream",
             "title": "The stream",
@@ -148,7 +176,7 @@ fn channels(config: &Config) -> Value {
                 that comes back with `Last-Event-ID` goes on after it. A comment tells the position at least every ten \
                 seconds.",
             "servers": [{ "$ref": "#/servers/service" }],
-            "messages": every_kind("", ""),
+            "messages": KINDS.iter().map(|kind| (kind.name.to_owned(), reference(kind.name))).collect::<Map<_, _>>(),
         },
         "feed": {
             "address": "/v1/events",
@@ -158,16 +186,42 @@ fn channels(config: &Config) -> Value {
             "servers": [{ "$ref": "#/servers/service" }],
             "messages": { "page": reference("page") },
         },
+    });
+    if !amqp.pii_exchange.is_empty() {
+        channels["personal"] = exchange(
+            (&amqp.pii_exchange, vhost),
+            "The exchange with personal data",
+            "A topic exchange for services that must have it, switched on by the operator: of the events that set \
+                address, number or name of a person it carries just these, in place of the facts, under the same id, \
+                position and routing key. Whoever listens to it must forget a person on `user.erased` and \
+                `user.expired`, which come here too. Positions have holes by themselves here.",
+            personal::kinds(),
+            Told::Person,
+        );
+    }
+    channels
+}
+
+/// What is sent to an exchange, in the mode that is set.
+fn sends<'a>(config: &Config, channel: &str, summary: &str, kinds: impl Iterator<Item = &'a Kind>) -> Value {
+    let mode = config.amqp.mode;
+    let sent = kinds
+        .map(|kind| json!({ "$ref": format!("#/channels/{channel}/messages/{}{}", kind.name, suffix(mode)) }))
+        .collect::<Vec<_>>();
+    let how = match mode {
+        AmqpMode::Binary => "binary",
+        AmqpMode::Structured => "structured",
+    };
+    json!({
+        "action": "send",
+        "channel": { "$ref": format!("#/channels/{channel}") },
+        "summary": format!("{summary}, in {how} mode."),
+        "messages": sent,
+        "bindings": { "amqp": { "deliveryMode": 2, "timestamp": true, "ack": true, "bindingVersion": "0.3.0" } },
     })
 }
 
 fn operations(config: &Config) -> Value {
-    let sent: Vec<Value> = KINDS
-        .iter()
-        .map(
-            |kind| json!({ "$ref": format!("#/channels/exchange/messages/{}{}", kind.name, suffix(config.amqp.mode)) }),
-        )
-        .collect();
     let types = json!({
         "type": "string",
         "description": "Types with commas between them; `user.*` stands for all of `user`, `*` for all.",
@@ -182,17 +236,9 @@ fn operations(config: &Config) -> Value {
             },
         })
     };
-    json!({
-        "publish": {
-            "action": "send",
-            "channel": { "$ref": "#/channels/exchange" },
-            "summary": match config.amqp.mode {
-                AmqpMode::Binary => "Publishes every event, in binary mode.",
-                AmqpMode::Structured => "Publishes every event, in structured mode.",
-            },
-            "messages": sent,
-            "bindings": { "amqp": { "deliveryMode": 2, "timestamp": true, "ack": true, "bindingVersion": "0.3.0" } },
-        },
+    let mut operations = json!({
+        "publish": sends(config, "exchange", "Publishes every event", KINDS.iter()),
+        "republish": sends(config, "replay", "Publishes a range of events once more, when it is told to", KINDS.iter()),
         "stream": {
             "action": "send",
             "channel": { "$ref": "#/channels/stream" },
@@ -210,112 +256,10 @@ fn operations(config: &Config) -> Value {
                 "wait": { "type": "integer", "minimum": 0, "maximum": 30, "default": 0 },
             })),
         },
-    })
-}
-
-fn message(kind: &Kind) -> Value {
-    json!({
-        "name": kind.name,
-        "title": kind.name,
-        "summary": kind.about,
-        "contentType": "application/json",
-        "correlationId": { "description": "The request that led to it.", "location": "$message.payload#/correlationid" },
-        "payload": envelope(Some(kind)),
-    })
-}
-
-/// A header that is a position or a sequence.
-fn number() -> Value {
-    json!({ "type": "integer", "format": "int64", "minimum": 1 })
-}
-
-/// The header of the trace that an event belongs to.
-fn traceparent() -> Value {
-    json!({
-        "type": "string",
-        "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
-        "description": "The trace that the request named (W3C Trace Context), if it named one.",
-    })
-}
-
-/// An event as a message of the broker: the AMQP binding of `CloudEvents` in its structured mode.
-fn structured_message(kind: &Kind) -> Value {
-    json!({
-        "name": kind.name,
-        "title": kind.name,
-        "summary": kind.about,
-        "contentType": STRUCTURED,
-        "correlationId": { "description": "The request that led to it.", "location": "$message.payload#/correlationid" },
-        "headers": {
-            "type": "object",
-            "properties": { "position": number(), "sequence": number(), "traceparent": traceparent() },
-            "required": ["position", "sequence"],
-        },
-        "payload": envelope(Some(kind)),
-        "bindings": { "amqp": { "messageType": kind.name, "bindingVersion": "0.3.0" } },
-    })
-}
-
-/// An event as a message of the broker: the AMQP binding of `CloudEvents` in its binary mode.
-fn broker_message(kind: &Kind) -> Value {
-    let number = number();
-    let document = envelope(Some(kind));
-    let of = |name: &str| document["properties"][name].clone();
-    json!({
-        "name": kind.name,
-        "title": kind.name,
-        "summary": kind.about,
-        "contentType": "application/json",
-        "correlationId": {
-            "description": "The request that led to it.",
-            "location": "$message.header#/cloudEvents_correlationid",
-        },
-        "headers": {
-            "type": "object",
-            "properties": {
-                "cloudEvents_specversion": { "const": "1.0" },
-                "cloudEvents_id": of("id"),
-                "cloudEvents_source": { "const": SOURCE },
-                "cloudEvents_type": { "const": kind.name },
-                "cloudEvents_subject": of("subject"),
-                "cloudEvents_time": of("time"),
-                "cloudEvents_dataschema": of("dataschema"),
-                "cloudEvents_correlationid": of("correlationid"),
-                "cloudEvents_position": number,
-                "cloudEvents_sequence": number,
-                "position": number,
-                "sequence": number,
-                "traceparent": traceparent(),
-            },
-            "required": [
-                "cloudEvents_specversion", "cloudEvents_id", "cloudEvents_source", "cloudEvents_type",
-                "cloudEvents_subject", "cloudEvents_time", "cloudEvents_dataschema", "cloudEvents_position",
-                "cloudEvents_sequence", "position", "sequence",
-            ],
-        },
-        "payload": facts(kind),
-        "bindings": { "amqp": { "messageType": kind.name, "bindingVersion": "0.3.0" } },
-    })
-}
-
-fn page() -> Value {
-    let place = json!({ "type": "integer", "format": "int64", "minimum": 0 });
-    let payloads = KINDS
-        .iter()
-        .map(|kind| json!({ "$ref": format!("#/components/messages/{}/payload", kind.name) }));
-    json!({
-        "name": "page",
-        "title": "A page of the feed",
-        "summary": "Events in the order of the log, where to go on, and where the log ends.",
-        "contentType": "application/json",
-        "payload": {
-            "type": "object",
-            "properties": {
-                "events": { "type": "array", "items": { "oneOf": payloads.collect::<Vec<_>>() } },
-                "next": place,
-                "head": place,
-            },
-            "required": ["events", "next", "head"],
-        },
-    })
+    });
+    if !config.amqp.pii_exchange.is_empty() {
+        let summary = "Publishes what is told of people to those who must have it";
+        operations["publishPersonal"] = sends(config, "personal", summary, personal::kinds());
+    }
+    operations
 }

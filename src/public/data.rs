@@ -124,6 +124,7 @@ fn user(event: &UserEvent, about: &About<'_>) -> Data {
         UserEvent::Unlocked { note: _ } => plain!(UserUnlocked),
         UserEvent::Deactivated { note: _ } => plain!(UserDeactivated),
         UserEvent::Reactivated { note: _ } => plain!(UserReactivated),
+        UserEvent::Activated { note: _ } => plain!(UserActivated),
         UserEvent::RoleGranted { role } => Data::UserRoleGranted(UserRoleGranted {
             dialect,
             status,

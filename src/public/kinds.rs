@@ -249,6 +249,8 @@ published! {
     UserDeactivated = "user.deactivated" 1 {}
     /// The account was taken into use again.
     UserReactivated = "user.reactivated" 1 {}
+    /// An administrator took the account into use although nothing of it was verified.
+    UserActivated = "user.activated" 1 {}
     /// A role was given.
     UserRoleGranted = "user.role_granted" 1 {
         /// Which.
@@ -395,6 +397,7 @@ all!(
     UserUnlocked,
     UserDeactivated,
     UserReactivated,
+    UserActivated,
     UserRoleGranted,
     UserRoleRevoked,
     UserApiKeyIssued,

@@ -8,7 +8,9 @@
 mod channels;
 mod data;
 pub mod kinds;
+mod messages;
 mod patterns;
+mod personal;
 mod schema;
 
 use std::borrow::Cow;
@@ -17,9 +19,11 @@ use aggregates::values::{AccountStatus, Dialect, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use channels::{STRUCTURED, asyncapi};
+pub use channels::asyncapi;
 pub use kinds::{Data, Fact, KINDS, Kind, kind};
+pub use messages::STRUCTURED;
 pub use patterns::{PatternError, Types};
+pub(crate) use personal::{Person, concerns};
 pub use schema::{envelope, schema};
 
 use crate::store::{AnyEvent, EventRecord, StoreError};

@@ -10,7 +10,7 @@ use super::command::Asked;
 use super::{LinkToken, Purpose, Refusal, Registry};
 use crate::passwords::Password;
 use crate::passwords::rules::OwnData;
-use crate::store::{Credential, Receipt, UserFilter, UserSort};
+use crate::store::{Credential, Receipt, Unit, UserFilter, UserSort};
 
 /// A password someone wants from now on, with what they have now.
 #[derive(Debug)]
@@ -19,6 +19,21 @@ pub struct NewPassword {
     pub current: Password,
     /// What they want.
     pub new: Password,
+}
+
+/// Keeps the hash of a password that was just set and drops the codes that it made void, given the account before and
+/// after.
+pub(super) fn stage_password(unit: &Unit, user: Uuid, (before, after): (&User, &User), hash: &str) {
+    unit.credential(Credential {
+        user_id: user,
+        version: i64::from(after.credential_version()),
+        hash: hash.to_owned(),
+    });
+    let verification = before.open_phone_verification().map(|open| open.request);
+    let reset = before.open_reset().filter(|open| open.phone.is_some());
+    for request in verification.into_iter().chain(reset.map(|open| open.original)) {
+        unit.drop_code(request);
+    }
 }
 
 /// What everyone may know about the owner of an account.
@@ -76,7 +91,8 @@ impl Registry {
     /// Sends the verification link again, if the address belongs to an account that is waiting for it.
     ///
     /// The owner is answered with a receipt. The public learns nothing, not even from the time it takes: every such
-    /// answer waits for the same moment.
+    /// answer waits for the same moment. An address in doubt ([`User::email_in_doubt`]) is sent one only if its owner,
+    /// signed in, asks.
     pub async fn request_email_verification(&self, asked: &Asked, email: &Email) -> Result<Option<Receipt>, Refusal> {
         let holder = self.store().found_by(NameKind::Email, email.canonical()).await?;
         if holder.is_some() && holder == asked.caller.user() {
@@ -107,12 +123,15 @@ impl Registry {
         let budget = &Budget::new();
         self.command(asked, Some(user), |unit| async move {
             let (state, version) = unit.load::<User>(&user.to_string()).await?;
+            // Only the owner has an address proved that may have been put there with the password before.
+            let withheld = state.email_in_doubt() && !asked.caller.is_signed_in_as(user);
             if let Some(email) = state.email().filter(|_| !state.email_verified())
-                && !*budget
-                    .get_or_try_init(|| self.may_send_mail("verify-email", email))
-                    .await?
+                && (withheld
+                    || !*budget
+                        .get_or_try_init(|| self.may_send_mail("verify-email", email))
+                        .await?)
             {
-                // The links that went out last still work.
+                // Nothing is sent; the links that went out last work on, if any do.
                 let position = self.store().user(user).await?.map_or(0, |row| row.log_position);
                 unit.unchanged(Receipt {
                     id: user.to_string(),
@@ -162,15 +181,7 @@ impl Registry {
                 kept_session: Some(session),
             };
             let executed = self.decide_user(&unit, asked, user, command).await?;
-            unit.credential(Credential {
-                user_id: user,
-                version: i64::from(executed.state.credential_version()),
-                hash: hash.as_str().to_owned(),
-            });
-            // A code on its way opens nothing any more.
-            if let Some(code) = before.open_reset().filter(|open| open.phone.is_some()) {
-                unit.drop_code(code.original);
-            }
+            stage_password(&unit, user, (&before, &executed.state), hash.as_str());
             Ok(())
         })
         .await

@@ -25,6 +25,8 @@ pub enum Administration {
     Deactivate(Option<Note>),
     /// Take it into use again.
     Reactivate(Option<Note>),
+    /// Take it into use whatever keeps it out. Nothing of it counts as verified by that.
+    Activate(Option<Note>),
     /// Give a role.
     Grant(Role),
     /// Take a role.
@@ -41,6 +43,7 @@ impl Administration {
             Self::Unlock(note) => UserCommand::Unlock { note: Some(note) },
             Self::Deactivate(note) => UserCommand::Deactivate { note },
             Self::Reactivate(note) => UserCommand::Reactivate { note },
+            Self::Activate(note) => UserCommand::Activate { note },
             Self::Grant(role) => UserCommand::GrantRole { role },
             Self::Revoke(role) => UserCommand::RevokeRole { role },
         }
@@ -50,7 +53,7 @@ impl Administration {
     fn unseats(&self) -> bool {
         match self {
             Self::Lock(_) | Self::Deactivate(_) | Self::Revoke(Role::Admin) => true,
-            Self::Unlock(_) | Self::Reactivate(_) | Self::Grant(_) | Self::Revoke(_) => false,
+            Self::Unlock(_) | Self::Reactivate(_) | Self::Activate(_) | Self::Grant(_) | Self::Revoke(_) => false,
         }
     }
 }

@@ -5,7 +5,8 @@
 
 use aggregates::user::UserCommand;
 use aggregates::values::{ApiKeyName, Role, Timestamp};
-use projections::{Status, UserRow};
+use futures::FutureExt as _;
+use projections::UserRow;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -143,7 +144,7 @@ impl Registry {
             return Ok(None);
         };
         let now = self.store().now();
-        if row.revoked || row.user.status != Status::Active {
+        if row.revoked || !row.user.is_in_use() {
             return Err(Refusal::Revoked);
         }
         if row.expires_at.is_some_and(|end| now >= end) {
@@ -172,11 +173,14 @@ impl Registry {
         }
         uses.insert(*key.as_bytes(), minute);
         let store = self.store().clone();
-        self.inner.tasks.spawn(async move {
-            if let Err(problem) = store.note_key_use(key, Timestamp::from_micros(minute)).await {
-                tracing::warn!(%problem, api_key.id = %key, "the use of an API key was not noted");
+        self.inner.tasks.spawn(
+            async move {
+                if let Err(problem) = store.note_key_use(key, Timestamp::from_micros(minute)).await {
+                    tracing::warn!(%problem, api_key.id = %key, "the use of an API key was not noted");
+                }
             }
-        });
+            .boxed(),
+        );
     }
 }
 

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
+use super::accounts::stage_password;
 use super::alike::refused_alike;
 use super::codes::CodePurpose;
 use super::command::{Asked, Caller};
@@ -20,7 +21,7 @@ use super::{Refusal, Registry, SECOND};
 use crate::guards::bare::{BURNT, Bound, FROM_ADDRESS, FROM_ALL, Lately};
 use crate::guards::network_of;
 use crate::passwords::Password;
-use crate::store::{Credential, GuardKey, Guess, Receipt};
+use crate::store::{GuardKey, Receipt};
 
 /// How long a handle stands for the account that was registered with it, microseconds: as long as its code works.
 const HANDLE_LIFE: i64 = 600 * SECOND;
@@ -287,7 +288,8 @@ impl Registry {
             let holder = self.store().found_by(NameKind::Phone, phone.msisdn()).await?;
             let suspended = self.is_suspended(holder.unwrap_or_default()).await?;
             let told = self.guess_telling(CodePurpose::ResetPassword, holder, code).await;
-            if suspended {
+            let settled = self.sim_is_settled(phone, told.as_ref().ok().copied()).await?;
+            if suspended || !settled {
                 return Err(Refusal::InvalidToken);
             }
             Ok((holder.ok_or(Refusal::InvalidToken)?, told?))
@@ -314,15 +316,7 @@ impl Registry {
             let executed = self
                 .decide_user(&unit, asked, user, UserCommand::ResetPassword { original, at })
                 .await?;
-            unit.credential(Credential {
-                user_id: user,
-                version: i64::from(executed.state.credential_version()),
-                hash: hash.as_str().to_owned(),
-            });
-            unit.drop_code(original);
-            if let Some(open) = before.open_phone_verification() {
-                unit.drop_code(open.request);
-            }
+            stage_password(&unit, user, (&before, &executed.state), hash.as_str());
             let active = executed.state.phase() == Phase::Active;
             begun.store(active, std::sync::atomic::Ordering::SeqCst);
             if active {
@@ -336,12 +330,5 @@ impl Registry {
             tracing::warn!(%problem, "failed tries could not be forgotten");
         }
         self.by_code(user, new, active.into_inner()).await
-    }
-}
-
-impl Guess {
-    /// Whether this guess was the last one its code bears.
-    pub(super) fn burns(&self) -> bool {
-        self.tries >= crate::store::MOST_TRIES
     }
 }

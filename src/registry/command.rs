@@ -109,6 +109,12 @@ impl Caller {
         }
     }
 
+    /// Whether the caller is this person with a live session, and no program of theirs.
+    #[must_use]
+    pub fn is_signed_in_as(&self, user: Uuid) -> bool {
+        matches!(&self.who, Who::User { id, .. } if *id == user)
+    }
+
     /// Whose idempotency keys are the caller's own: a person's, a key's, or those that all anonymous callers share.
     #[must_use]
     pub fn scope(&self) -> String {

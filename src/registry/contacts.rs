@@ -16,7 +16,8 @@ use crate::passwords::Password;
 use crate::store::{Receipt, Unit};
 
 impl Registry {
-    /// Sends a new code to a number, if it belongs to an account that is waiting for one. Tells nobody which do.
+    /// Sends a new code to a number, if it belongs to an account that is waiting for one. Tells nobody which do. A number
+    /// in doubt ([`User::phone_in_doubt`]) is sent one only if its owner, signed in, asks.
     pub async fn request_phone_verification(&self, asked: &Asked, phone: &Phone) -> Result<(), Refusal> {
         let (registry, phone) = (self.clone(), phone.clone());
         let whoever = Asked {
@@ -40,7 +41,10 @@ impl Registry {
         self.command(asked, Some(user), |unit| async move {
             let (state, _) = unit.load_fresh::<User>(&user.to_string()).await?;
             // The number may have passed to somebody else since it was looked up, and a verified one needs no code.
-            if state.phone_verified() || state.phone().is_none_or(|held| held.msisdn() != phone.msisdn()) {
+            let passed = state.phone_verified() || state.phone().is_none_or(|held| held.msisdn() != phone.msisdn());
+            // Only the owner has a number proved that may have been put there with the password before.
+            let withheld = state.phone_in_doubt() && !asked.caller.is_signed_in_as(user);
+            if passed || withheld {
                 unit.unchanged(Receipt::nothing());
             } else if !self.stage_phone_verification(&unit, asked, user, phone, budget).await? {
                 return Err(Refusal::Conflict("the number may be sent no code just now".into()).into());

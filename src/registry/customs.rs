@@ -40,6 +40,11 @@ pub(crate) struct Customs {
     pub texts: bool,
     /// Whether an account that is not verified yet may be signed in to.
     pub pending_signs_in: bool,
+    /// Whether an address that is not verified keeps its owner out, also of an account that is in use: unless the number
+    /// is verified.
+    pub verified_address_only: bool,
+    /// Whether a number that is not verified keeps its owner out, also of an account that is in use.
+    pub verified_number_only: bool,
     /// Whether somebody whose very address is blocked may sign in.
     pub blocked_address_signs_in: bool,
     /// How many digits a code to set a new password has.
@@ -82,6 +87,8 @@ impl Customs {
             mails: true,
             texts: true,
             pending_signs_in: false,
+            verified_address_only: false,
+            verified_number_only: false,
             blocked_address_signs_in: true,
             reset_digits: 6,
             codes: NUMBER,
@@ -104,6 +111,7 @@ impl Customs {
                 verification_life: 3 * DAY,
                 change_life: 3 * DAY,
                 reset_life: i64::from(config.cadasta.password_reset_hours) * HOUR,
+                verified_address_only: true,
                 texts: false,
                 ..canonical
             },
@@ -113,6 +121,7 @@ impl Customs {
                 },
                 unverified_life: Some(DAY),
                 token_life: APP_TOKEN,
+                verified_number_only: true,
                 reset_digits: 8,
                 codes: XHOPPE_NUMBER,
                 ..canonical

@@ -44,7 +44,7 @@ impl Registry {
             return Ok(());
         }
         let user = self.user(caller.user().ok_or(Refusal::Forbidden)?).await?;
-        if user.email_verified && user.email_domain.as_deref() == Some(domain.as_str()) {
+        if user.is_of_domain(domain.as_str()) {
             Ok(())
         } else {
             Err(Refusal::Forbidden)

@@ -2,7 +2,7 @@
 
 use aggregates::domain::standing::{self, BlockedHere, Listed, Verdict};
 use aggregates::domain::{Domain, DomainCommand};
-use aggregates::values::{DomainName, Email, Note, RuleKind};
+use aggregates::values::{DomainName, Email, Note, RuleKind, StandingKind};
 use cqrs_es::Aggregate as _;
 use projections::DomainRow;
 
@@ -11,6 +11,9 @@ use super::refusal::Trouble;
 use super::{Refusal, Registry};
 use crate::keys::hex;
 use crate::store::{DomainFilter, Executed, Receipt, StoreError, Unit};
+
+/// The names for peers are read so many at a time.
+const PEER_PAGE: i64 = 1_000;
 
 /// A domain as it is shown.
 #[derive(Debug, Clone)]
@@ -202,6 +205,25 @@ impl Registry {
         limit: i64,
     ) -> Result<Vec<DomainRow>, Refusal> {
         Ok(self.store().domains(filter, after, limit).await?)
+    }
+
+    /// The names of all domains there are, for a peer; for anybody else of those that are authorized and not blocked.
+    pub async fn peer_domains(&self, peer: bool) -> Result<Vec<String>, Refusal> {
+        let (mut names, mut after): (Vec<String>, Option<String>) = (Vec::new(), None);
+        loop {
+            let rows = self
+                .domain_names(&DomainFilter::default(), after.as_deref(), PEER_PAGE)
+                .await?;
+            let full = i64::try_from(rows.len()).is_ok_and(|count| count == PEER_PAGE);
+            after = rows.last().map(|row| row.name.clone());
+            let shown = rows
+                .into_iter()
+                .filter(|row| peer || (row.authority_token_issued.is_some() && row.standing != StandingKind::Blocked));
+            names.extend(shown.map(|row| row.name));
+            if !full {
+                return Ok(names);
+            }
+        }
     }
 
     async fn views(&self, rows: Vec<DomainRow>) -> Result<Vec<DomainView>, Refusal> {

@@ -7,12 +7,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use aggregates::values::{Email, Phone};
+use futures::FutureExt as _;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::command::Caller;
-use super::{Refusal, Registry};
+use super::{Refusal, Registry, SimDelay};
 use crate::guards::{Allowance, End, KEPT, Sent, Start, Tries, WINDOW, network_of};
 use crate::store::GuardKey;
 
@@ -91,6 +92,8 @@ pub(crate) struct MessageRules {
     pub countries: Vec<String>,
     /// Messages on one day.
     pub daily_budget: u32,
+    /// How long after the SIM of a number was changed no code sent to it sets a password.
+    pub sim_delay: SimDelay,
 }
 
 /// A try at a password that may be compared. Dropped without its end, it has failed: whoever hangs up before the answer
@@ -114,11 +117,14 @@ impl Drop for Try {
     fn drop(&mut self) {
         let Some(guard) = self.guard.take() else { return };
         let registry = self.registry.clone();
-        self.registry.inner.tasks.spawn(async move {
-            if let Err(problem) = registry.end_try(guard, End::Wrong).await {
-                tracing::warn!(%problem, "a try that was given up could not be counted");
+        self.registry.inner.tasks.spawn(
+            async move {
+                if let Err(problem) = registry.end_try(guard, End::Wrong).await {
+                    tracing::warn!(%problem, "a try that was given up could not be counted");
+                }
             }
-        });
+            .boxed(),
+        );
     }
 }
 

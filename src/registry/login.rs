@@ -4,6 +4,7 @@ use aggregates::session::{Session, SessionCommand};
 use aggregates::user::{Phase, User};
 use aggregates::values::{Dialect, Email, Phone, Role, RuleKind, SessionMethod, Timestamp, Username};
 use cqrs_es::Aggregate as _;
+use futures::FutureExt as _;
 use projections::{NameKind, Status};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -215,7 +216,14 @@ impl Registry {
         let started = self
             .command(&asked, Some(user), |unit| async move {
                 let state = self.may_sign_in(&unit, caller.dialect, user, version).await?;
-                if !self.customs(caller.dialect).blocked_address_signs_in {
+                let customs = self.customs(caller.dialect);
+                let waits = (customs.verified_address_only && waits_for_its_mail(&state))
+                    || (customs.verified_number_only && !state.phone_verified());
+                if waits {
+                    let status = Status::Pending;
+                    return Err(Refusal::Denied(Denial::NotActive { user, status }).into());
+                }
+                if !customs.blocked_address_signs_in {
                     self.address_may_enter(&state).await?;
                 }
                 *held.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = state.roles().collect();
@@ -381,26 +389,34 @@ impl Registry {
     fn remember_failure(&self, caller: &Caller, user: Option<Uuid>) {
         let Some(user) = user else { return };
         let (registry, caller) = (self.clone(), caller.clone());
-        self.inner.tasks.spawn(async move {
-            let asked = Asked::plainly(caller);
-            let (registry, asked) = (&registry, &asked);
-            let recorded = registry
-                .command(asked, Some(user), |unit| async move {
-                    let id = registry.store().chance().uuid_v7(registry.store().now()).to_string();
-                    unit.is_fresh::<Session>(&id);
-                    let command = SessionCommand::Fail {
-                        user,
-                        dialect: asked.caller.dialect,
-                    };
-                    unit.execute::<Session>(&id, command).await?;
-                    Ok(())
-                })
-                .await;
-            if let Err(problem) = recorded {
-                tracing::warn!(%problem, "a failed sign-in was not recorded");
+        self.inner.tasks.spawn(
+            async move {
+                let asked = Asked::plainly(caller);
+                let (registry, asked) = (&registry, &asked);
+                let recorded = registry
+                    .command(asked, Some(user), |unit| async move {
+                        let id = registry.store().chance().uuid_v7(registry.store().now()).to_string();
+                        unit.is_fresh::<Session>(&id);
+                        let command = SessionCommand::Fail {
+                            user,
+                            dialect: asked.caller.dialect,
+                        };
+                        unit.execute::<Session>(&id, command).await?;
+                        Ok(())
+                    })
+                    .await;
+                if let Err(problem) = recorded {
+                    tracing::warn!(%problem, "a failed sign-in was not recorded");
+                }
             }
-        });
+            .boxed(),
+        );
     }
+}
+
+/// Whether there is an address that nobody has proved to be theirs, and no number that somebody has.
+const fn waits_for_its_mail(state: &User) -> bool {
+    state.email().is_some() && !state.email_verified() && !state.phone_verified()
 }
 
 /// How a refresh token is kept.

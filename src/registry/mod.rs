@@ -39,6 +39,7 @@ mod reset;
 mod seed;
 mod sessions;
 mod shared;
+mod sim;
 mod strict;
 mod token_keys;
 mod upkeep;
@@ -74,6 +75,7 @@ pub use register::Registration;
 pub use reset::{Contact, ResetProof};
 pub use seed::{Seed, SeedError, Seeded};
 pub use shared::{SharedBearer, SharedDenial, SharedPair, SharedWant, is_activated};
+pub use sim::SimDelay;
 pub use token_keys::{SigningKeyView, SigningState, signing_states};
 
 use crate::cache::Cache;
@@ -171,6 +173,7 @@ impl Registry {
                 limited: config.limits.enabled,
                 countries: config.sms.countries.clone(),
                 daily_budget: config.sms.daily_budget,
+                sim_delay: SimDelay::hours(config.xhoppe.recovery_delay_after_sim_change),
             },
         };
         Ok(Self {

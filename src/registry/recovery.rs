@@ -1,16 +1,17 @@
 //! Another password for an administrator who has lost every way in, from the command line.
 
-use aggregates::user::UserCommand;
+use aggregates::user::{User, UserCommand};
 use aggregates::values::Role;
 use projections::NameKind;
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::accounts::stage_password;
 use super::command::Asked;
 use super::{Refusal, Registry};
 use crate::passwords::Password;
 use crate::passwords::rules::Weakness;
-use crate::store::{Credential, Receipt};
+use crate::store::Receipt;
 
 /// Why the password was not set.
 #[derive(Debug, Error)]
@@ -55,17 +56,14 @@ impl Registry {
         let hash = hash.as_str();
         let done = self
             .command(asked, Some(user), |unit| async move {
+                let (before, _) = unit.load_fresh::<User>(&user.to_string()).await?;
                 let recovery: Uuid = self.store().chance().uuid_v7(self.store().now());
                 let executed = self
                     .decide_user(&unit, asked, user, UserCommand::RecoverPassword { recovery })
                     .await?;
-                unit.execute::<aggregates::user::User>(&user.to_string(), UserCommand::Unlock { note: None })
+                unit.execute::<User>(&user.to_string(), UserCommand::Unlock { note: None })
                     .await?;
-                unit.credential(Credential {
-                    user_id: user,
-                    version: i64::from(executed.state.credential_version()),
-                    hash: hash.to_owned(),
-                });
+                stage_password(&unit, user, (&before, &executed.state), hash);
                 Ok(())
             })
             .await?;

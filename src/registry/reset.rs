@@ -5,12 +5,13 @@ use aggregates::values::{Channel, Email, Phone};
 use projections::NameKind;
 use uuid::Uuid;
 
+use super::accounts::stage_password;
 use super::alike::refused_alike;
 use super::codes::{Budget, CODE_LIFE, CodePurpose};
 use super::command::Asked;
 use super::{LinkToken, Purpose, Refusal, Registry};
 use crate::passwords::Password;
-use crate::store::{Credential, Receipt};
+use crate::store::Receipt;
 
 /// Where a reset is to go.
 #[derive(Debug, Clone)]
@@ -154,16 +155,11 @@ impl Registry {
         let done = self
             .command(asked, Some(user), |unit| async move {
                 // Of those who use it at once all but one are too late, and must learn it from the log.
-                unit.load_fresh::<User>(&user.to_string()).await?;
+                let (before, _) = unit.load_fresh::<User>(&user.to_string()).await?;
                 let at = self.store().now();
                 let command = UserCommand::ResetPassword { original, at };
                 let executed = self.decide_user(&unit, asked, user, command).await?;
-                unit.credential(Credential {
-                    user_id: user,
-                    version: i64::from(executed.state.credential_version()),
-                    hash: hash.as_str().to_owned(),
-                });
-                unit.drop_code(original);
+                stage_password(&unit, user, (&before, &executed.state), hash.as_str());
                 Ok(())
             })
             .await?;
@@ -190,6 +186,16 @@ impl Registry {
         self.reset_password(asked, proof, new).await.map(Some)
     }
 
+    /// Whether a link would set a new password now. Uses nothing up.
+    pub async fn reset_link_opens(&self, asked: &Asked, token: &str) -> Result<bool, Refusal> {
+        let proof = ResetProof::Link(token.to_owned());
+        match refused_alike(Box::pin(self.open_reset(asked, &proof))).await {
+            Ok(_) => Ok(true),
+            Err(refusal @ (Refusal::Unavailable { .. } | Refusal::Internal(_))) => Err(refusal),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// The user and the open request that a link or a code belongs to. Whatever is wrong is one answer.
     async fn open_reset(&self, asked: &Asked, proof: &ResetProof) -> Result<(Uuid, Uuid), Refusal> {
         match proof {
@@ -211,7 +217,11 @@ impl Registry {
             }
             ResetProof::Code { phone, code } => {
                 let holder = self.store().found_by(NameKind::Phone, phone.msisdn()).await?;
-                let request = self.guess(CodePurpose::ResetPassword, holder, code).await?;
+                let guessed = self.guess(CodePurpose::ResetPassword, holder, code).await;
+                if !self.sim_is_settled(phone, guessed.as_ref().ok().copied()).await? {
+                    return Err(Refusal::InvalidToken);
+                }
+                let request = guessed?;
                 Ok((holder.ok_or(Refusal::InvalidToken)?, request))
             }
         }

@@ -97,6 +97,18 @@ impl Writer {
         both!(self, one => one.has_event(event_id))
     }
 
+    /// Ends the transaction so that no statement of before it writes anything, should it still come.
+    async fn shut_out(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(one) => within(one.shut_out()).await,
+            // Its statements are calls into this process.
+            Self::Sqlite(_) => {
+                self.rollback().await;
+                Ok(())
+            }
+        }
+    }
+
     fn disconnect(&mut self) {
         match self {
             Self::Postgres(one) => one.disconnect(),
@@ -484,26 +496,35 @@ impl Appender {
         ))
     }
 
-    /// Asks the log whether a batch whose COMMIT was not answered is in it.
+    /// Asks the log whether a batch whose outcome is unknown is in it. If it is not, it never will be.
     ///
-    /// Taking the head lock first waits for the lost transaction to end, one way or the other.
+    /// Taking the head lock first waits for a lost COMMIT to end, one way or the other. A lost statement that writes a
+    /// whole batch holds no lock before it begins, so it may still be on its way: it finds the head moved.
     async fn was_written(&mut self, plan: &Plan, until: Instant) -> Result<bool, StoreError> {
         let Some(event) = plan.events.first() else {
             return Ok(false);
         };
         loop {
             self.writer.disconnect();
-            let found = match self.writer.begin().await {
-                Ok(_) => self.writer.has_event(event.event_id).await,
-                Err(problem) => Err(problem),
-            };
-            self.writer.rollback().await;
-            match found {
+            match self.settle(event.event_id).await {
                 Ok(found) => return Ok(found),
                 Err(problem) if Instant::now() >= until => return Err(problem),
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
+    }
+
+    async fn settle(&mut self, first: Uuid) -> Result<bool, StoreError> {
+        let settled = match self.writer.begin().await {
+            Ok(_) => self.writer.has_event(first).await,
+            Err(problem) => Err(problem),
+        };
+        if matches!(settled, Ok(false)) {
+            self.writer.shut_out().await?;
+        } else {
+            self.writer.rollback().await;
+        }
+        settled
     }
 
     fn answer(&self, jobs: Vec<Job>, decided: Decided) -> Vec<Job> {

@@ -37,6 +37,8 @@ const GIVE_BACK: &str = "UPDATE codes SET tries = tries - 1 WHERE request_id = $
 
 const SEALED: &str = "SELECT sealed FROM codes WHERE request_id = $1 AND sealed IS NOT NULL";
 
+const HAS_LEFT: &str = "SELECT 1 AS one FROM codes WHERE request_id = $1 AND sealed IS NULL";
+
 const FAREWELL: &str = "SELECT sealed FROM farewells WHERE user_id = $1";
 
 /// A code that a guess may be compared with: the guess has been counted.
@@ -48,6 +50,14 @@ pub struct Guess {
     pub value: [u8; 32],
     /// How many guesses it has borne, this one included.
     pub tries: i64,
+}
+
+impl Guess {
+    /// Whether this guess was the last one its code bears.
+    #[must_use]
+    pub fn burns(&self) -> bool {
+        self.tries >= MOST_TRIES
+    }
 }
 
 impl Store {
@@ -157,6 +167,14 @@ impl Store {
         })
     }
 
+    /// Whether the code a request asked for was sent and is live. One that was given up, used, replaced or swept is not.
+    pub async fn has_left(&self, request: Uuid) -> Result<bool, StoreError> {
+        on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query(HAS_LEFT).bind(request.to_string()).fetch_optional(pool).await?;
+            Ok(row.is_some())
+        })
+    }
+
     /// Where the last message to somebody who was erased goes, sealed. None: it was sent, or there is none.
     pub async fn sealed_farewell(&self, user: Uuid) -> Result<Option<Vec<u8>>, StoreError> {
         on_pool!(&self.inner.engine, pool => {
@@ -172,6 +190,16 @@ impl RowWrite {
     pub fn wipe_code(request: Uuid) -> Self {
         Self {
             sql: "UPDATE codes SET sealed = NULL WHERE request_id = $1",
+            texts: vec![request.to_string()],
+            numbers: Vec::new(),
+        }
+    }
+
+    /// Drops the code of a message that was given up, in the transaction that says so. It opens nothing any more.
+    #[must_use]
+    pub fn drop_code(request: Uuid) -> Self {
+        Self {
+            sql: "DELETE FROM codes WHERE request_id = $1",
             texts: vec![request.to_string()],
             numbers: Vec::new(),
         }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use aggregates::values::Timestamp;
 use postgres_es::PostgresEventRepository;
-use sqlite_es::SqliteEventRepository;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
@@ -19,6 +18,7 @@ use zeroize::Zeroizing;
 use super::StoreError;
 use super::append::Writer;
 use super::masters::{MasterSource, Sources};
+use super::migrations;
 use super::plan::Head;
 use super::postgres::PostgresWriter;
 use super::sqlite::SqliteWriter;
@@ -58,7 +58,6 @@ pub(super) enum Engine {
         pool: SqlitePool,
         side: SqlitePool,
         quick: SqlitePool,
-        repository: Arc<SqliteEventRepository>,
     },
 }
 
@@ -66,8 +65,8 @@ pub(super) enum Engine {
 macro_rules! on_pool {
     ($engine:expr, $pool:ident => $body:expr) => {
         match $engine {
-            $crate::store::engine::Engine::Postgres { pool: $pool, .. } => $body,
-            $crate::store::engine::Engine::Sqlite { pool: $pool, .. } => $body,
+            $crate::engine::Engine::Postgres { pool: $pool, .. } => $body,
+            $crate::engine::Engine::Sqlite { pool: $pool, .. } => $body,
         }
     };
 }
@@ -77,8 +76,8 @@ pub(super) use on_pool;
 macro_rules! on_side {
     ($engine:expr, $pool:ident => $body:expr) => {
         match $engine {
-            $crate::store::engine::Engine::Postgres { side: $pool, .. } => $body,
-            $crate::store::engine::Engine::Sqlite { side: $pool, .. } => $body,
+            $crate::engine::Engine::Postgres { side: $pool, .. } => $body,
+            $crate::engine::Engine::Sqlite { side: $pool, .. } => $body,
         }
     };
 }
@@ -88,8 +87,8 @@ pub(super) use on_side;
 macro_rules! on_quick {
     ($engine:expr, $pool:ident => $body:expr) => {
         match $engine {
-            $crate::store::engine::Engine::Postgres { quick: $pool, .. } => $body,
-            $crate::store::engine::Engine::Sqlite { quick: $pool, .. } => $body,
+            $crate::engine::Engine::Postgres { quick: $pool, .. } => $body,
+            $crate::engine::Engine::Sqlite { quick: $pool, .. } => $body,
         }
     };
 }
@@ -109,6 +108,10 @@ macro_rules! insert_key {
 pub(super) use insert_key;
 
 const HEAD: &str = "SELECT position, recorded_at FROM log_head WHERE lane = 0";
+
+/// The log ends where it did, a microsecond later: what appenders remember of it is believed no more, and what they sent
+/// before writes nothing.
+pub(super) const LATER_HEAD: &str = "UPDATE log_head SET recorded_at = recorded_at + 1 WHERE lane = 0";
 const KEYS: &str = "SELECT kind, kid, wrapped, kek_id, created_at, retired_at FROM keys";
 const NEW_KEY: &str = "
     INSERT INTO keys (kind, kid, wrapped, kek_id, created_at) VALUES ($1, $2, $3, $4, $5)
@@ -190,12 +193,7 @@ impl Engine {
                     .synchronous(SqliteSynchronous::Normal)
                     .pragma("wal_autocheckpoint", "0"),
             );
-        Ok(Self::Sqlite {
-            repository: Arc::new(SqliteEventRepository::new(pool.clone())),
-            pool,
-            side,
-            quick,
-        })
+        Ok(Self::Sqlite { pool, side, quick })
     }
 
     /// The connection for the appender.
@@ -347,7 +345,7 @@ fn writer_options(options: &EngineOptions) -> SqliteConnectOptions {
 async fn migrate_postgres(connection: &mut sqlx::PgConnection) -> Result<(), StoreError> {
     const TRIES: u32 = 5;
     for _ in 1..TRIES {
-        match sqlx::migrate!("migrations/postgres").run(&mut *connection).await {
+        match migrations::postgres().run(&mut *connection).await {
             Ok(()) => return Ok(()),
             Err(
                 problem @ (sqlx::migrate::MigrateError::Execute(_) | sqlx::migrate::MigrateError::ExecuteMigration(..)),
@@ -358,10 +356,7 @@ async fn migrate_postgres(connection: &mut sqlx::PgConnection) -> Result<(), Sto
             Err(problem) => return Err(migration(problem)),
         }
     }
-    sqlx::migrate!("migrations/postgres")
-        .run(connection)
-        .await
-        .map_err(migration)
+    migrations::postgres().run(connection).await.map_err(migration)
 }
 
 /// SQLite has no lock for migrators, so the first one holds a lock file.
@@ -378,10 +373,7 @@ async fn migrate_sqlite(options: &EngineOptions) -> Result<(), StoreError> {
         .map_err(|error| StoreError::Unavailable(format!("registry.lock: {error}")))?;
     create_private(options)?;
     let mut connection = sqlite_options(options).connect().await?;
-    sqlx::migrate!("migrations/sqlite")
-        .run(&mut connection)
-        .await
-        .map_err(migration)?;
+    migrations::sqlite().run(&mut connection).await.map_err(migration)?;
     connection.close().await?;
     drop(lock);
     restrict(options)
@@ -416,7 +408,7 @@ fn migration(error: sqlx::migrate::MigrateError) -> StoreError {
 }
 
 /// Makes a folder that only its owner can enter.
-pub(crate) fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
+pub fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

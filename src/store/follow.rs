@@ -33,6 +33,8 @@ pub struct Checkpoint {
     pub error: Option<String>,
     /// The event it stopped at.
     pub error_position: Option<i64>,
+    /// Whether it only waits for what lies outside.
+    pub outside: bool,
     /// When the row last changed, microseconds since 1970.
     pub updated_at: i64,
 }
@@ -198,7 +200,8 @@ impl Store {
     /// All checkpoints.
     pub async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
         const ALL: &str = "
-            SELECT follower, position, owner, error, error_position, updated_at FROM checkpoints ORDER BY follower";
+            SELECT follower, position, owner, error, error_position, outside, updated_at FROM checkpoints
+            ORDER BY follower";
         on_side!(&self.inner.engine, pool => {
             let rows = sqlx::query(ALL).fetch_all(pool).await?;
             rows.into_iter()
@@ -209,6 +212,7 @@ impl Store {
                         owner: row.try_get("owner")?,
                         error: row.try_get("error")?,
                         error_position: row.try_get("error_position")?,
+                        outside: row.try_get("outside")?,
                         updated_at: row.try_get("updated_at")?,
                     })
                 })

@@ -123,6 +123,65 @@ mod tests {
         assert_eq!(hex(&row().encode()), expected);
     }
 
+    /// Worked out by another program, from the description at the top of this file alone.
+    #[test]
+    fn rows_at_the_edges_have_the_published_hashes() {
+        let long = "a".repeat(300);
+        let rows = [
+            (
+                "nothing in any column",
+                Leaf {
+                    aggregate_type: "",
+                    aggregate_id: "",
+                    sequence: 0,
+                    event_type: "",
+                    event_version: "",
+                    payload: "",
+                    metadata: "",
+                    event_id: Uuid::nil(),
+                    subject: "",
+                    recorded_at: 0,
+                },
+                "5e3a238f32ba127c7bb9cee54b96b94b8438f29cf59b8182cd7a095a5ddf509e",
+            ),
+            (
+                "letters of several bytes, spaces in JSON, before 1970",
+                Leaf {
+                    aggregate_type: "domain",
+                    aggregate_id: "münchen.example",
+                    sequence: 2,
+                    event_type: "domain.blocked",
+                    event_version: "2",
+                    payload: "{\"reason\":\"Ü\u{2028}\u{1f512}\"}",
+                    metadata: r#"{ "actor" : "x" }"#,
+                    event_id: Uuid::max(),
+                    subject: "münchen.example",
+                    recorded_at: -1,
+                },
+                "2b63e4005af46ec31517701991431c0909ca8d082275f6648717a4e42ac7799f",
+            ),
+            (
+                "the largest numbers",
+                Leaf {
+                    aggregate_type: "audit",
+                    aggregate_id: &long,
+                    sequence: i64::MAX,
+                    event_type: "audit.users_listed",
+                    event_version: "1.0",
+                    payload: "[]",
+                    metadata: "{}",
+                    event_id: Uuid::from_u128(1),
+                    subject: "s",
+                    recorded_at: i64::MAX,
+                },
+                "6152c88912693a634f0ce32d48ede7ecd26deb5786f1dd73f7f0cccf80e003c9",
+            ),
+        ];
+        for (what, row, hash) in rows {
+            assert_eq!(hex(&row.hash()), hash, "{what}");
+        }
+    }
+
     #[test]
     fn the_hash_is_the_published_one_and_covers_every_column() {
         assert_eq!(

@@ -10,14 +10,13 @@ use aggregates::session::SessionEvent;
 use aggregates::user::UserEvent;
 use aggregates::values::Timestamp;
 use projections::{
-    ApiKeyRow, BlockedAddressRow, DomainRow, Name, NameKind, PlaceRow, Recorded, SessionRow, UserRow, names_at,
-    names_of, places_differ, places_of, words_differ, words_of,
+    ApiKeyRow, BlockedAddressRow, DomainRow, Name, NameKind, PlaceRow, Recorded, SessionRow, UserRow, WordRow,
+    names_at, names_of, places_differ, places_of, word_rows, words_differ,
 };
 use uuid::Uuid;
 
 use super::leaf::Leaf;
 use super::prepared::{Appended, Code, Credential, Farewell, Idempotency, Prepared, Receipt, Secret, StagedStream};
-use super::rows::WordRow;
 use super::{AnyEvent, StoreError};
 use crate::keys::{Keyring, NewDataKey};
 
@@ -84,7 +83,7 @@ pub(super) struct Changes {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub words: Vec<WordRow>,
-    pub old_words: Vec<WordRow>,
+    pub old_words: Vec<(Uuid, String)>,
     pub places: Vec<PlaceRow>,
     pub old_places: Vec<(Uuid, i64)>,
 }
@@ -93,10 +92,11 @@ impl Found {
     /// Notes what a change of a row changes.
     fn note(&mut self, old: Option<&UserRow>, new: &UserRow) {
         if old.is_none_or(|old| words_differ(old, new)) {
-            let (before, after) = (old.map(words_of).unwrap_or_default(), words_of(new));
-            let of = |word: &String| (new.id, word.clone());
-            self.old_words.extend(before.difference(&after).map(of));
-            self.words.extend(after.difference(&before).map(of));
+            let (before, after) = (old.map(word_rows).unwrap_or_default(), word_rows(new));
+            let gone = before.keys().filter(|word| !after.contains_key(*word));
+            self.old_words.extend(gone.map(|word| (new.id, word.clone())));
+            let changed = after.into_values().filter(|word| before.get(&word.word) != Some(word));
+            self.words.extend(changed);
         }
         if old.is_none_or(|old| places_differ(old, new)) {
             let (before, after) = (old.map(places_of).unwrap_or_default(), places_of(new));

@@ -46,7 +46,7 @@ impl PlatformOrder {
 /// A term as a pattern that finds it anywhere: what has a meaning in patterns is escaped.
 fn pattern(term: &str) -> String {
     let mut pattern = String::from("%");
-    for c in term.to_ascii_lowercase().chars() {
+    for c in term.to_lowercase().chars() {
         if matches!(c, '%' | '_' | '\\') {
             pattern.push('\\');
         }
@@ -54,6 +54,23 @@ fn pattern(term: &str) -> String {
     }
     pattern.push('%');
     pattern
+}
+
+/// The letters of a term beyond ASCII that have a capital, each once: the capital, then the small one.
+fn capitals(term: &str) -> Vec<[char; 2]> {
+    let mut letters: Vec<[char; 2]> = term
+        .to_lowercase()
+        .chars()
+        .filter(|c| !c.is_ascii())
+        .filter_map(|small| {
+            let mut capital = small.to_uppercase();
+            let one = capital.next().filter(|one| *one != small)?;
+            capital.next().is_none().then_some([one, small])
+        })
+        .collect();
+    letters.sort_unstable();
+    letters.dedup();
+    letters
 }
 
 impl Store {
@@ -69,11 +86,22 @@ impl Store {
         for term in &filter.terms {
             values.push(Bound::Text(pattern(term)));
             let place = values.len();
+            let letters = capitals(term);
+            let first = place + 1;
+            values.extend(letters.iter().flatten().map(|letter| Bound::Text(letter.to_string())));
+            // The engines fold different letters; each of the term's that has a capital is folded by name.
+            let folded = |column: &str| {
+                (0..letters.len()).fold(format!("lower({column})"), |text, nth| {
+                    format!("replace({text}, ${}, ${})", first + 2 * nth, first + 2 * nth + 1)
+                })
+            };
             // Writing into a String cannot fail.
             let _ = write!(
                 condition,
-                " AND (lower(username) LIKE ${place} ESCAPE '\\' OR lower(full_name) LIKE ${place} ESCAPE '\\' \
-                 OR lower(email) LIKE ${place} ESCAPE '\\')"
+                " AND ({} LIKE ${place} ESCAPE '\\' OR {} LIKE ${place} ESCAPE '\\' OR {} LIKE ${place} ESCAPE '\\')",
+                folded("username"),
+                folded("full_name"),
+                folded("email")
             );
         }
         let mut order = String::new();
@@ -104,5 +132,10 @@ mod tests {
     #[test]
     fn what_has_a_meaning_in_patterns_is_taken_as_it_stands() {
         assert_eq!(pattern("50%_\\A"), "%50\\%\\_\\\\a%");
+    }
+
+    #[test]
+    fn only_letters_that_have_one_capital_are_folded_by_name() {
+        assert_eq!(capitals("ÉcoléÖ ß Zoe 漢"), [['É', 'é'], ['Ö', 'ö']]);
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use aggregates::user::UserEvent;
 use futures::{StreamExt as _, TryStreamExt as _};
-use projections::{ApiKeyRow, BlockedAddressRow, DomainRow, SessionRow, UserRow, places_of, words_of};
+use projections::{ApiKeyRow, BlockedAddressRow, DomainRow, SessionRow, UserRow, places_of, word_rows};
 use ring::digest::{Context as Digest, SHA256};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -23,7 +23,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use uuid::Uuid;
 
-use super::engine::Engine;
+use super::engine::{Engine, LATER_HEAD};
 use super::event::{open, scopes};
 use super::plan::{Place, Rows, name_keys};
 use super::read::{EventRecord, OpenedEvent, open_one, record};
@@ -603,9 +603,6 @@ impl Hand {
     }
 }
 
-/// The log ends where it did, a microsecond later: what appenders remember of the rows is believed no more.
-const MOVE_HEAD: &str = "UPDATE log_head SET recorded_at = recorded_at + 1 WHERE lane = 0";
-
 impl Shadows {
     async fn make(store: &Store) -> Result<Self, StoreError> {
         let mut hand = Hand::open(&store.inner.engine).await?;
@@ -836,7 +833,7 @@ impl Shadows {
         write_names(hand, &users, &names).await?;
         // And what they are found by.
         let kept = || changed.users.iter().filter_map(|id| rows.users.get(id));
-        let words = kept().flat_map(|row| words_of(row).into_iter().map(|word| (row.id, word)));
+        let words = kept().flat_map(|row| word_rows(row).into_values());
         write_found(hand, &WORDS, &users, words).await?;
         let places = kept().flat_map(|row| places_of(row).into_values());
         write_found(hand, &PLACES, &users, places).await?;
@@ -923,7 +920,7 @@ impl Shadows {
         ] {
             on_hand!(&mut self.hand, one => { sqlx::query(&sql).bind(&list).execute(one).await?; });
         }
-        self.hand.execute(MOVE_HEAD).await?;
+        self.hand.execute(LATER_HEAD).await?;
         Ok(head)
     }
 

@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use aggregates::values::{Role, Timestamp};
-use projections::{ApiKeyRow, BlockedAddressRow, DomainRow, PlaceRow, SessionRow, Status, UserRow};
+use projections::{ApiKeyRow, BlockedAddressRow, DomainRow, PlaceRow, SessionRow, Status, UserRow, WordRow};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::Row as _;
@@ -122,7 +122,7 @@ pub const BLOCKED_ADDRESSES: Table = Table {
 /// What accounts are found by. The rows of an account follow from its row of `users`.
 pub const WORDS: Table = Table {
     name: "user_words",
-    columns: &["user_id", "word"],
+    columns: &["user_id", "word", "created_at", "username"],
     keys: 2,
 };
 
@@ -330,12 +330,14 @@ impl Written for BlockedAddressRow {
     }
 }
 
-/// A word and whose it is.
-pub type WordRow = (Uuid, String);
-
 impl Written for WordRow {
     fn cells(&self) -> Vec<Cell<'_>> {
-        vec![made_cell(&self.0), word_cell(&self.1)]
+        vec![
+            made_cell(&self.user_id),
+            word_cell(&self.word),
+            time_cell(self.created_at),
+            word_cell(&self.username),
+        ]
     }
 }
 

@@ -2,17 +2,21 @@
 //!
 //! Each condition has an index that tells whom it finds. A page is made in one of two ways:
 //!
-//! - *from the few*: if some condition finds few accounts, those are looked at, and the first of them in the order that
-//!   meet all conditions are the page;
+//! - *from the few*: if some condition finds few enough, those are brought into order, and from the first on it is
+//!   looked whether they meet the other conditions, until a page is full;
 //! - *along the order*: if every condition finds many, walking along the order soon meets enough that meet them all.
+//!
+//! The index of words has what lists are sorted by, so that tens of thousands of its entries are brought into order in
+//! a few milliseconds; of accounts that a column finds each must be looked up. Conditions beside the first are looked
+//! up for one account at a time, or, where they find few, all at once before.
 //!
 //! How many a condition finds is counted up to a bound first, so that what the planner believes of the data does not
 //! matter. Where many are found and yet not soon met (those with a condition may all stand at the far end of the
-//! order), the walk is given up after [`STEPS`] and the many are looked at after all.
+//! order), the walk is given up after [`STEPS`] and the many are brought into order after all.
 
 use std::fmt::Write as _;
 
-use projections::{UserRow, words_asked};
+use projections::{UserRow, WORDS_OF_ONE, words_asked};
 use sqlx::Row as _;
 use uuid::Uuid;
 
@@ -23,6 +27,9 @@ use super::{Store, StoreError, UserFilter, UserSort};
 
 /// How far a walk goes along the order for one page.
 const STEPS: i64 = 2_500;
+
+/// How much further is counted, to know the fewest of many, where a walk was given up.
+const FURTHER: i64 = 4;
 
 /// What conditions are about, beside the order.
 const ABOUT: &str = "id, created_at, username, status, email_domain, email_verified, roles, country";
@@ -57,20 +64,50 @@ impl Statement {
     }
 }
 
+/// What a condition is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// One of the words that find an account.
+    Word,
+    /// A column of the account's row.
+    Column,
+}
+
+impl About {
+    /// What it costs to bring one entry of the condition's index into order, beside one of the index of words.
+    fn cost(self) -> i64 {
+        match self {
+            Self::Word => 1,
+            Self::Column => 2,
+        }
+    }
+
+    /// The column of the account where those it finds stand together.
+    fn user(self) -> &'static str {
+        match self {
+            Self::Word => "user_id",
+            Self::Column => "id",
+        }
+    }
+
+    /// The columns of the index that leads to them.
+    fn order(self) -> &'static str {
+        match self {
+            Self::Word => "word, user_id",
+            Self::Column => "id",
+        }
+    }
+}
+
 /// One condition.
 struct Term {
-    /// Where those it finds stand together, as `table WHERE …`, with `user` naming the column of the account.
-    user: &'static str,
+    about: About,
+    /// Where those it finds stand together, as `table WHERE …`.
     found: &'static str,
-    /// The columns of the index that leads to them.
-    order: &'static str,
-    /// The condition over `u`.
+    /// The condition over a row `u`; of a word none but its `id` is read.
     check: &'static str,
     values: fn(&str) -> Vec<Bound>,
     value: String,
-    /// How many entries of the index lead to one account, usually: the start of a name often is that of a username and
-    /// an address too.
-    entries: i64,
 }
 
 fn one(value: &str) -> Vec<Bound> {
@@ -90,25 +127,21 @@ fn terms(filter: &UserFilter) -> Vec<Term> {
     let mut terms = Vec::new();
     for word in filter.q.iter().flat_map(|q| words_asked(q)) {
         terms.push(Term {
-            user: "user_id",
+            about: About::Word,
             found: "user_words WHERE word >= ? AND word < ?",
-            order: "word, user_id",
             // A subquery for a value is never made a join of.
             check: "(SELECT true FROM user_words WHERE user_id = u.id AND word >= ? AND word < ? LIMIT 1)",
             values: range,
             value: word,
-            entries: 2,
         });
     }
     let mut column = |found, check, values, value: &str| {
         terms.push(Term {
-            user: "id",
+            about: About::Column,
             found,
-            order: "id",
             check,
             values,
             value: value.to_owned(),
-            entries: 1,
         });
     };
     if let Some(domain) = &filter.domain {
@@ -138,21 +171,41 @@ fn terms(filter: &UserFilter) -> Vec<Term> {
     terms
 }
 
+/// The column by which a page is sorted, with the account as the second.
+#[derive(Debug, Clone, Copy)]
+struct Key {
+    /// Over a row of `users`.
+    of_user: &'static str,
+    /// Over a row of `user_words`.
+    of_word: &'static str,
+}
+
+/// Adds those conditions over a row `u`.
+fn checks<'a>(statement: &mut Statement, terms: impl Iterator<Item = &'a Term>, mut glue: &'static str) {
+    for term in terms {
+        statement.push(&format!("{glue} {}", term.check), (term.values)(&term.value));
+        glue = " AND";
+    }
+}
+
 /// A page to be found.
 pub(super) struct Search {
     postgres: bool,
     terms: Vec<Term>,
-    key: &'static str,
+    key: Key,
     descending: bool,
     after: Option<(Bound, Uuid)>,
     limit: i64,
+    /// How many entries of its index each condition finds, as far as they were counted.
+    counts: Vec<i64>,
 }
 
 impl Search {
     fn new(postgres: bool, filter: &UserFilter, sort: UserSort, after: Option<(&str, Uuid)>, limit: i64) -> Self {
+        let key = |of_user, of_word| Key { of_user, of_word };
         let (key, descending) = match sort {
-            UserSort::CreatedAt { descending } => ("created_at", descending),
-            UserSort::Username { descending } => ("coalesce(lower(username), '')", descending),
+            UserSort::CreatedAt { descending } => (key("created_at", "created_at"), descending),
+            UserSort::Username { descending } => (key("coalesce(lower(username), '')", "username"), descending),
         };
         let after = after.map(|(key, id)| {
             let key = match sort {
@@ -168,36 +221,49 @@ impl Search {
             descending,
             after,
             limit,
+            counts: Vec::new(),
         }
     }
 
-    /// How many are few: looking at that many costs about what walking along to a page does where they are as many
-    /// in a hundred thousand.
+    /// What bringing few into order costs at most: about what walking along to a page does where they are as many in
+    /// a hundred thousand. Walking costs little where no word has to be looked up on the way.
     fn few(&self) -> i64 {
+        let each = if self.terms.iter().any(|term| term.about == About::Word) {
+            2_800.0
+        } else {
+            600.0
+        };
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_precision_loss,
             reason = "a page has at most 201"
         )]
-        let few = (300.0 * (self.limit.max(1) as f64).sqrt()) as i64;
+        let few = (each * (self.limit.max(1) as f64).sqrt()) as i64;
         few
     }
 
-    /// How many each condition finds, up to just beyond `few`: one column each.
-    fn counts(&self) -> Statement {
+    /// How many entries of each condition's index there are, up to just beyond `cost`: one column each.
+    fn count(&self, cost: i64) -> Statement {
         let mut statement = Statement::new();
         for (number, term) in self.terms.iter().enumerate() {
             let start = if number == 0 { "SELECT" } else { "," };
             let text = format!(
                 "{start} (SELECT count(*) FROM (SELECT {} FROM {} ORDER BY {} LIMIT {}) AS found) AS found_{number}",
-                term.user,
+                term.about.user(),
                 term.found,
-                term.order,
-                self.few() * term.entries + 1
+                term.about.order(),
+                cost / term.about.cost() + 1
             );
             statement.push(&text, (term.values)(&term.value));
         }
         statement
+    }
+
+    /// The condition from whose accounts a page is made at the least cost, with that.
+    fn driver(&self) -> (usize, i64) {
+        let terms = self.terms.iter().zip(&self.counts);
+        let costs = terms.map(|(term, count)| count * term.about.cost());
+        costs.enumerate().min_by_key(|(_, cost)| *cost).unwrap_or_default()
     }
 
     /// `{direction}` of both parts of the order.
@@ -207,25 +273,19 @@ impl Search {
     }
 
     /// Where the page before ended. The first part alone is what SQLite looks up in an index over an expression.
-    fn keyset(&self, statement: &mut Statement, glue: &str) {
-        if let Some((key, id)) = &self.after {
-            let (order, id) = (self.key, Bound::Text(id.to_string()));
+    fn keyset(&self, statement: &mut Statement, glue: &str, key: &str, id: &str) {
+        if let Some((after, last)) = &self.after {
             let by = if self.descending { "<" } else { ">" };
             statement.push(
-                &format!("{glue} {order} {by}= ? AND ({order}, id) {by} (?, ?)"),
-                vec![key.clone(), key.clone(), id],
+                &format!("{glue} {key} {by}= ? AND ({key}, {id}) {by} (?, ?)"),
+                vec![after.clone(), after.clone(), Bound::Text(last.to_string())],
             );
         }
     }
 
-    /// All conditions but one.
-    fn checks(&self, statement: &mut Statement, but: Option<usize>, mut glue: &'static str) {
-        for (number, term) in self.terms.iter().enumerate() {
-            if but != Some(number) {
-                statement.push(&format!("{glue} {}", term.check), (term.values)(&term.value));
-                glue = " AND";
-            }
-        }
+    /// Ends a part of a statement that is to be made as it stands, all of it and in its order.
+    fn fence(&self) -> &'static str {
+        if self.postgres { " OFFSET 0" } else { " LIMIT -1" }
     }
 
     /// The rows of a page of ids and keys.
@@ -242,55 +302,119 @@ impl Search {
 
     /// From the few that a condition finds.
     fn gathered(&self, driver: usize) -> Statement {
-        let mut page = Statement::new();
         let Some(term) = self.terms.get(driver) else {
             return self.along();
         };
+        let mut page = Statement::new();
+        page.push("SELECT found.id, found.key FROM (", Vec::new());
+        match term.about {
+            About::Word => self.ordered_words(&mut page, term),
+            About::Column => self.ordered_accounts(&mut page, driver, term),
+        }
+        page.push(") AS found", Vec::new());
+        let mut glue = " WHERE";
+        for (number, other) in self.terms.iter().enumerate() {
+            // Columns of an account that was looked up were looked at there.
+            if number == driver || (term.about == About::Column && other.about == About::Column) {
+                continue;
+            }
+            self.other(&mut page, glue, other, self.counts.get(number).copied());
+            glue = " AND";
+        }
+        // SQLite takes them as they come, in their order, but would not know that it need not sort them again.
+        if self.postgres {
+            page.push(
+                &format!(" ORDER BY {}", self.order("found.key", "found.id")),
+                Vec::new(),
+            );
+        }
+        page.push(&format!(" LIMIT {}", self.limit), Vec::new());
+        self.rows_of(page)
+    }
+
+    /// Accounts by a word, each once, in order. Where no other condition chooses among them, no more entries are
+    /// needed than a page of accounts can have.
+    fn ordered_words(&self, page: &mut Statement, term: &Term) {
+        let key = self.key.of_word;
         page.push(
             &format!(
-                "SELECT u.id, {} AS key FROM (SELECT DISTINCT {} AS user_id FROM {}) AS found ",
-                self.key, term.user, term.found
+                "SELECT DISTINCT id, key FROM (SELECT user_id AS id, {key} AS key FROM {}",
+                term.found
             ),
             (term.values)(&term.value),
         );
+        self.keyset(page, " AND", key, "user_id");
+        let enough = match i64::try_from(WORDS_OF_ONE) {
+            Ok(most) if self.terms.len() == 1 => format!(" LIMIT {}", self.limit * most),
+            _ => self.fence().to_owned(),
+        };
         page.push(
-            &if self.postgres {
-                format!(
-                    "CROSS JOIN LATERAL (SELECT {ABOUT} FROM users WHERE users.id = found.user_id LIMIT 1) AS u \
-                     WHERE true"
-                )
-            } else {
-                "CROSS JOIN users AS u ON u.id = found.user_id WHERE true".to_owned()
-            },
+            &format!(" ORDER BY {}{enough}) AS entries", self.order(key, "user_id")),
             Vec::new(),
         );
-        self.checks(&mut page, Some(driver), " AND");
-        self.keyset(&mut page, " AND");
+        if self.postgres {
+            page.push(&format!(" ORDER BY {}", self.order("key", "id")), Vec::new());
+        }
+    }
+
+    /// Accounts by a column that meet the conditions on all columns, in order.
+    fn ordered_accounts(&self, page: &mut Statement, driver: usize, term: &Term) {
         page.push(
-            &format!(" ORDER BY {} LIMIT {}", self.order("key", "u.id"), self.limit),
+            &format!(
+                "SELECT u.id, u.key FROM (SELECT {ABOUT}, {} AS key FROM {}",
+                self.key.of_user, term.found
+            ),
+            (term.values)(&term.value),
+        );
+        page.push(&format!("{}) AS u WHERE true", self.fence()), Vec::new());
+        let others = self.terms.iter().enumerate();
+        let others = others.filter(|(number, other)| *number != driver && other.about == About::Column);
+        checks(page, others.map(|(_, other)| other), " AND");
+        self.keyset(page, " AND", "u.key", "u.id");
+        page.push(
+            &format!(" ORDER BY {}{}", self.order("u.key", "u.id"), self.fence()),
             Vec::new(),
         );
-        self.rows_of(page)
+    }
+
+    /// A condition over accounts `found` that another brought into order.
+    fn other(&self, page: &mut Statement, glue: &str, term: &Term, count: Option<i64>) {
+        let values = (term.values)(&term.value);
+        let few = self.few() / term.about.cost();
+        if count.is_some_and(|count| count <= few) {
+            // All that it finds, once; `IS TRUE` so that this is made neither a join nor a way to the accounts. The
+            // bound is there for the planner; the number may have grown since.
+            let text = format!(
+                "{glue} (found.id IN (SELECT {} FROM {} LIMIT {})) IS TRUE",
+                term.about.user(),
+                term.found,
+                2 * few
+            );
+            return page.push(&text, values);
+        }
+        let check = match term.about {
+            About::Word => term.check.replace("u.id", "found.id"),
+            About::Column => format!("(SELECT {} FROM users AS u WHERE u.id = found.id)", term.check),
+        };
+        page.push(&format!("{glue} {check}"), values);
     }
 
     /// Along the order.
     fn along(&self) -> Statement {
         let mut page = Statement::new();
         let steps = if self.terms.is_empty() { self.limit } else { STEPS };
+        let key = self.key.of_user;
         // The key is reckoned within: only so does PostgreSQL know that what comes out is in order already.
         page.push(
-            &format!(
-                "SELECT u.id, u.key FROM (SELECT {ABOUT}, {} AS key FROM users",
-                self.key
-            ),
+            &format!("SELECT u.id, u.key FROM (SELECT {ABOUT}, {key} AS key FROM users"),
             Vec::new(),
         );
-        self.keyset(&mut page, " WHERE");
+        self.keyset(&mut page, " WHERE", key, "id");
         page.push(
-            &format!(" ORDER BY {} LIMIT {steps}) AS u", self.order(self.key, "id")),
+            &format!(" ORDER BY {} LIMIT {steps}) AS u", self.order(key, "id")),
             Vec::new(),
         );
-        self.checks(&mut page, None, " WHERE");
+        checks(&mut page, self.terms.iter(), " WHERE");
         // SQLite takes the walk as it comes, in its order, but would not know that it need not sort it again.
         let order = if self.postgres {
             format!(" ORDER BY {}", self.order("u.key", "u.id"))
@@ -303,11 +427,11 @@ impl Search {
 
     /// How many stand behind the page before, up to just beyond a walk.
     fn behind(&self) -> Statement {
-        let mut statement = Statement::new();
+        let (mut statement, key) = (Statement::new(), self.key.of_user);
         statement.push("SELECT count(*) AS found_0 FROM (SELECT id FROM users", Vec::new());
-        self.keyset(&mut statement, " WHERE");
+        self.keyset(&mut statement, " WHERE", key, "id");
         statement.push(
-            &format!(" ORDER BY {} LIMIT {}) AS found", self.order(self.key, "id"), STEPS + 1),
+            &format!(" ORDER BY {} LIMIT {}) AS found", self.order(key, "id"), STEPS + 1),
             Vec::new(),
         );
         statement
@@ -352,18 +476,14 @@ impl Store {
         told: &mut Vec<Statement>,
     ) -> Result<Vec<UserRow>, StoreError> {
         let postgres = matches!(self.inner.engine, Engine::Postgres { .. });
-        let search = Search::new(postgres, filter, sort, after, limit);
-        if search.terms.is_empty() {
+        let mut search = Search::new(postgres, filter, sort, after, limit);
+        let (terms, few) = (search.terms.len(), search.few());
+        if terms == 0 {
             return self.user_rows(search.along(), told).await;
         }
-        let counts = self.counted(search.counts(), search.terms.len(), told).await?;
-        let entries = search.terms.iter().map(|term| term.entries);
-        let found = counts
-            .iter()
-            .zip(entries)
-            .map(|(count, entries)| (count + entries - 1) / entries);
-        let (driver, found) = found.enumerate().min_by_key(|(_, found)| *found).unwrap_or_default();
-        if found <= search.few() {
+        search.counts = self.counted(search.count(few), terms, told).await?;
+        let (driver, cost) = search.driver();
+        if cost <= few {
             return self.user_rows(search.gathered(driver), told).await;
         }
         let rows = self.user_rows(search.along(), told).await?;
@@ -376,6 +496,10 @@ impl Store {
         {
             return Ok(rows);
         }
+        if terms > 1 {
+            search.counts = self.counted(search.count(FURTHER * few), terms, told).await?;
+        }
+        let (driver, _) = search.driver();
         self.user_rows(search.gathered(driver), told).await
     }
 

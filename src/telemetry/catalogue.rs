@@ -48,7 +48,7 @@ const METRICS: &[(&str, Kind, &str)] = &[
     (
         "registry_connections_late_total",
         Counter,
-        "Connections closed because a request came too slowly, or none came.",
+        "Connections closed because a request came too slowly, or none came, or an answer was taken too slowly.",
     ),
     ("registry_requests_limited_total", Counter, "Requests answered 429."),
     (

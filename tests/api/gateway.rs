@@ -10,6 +10,8 @@ on_both_engines![
     what_is_never_taken_is_given_up_and_told_of,
     a_gateway_that_does_not_know_us_or_is_away_costs_no_code,
     a_kill_loses_no_code,
+    after_a_change_of_the_sim_no_code_sets_a_password,
+    without_the_setting_nothing_is_heard_of_a_sim,
 ];
 
 const TOKEN: &str = "hunter2-for-sms";
@@ -222,4 +224,101 @@ async fn a_kill_loses_no_code(engine: Engine) {
         place,
     };
     verify(&app, &phone, &gateway.taken(&phone).await.code()).await;
+}
+
+/// A person with a number that is verified, who has just asked for a code to set a new password: the code. It has left, and
+/// what was said along with it is known.
+async fn code_to_recover(app: &App, gateway: &Gateway, phone: &str) -> String {
+    let taken = gateway.received(phone).len();
+    let body = json!({ "msisdn": phone });
+    let reply = app.ask("PUT", "/api/v1/users/forget_password", &body).await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, "{}"));
+    let code = gateway.nth_to(phone, taken + 1).await.code();
+    until("a message that has left", || async {
+        (sealed(&app.place).await == 0).then_some(())
+    })
+    .await;
+    code
+}
+
+async fn recover(app: &App, phone: &str, code: &str) -> (u16, serde_json::Value) {
+    let new = "another-password";
+    let body = json!({ "msisdn": phone, "code": code, "password": new, "password_confirmation": new });
+    let reply = app.ask("PUT", "/api/v1/users/recover_password", &body).await;
+    (reply.status, reply.json()["errors"].clone())
+}
+
+async fn with_number(app: &App, gateway: &Gateway, phone: &str) {
+    register(app, phone).await;
+    verify(app, phone, &gateway.taken(phone).await.code()).await;
+}
+
+fn hours_ago(hours: i64) -> String {
+    let now = user_registry::clock::Clock::system().now();
+    json!({ "sim_changed_at": now.plus(-hours * 3_600_000_000).to_string() }).to_string()
+}
+
+async fn after_a_change_of_the_sim_no_code_sets_a_password(engine: Engine) {
+    let gateway = Gateway::start().await;
+    let delay = [("REGISTRY__XHOPPE__RECOVERY_DELAY_AFTER_SIM_CHANGE", "48")];
+    let app = start(engine, &gateway.url(), &delay).await;
+    let invalid = json!({ "code": ["is invalid"] });
+    for (last, said, settles) in [
+        (1, hours_ago(49), true),
+        (2, hours_ago(47), false),
+        // It cannot have been changed later than now, and what cannot be read is taken for now.
+        (3, hours_ago(-9_000), false),
+        (4, r#"{"sim_changed_at":"last week"}"#.to_owned(), false),
+        (5, r#"{"sim_changed_at":1}"#.to_owned(), false),
+        // Too much to be read has been taken all the same; what it says of the SIM may be anything.
+        (10, " ".repeat(16_385), false),
+        // Nothing is said of a SIM.
+        (6, String::new(), true),
+        (7, "taken".to_owned(), true),
+        (8, r#"{"sim_changed_at":null,"id":7}"#.to_owned(), true),
+    ] {
+        let phone = number(last);
+        with_number(&app, &gateway, &phone).await;
+        gateway.say(&phone, &said);
+        let code = code_to_recover(&app, &gateway, &phone).await;
+        let (status, errors) = recover(&app, &phone, &code).await;
+        if settles {
+            assert_eq!(status, 200, "{said}");
+        } else {
+            assert_eq!((status, &errors), (422, &invalid), "{said}");
+            // What was said stays said, whatever is said later, and the canonical API hears of it too.
+            gateway.say(&phone, &hours_ago(9_000));
+            let code = code_to_recover(&app, &gateway, &phone).await;
+            let body = json!({ "phone": phone, "code": code, "new_password": "brisk meadow saddle" });
+            app.command("reset-password", &body)
+                .send()
+                .await
+                .refused(410, "invalid-token");
+            app.sign_in(&phone, PASSWORD).await;
+        }
+    }
+    // What is given up may have been delivered, by a gateway that was not heard: its code opens nothing, the next one does.
+    let phone = number(11);
+    with_number(&app, &gateway, &phone).await;
+    gateway.answer(&phone, 422);
+    let code = code_to_recover(&app, &gateway, &phone).await;
+    let late = json!({ "code": ["is expired"] });
+    assert_eq!(recover(&app, &phone, &code).await, (422, late));
+    gateway.relent();
+    let code = code_to_recover(&app, &gateway, &phone).await;
+    assert_eq!(recover(&app, &phone, &code).await.0, 200);
+    // Who only verifies a number is not asked for more than its code.
+    let phone = number(9);
+    gateway.say(&phone, &hours_ago(1));
+    with_number(&app, &gateway, &phone).await;
+}
+
+async fn without_the_setting_nothing_is_heard_of_a_sim(engine: Engine) {
+    let gateway = Gateway::start().await;
+    let app = start(engine, &gateway.url(), &[]).await;
+    let phone = number(1);
+    with_number(&app, &gateway, &phone).await;
+    gateway.say(&phone, &hours_ago(1));
+    let code = code_to_recover(&app, &gateway, &phone).await;
+    assert_eq!(recover(&app, &phone, &code).await.0, 200);
 }

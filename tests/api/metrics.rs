@@ -5,9 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::followers::{breaks, overwrite};
-use crate::harness::{App, Engine, PASSWORD, Server, on_both_engines, until};
+use crate::harness::{App, Call, Engine, PASSWORD, Server, on_both_engines, soon, until};
 
-on_both_engines![how_far_a_follower_is_behind_is_told_until_it_goes_on];
+on_both_engines![
+    how_far_a_follower_is_behind_is_told_until_it_goes_on,
+    every_refusal_counts_for_its_rule_and_for_no_other,
+    appends_are_counted_by_their_events_and_by_the_commands_of_a_batch,
+    of_many_with_one_version_those_that_lose_in_the_log_are_counted,
+];
 
 /// Every sample of `/metrics`, by its name with its labels.
 async fn samples(app: &App) -> BTreeMap<String, f64> {
@@ -81,4 +86,217 @@ async fn how_far_a_follower_is_behind_is_told_until_it_goes_on(engine: Engine) {
     })
     .await;
     assert!(all(&done, "stopped", 0.0) && all(&done, "lag_seconds", 0.0), "{done:?}");
+}
+
+/// What of the samples of one name differs, by what follows the name.
+fn grown(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>, name: &str) -> BTreeMap<String, f64> {
+    let named = after.iter().filter_map(|(sample, value)| {
+        let labels = sample
+            .strip_prefix(name)
+            .filter(|rest| rest.is_empty() || rest.starts_with('{'))?;
+        let grown = value - before.get(sample).copied().unwrap_or_default();
+        (grown != 0.0).then(|| (labels.to_owned(), grown))
+    });
+    named.collect()
+}
+
+async fn every_refusal_counts_for_its_rule_and_for_no_other(engine: Engine) {
+    let app = App::start(engine).await;
+    let (ada, boss) = (app.user("ada").await, app.admin().await);
+    let id = app.get("/v1/me").bearer(&ada.access).expect(200).await["id"].clone();
+    let block = json!({ "domain": "blocked.example" });
+    app.command("block-domain", &block)
+        .bearer(&boss.access)
+        .expect(201)
+        .await;
+    let named = |name: &str| json!({ "username": name, "password": PASSWORD });
+    let profile = |name: &str| json!({ "full_name": name });
+    let update = |body| app.command("update-profile", &body).bearer(&ada.access);
+    update(profile("Ada"))
+        .header("idempotency-key", "once")
+        .expect(200)
+        .await;
+    let lock = json!({ "user_id": id, "reason": "a test" });
+    let mail = json!({ "email": "eve@blocked.example", "password": PASSWORD });
+    let token = json!({ "token": "nobody-was-ever-given-this" });
+    let change = json!({ "current_password": "not the one at all", "new_password": "nine grey geese at dusk" });
+    let refusals: &[(&str, u16, usize, &dyn Fn() -> Call)] = &[
+        ("taken", 409, 3, &|| app.command("register-user", &named("ada"))),
+        ("invalid", 400, 2, &|| {
+            app.command("register-user", &json!({ "username": "eve", "password": "short" }))
+        }),
+        ("unknown-field", 400, 1, &|| {
+            app.command(
+                "register-user",
+                &json!({ "username": "eve", "password": PASSWORD, "colour": "blue" }),
+            )
+        }),
+        ("malformed", 400, 2, &|| {
+            app.call("POST", "/v1/commands/register-user")
+                .header("content-type", "application/json")
+                .raw("{")
+        }),
+        ("unsupported-media-type", 415, 1, &|| {
+            app.call("POST", "/v1/commands/register-user")
+                .header("content-type", "text/plain")
+                .raw("{}")
+        }),
+        ("too-large", 413, 1, &|| {
+            app.post("/v1/sessions", &named(&"x".repeat(20_000)))
+        }),
+        ("domain-blocked", 403, 2, &|| app.command("register-user", &mail)),
+        ("unauthenticated", 401, 2, &|| app.get("/v1/me")),
+        ("invalid-credentials", 401, 1, &|| {
+            app.post("/v1/sessions", &json!({ "identifier": "nobody", "password": PASSWORD }))
+        }),
+        ("forbidden", 403, 2, &|| {
+            app.command("lock-user", &lock).bearer(&ada.access)
+        }),
+        ("wrong-password", 403, 1, &|| {
+            app.command("change-password", &change).bearer(&ada.access)
+        }),
+        ("not-found", 404, 2, &|| app.get("/v1/nothing/here")),
+        ("method-not-allowed", 405, 1, &|| app.delete("/v1/me")),
+        ("invalid-token", 410, 1, &|| app.command("verify-email", &token)),
+        ("stale", 412, 2, &|| update(profile("Eve")).header("if-match", "\"1\"")),
+        ("idempotency-mismatch", 422, 2, &|| {
+            update(profile("Eve")).header("idempotency-key", "once")
+        }),
+    ];
+    let mut before = samples(&app).await;
+    for &(rule, status, times, call) in refusals {
+        for _ in 0..times {
+            call().send().await.refused(status, rule);
+        }
+        let after = samples(&app).await;
+        #[expect(clippy::cast_precision_loss, reason = "a few times")]
+        let times = times as f64;
+        assert_eq!(
+            grown(&before, &after, "registry_refusals_total"),
+            [(format!("{{rule=\"{rule}\"}}"), times)].into(),
+            "{rule}"
+        );
+        before = after;
+    }
+    // What is done is no refusal.
+    update(profile("Augusta")).expect(200).await;
+    let after = samples(&app).await;
+    assert_eq!(grown(&before, &after, "registry_refusals_total"), BTreeMap::new());
+}
+
+/// Only what this process appends counts, so nothing else may append meanwhile: no command line, no follower, and no
+/// sign-in, whose trace is written after its answer.
+#[expect(clippy::float_cmp, reason = "what is counted is whole")]
+async fn appends_are_counted_by_their_events_and_by_the_commands_of_a_batch(engine: Engine) {
+    const PEOPLE: usize = 12;
+    const ROUNDS: usize = 10;
+    let app = App::start(engine).await;
+    let people = futures::future::join_all((0..PEOPLE).map(|number| {
+        let app = &app;
+        async move { app.user(&format!("person{number}")).await }
+    }))
+    .await;
+    let one = |samples: &BTreeMap<String, f64>, name: &str| samples.get(name).copied().unwrap_or_default();
+    let (mut log, before) = (app.log().await, samples(&app).await);
+    let start = log.head().await;
+
+    // One after the other: a transaction each. Registering without and with an address is one event and two.
+    let mut commands = 0.0;
+    for number in 0..ROUNDS {
+        let body = match number % 2 {
+            0 => json!({ "username": format!("plain{number}"), "password": PASSWORD }),
+            _ => json!({ "email": format!("p{number}@farm.example"), "password": PASSWORD }),
+        };
+        app.command("register-user", &body).expect(201).await;
+        commands += 1.0;
+    }
+    let (middle, alone) = (log.head().await, samples(&app).await);
+    let since = |name: &str, from: &BTreeMap<String, f64>, to: &BTreeMap<String, f64>| one(to, name) - one(from, name);
+    #[expect(clippy::cast_precision_loss, reason = "a few events")]
+    let moved = |from: i64, to: i64| (to - from) as f64;
+    assert_eq!(
+        since("registry_append_events_total", &before, &alone),
+        moved(start, middle)
+    );
+    assert!(moved(start, middle) > commands, "some are two events");
+    for name in [
+        "registry_append_batch_commands_sum",
+        "registry_append_batch_commands_count",
+    ] {
+        assert_eq!(since(name, &before, &alone), commands, "{name}");
+    }
+    assert_eq!(since("registry_append_seconds_count", &before, &alone), commands);
+    assert!(since("registry_append_seconds_sum", &before, &alone) > 0.0);
+
+    // At once: what comes while a transaction runs waits and goes together, each of them counted once.
+    #[expect(clippy::cast_precision_loss, reason = "a few people")]
+    let all = PEOPLE as f64;
+    let (mut last, mut head) = (alone, middle);
+    let batches = soon("commands to go together", async {
+        loop {
+            let body = json!({ "full_name": format!("Person {head}") });
+            let calls = people
+                .iter()
+                .map(|tokens| app.command("update-profile", &body).bearer(&tokens.access).send());
+            for reply in futures::future::join_all(calls).await {
+                assert_eq!(reply.status, 200);
+            }
+            let (end, together) = (log.head().await, samples(&app).await);
+            assert_eq!(moved(head, end), all);
+            assert_eq!(since("registry_append_events_total", &last, &together), all);
+            assert_eq!(since("registry_append_batch_commands_sum", &last, &together), all);
+            let batches = since("registry_append_batch_commands_count", &last, &together);
+            let small = since("registry_append_batch_commands_bucket{le=\"1\"}", &last, &together);
+            assert!(
+                1.0 <= batches && batches <= all && small <= batches,
+                "{batches} transactions, {small} of one"
+            );
+            (last, head) = (together, end);
+            // The buckets tell of the larger ones too.
+            if batches < all && small < batches {
+                return batches;
+            }
+        }
+    })
+    .await;
+    assert_eq!(since("registry_append_conflicts_total", &before, &last), 0.0);
+    told!("{PEOPLE} commands at once in {batches} transactions");
+}
+
+/// Those who read the version before anybody had won are refused by the log itself, and are counted; the others are
+/// refused before they come there.
+async fn of_many_with_one_version_those_that_lose_in_the_log_are_counted(engine: Engine) {
+    const MANY: u32 = 20;
+    let app = App::start(engine).await;
+    let ada = app.user("ada").await;
+    let (mut version, mut before) = (1, samples(&app).await);
+    let lost = soon("commands to lose in the log", async {
+        loop {
+            let calls = (0..MANY).map(|number| {
+                let body = json!({ "full_name": format!("Ada {version} {number}") });
+                app.command("update-profile", &body)
+                    .bearer(&ada.access)
+                    .header("if-match", format!("\"{version}\""))
+                    .send()
+            });
+            let replies = futures::future::join_all(calls).await;
+            let won = replies.iter().filter(|reply| reply.status == 200).count();
+            assert_eq!(won, 1, "{replies:?}");
+            let after = samples(&app).await;
+            let conflicts = grown(&before, &after, "registry_append_conflicts_total");
+            let refused = grown(&before, &after, "registry_refusals_total");
+            assert!(
+                (refused[r#"{rule="stale"}"#] - f64::from(MANY - 1)).abs() < 0.5,
+                "{refused:?}"
+            );
+            let lost = conflicts.get("").copied().unwrap_or_default();
+            assert!(lost <= f64::from(MANY - 1), "{lost}");
+            if lost > 0.0 {
+                return lost;
+            }
+            (version, before) = (version + 1, after);
+        }
+    })
+    .await;
+    told!("{engine:?}: of {MANY} with one version, {lost} lost in the log");
 }

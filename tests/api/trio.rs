@@ -13,6 +13,8 @@ on_both_engines![
     a_token_of_one_opens_nothing_in_another,
     every_genuine_token_is_refused_by_every_other_dialect,
     a_body_of_another_dialect_is_refused_in_the_asked_ones_shape,
+    what_nobody_serves_is_refused_by_whose_paths_look_so,
+    only_json_itself_is_read_as_json,
     a_dialect_that_is_switched_off_is_not_there,
 ];
 
@@ -117,6 +119,35 @@ async fn what_is_registered_through_one_is_known_to_all(engine: Engine) {
         "{}",
         reply.body
     );
+    // An account in use whose number nobody has proved: to Xhoppe the password is right, and there is no token.
+    let both = json!({ "username": "kim", "email": "kim@farm.example", "phone": "+6584932469", "password": STRONG });
+    app.command("register-user", &both).expect(201).await;
+    let mail = app.mailbox().to("kim@farm.example").await;
+    app.command("verify-email", &json!({ "token": mail.token() }))
+        .expect(200)
+        .await;
+    app.sign_in("kim", STRONG).await;
+    let login = json!({ "msisdn": "+6584932469", "password": STRONG });
+    let reply = app.ask("POST", "/api/v1/login", &login).await;
+    let unproved = json!({ "msisdn": "+6584932469", "valid_for_authentication": false });
+    is(&reply, 200, &unproved);
+    let code = app.phones().to("+6584932469").await.code();
+    let proof = json!({ "msisdn": "+6584932469", "code": code });
+    assert_eq!(app.ask("POST", "/api/v1/users/verify", &proof).await.status, 200);
+    let reply = app.ask("POST", "/api/v1/login", &login).await.json();
+    assert_eq!(reply["valid_for_authentication"], true);
+    assert!(reply["authentication_token"].is_string());
+    // Where the number is verified, an address that is not keeps nobody out.
+    let both = json!({ "username": "jan", "email": "jan@farm.example", "phone": "+6584932468", "password": STRONG });
+    app.command("register-user", &both).expect(201).await;
+    let login = json!({ "username": "jan", "password": STRONG });
+    assert_eq!(app.ask("POST", "/api/v1/account/login/", &login).await.status, 400);
+    let code = app.phones().to("+6584932468").await.code();
+    app.command("verify-phone", &json!({ "phone": "+6584932468", "code": code }))
+        .expect(200)
+        .await;
+    app.cadasta_key("jan").await;
+    app.cadasta_key("jan@farm.example").await;
     // A customer has no verified address: Cadasta knows the password and sends its mail.
     app.taxi_user("tim1990").await;
     let body = json!({ "username": "tim1990", "password": STRONG });
@@ -479,6 +510,60 @@ pub fn shaped(reply: &Reply, dialect: &str) {
         }
     };
     assert!(fits, "{dialect}: {reply:?}");
+}
+
+async fn what_nobody_serves_is_refused_by_whose_paths_look_so(engine: Engine) {
+    let app = App::start(engine).await;
+    let web = Web::python(&app);
+    for (method, path, body) in [
+        ("GET", "/api/v1/organizations/", json!({ "detail": "Not found." })),
+        ("POST", "/api/v1/", json!({ "detail": "Not found." })),
+        (
+            "GET",
+            "/api/v1/orders",
+            json!({ "error": "The resource you were looking for could not be found." }),
+        ),
+        ("POST", "/signup/", json!({ "message": "Not found" })),
+        (
+            "GET",
+            "/domains/",
+            json!({ "Message": "Not found", "message": "Not found" }),
+        ),
+        (
+            "GET",
+            "/verify-api-secret-keys/",
+            json!({ "message": false, "error": "Not found" }),
+        ),
+    ] {
+        is(&web.call(method, path).json(&json!({})).send().await, 404, &body);
+    }
+    app.get("/api/v2/users/").send().await.refused(404, "not-found");
+}
+
+async fn only_json_itself_is_read_as_json(engine: Engine) {
+    let app = App::start(engine).await;
+    for (method, path, dialect) in [
+        ("POST", "/api/v1/account/login/", "cadasta"),
+        ("POST", "/api/v1/users", "xhoppe"),
+        ("POST", "/api/v1/user/register", "taxi"),
+    ] {
+        for (kind, status) in [
+            ("application/vnd.api+json", 415),
+            ("text/json", 415),
+            ("application/json; charset=latin-1", 415),
+            ("Application/JSON; charset=UTF-8", 0),
+            ("", 0),
+        ] {
+            let reply = app
+                .call(method, path)
+                .header("content-type", kind)
+                .raw("{}")
+                .send()
+                .await;
+            assert_eq!(reply.status == 415, status == 415, "{path} {kind}: {reply:?}");
+            shaped(&reply, dialect);
+        }
+    }
 }
 
 async fn a_dialect_that_is_switched_off_is_not_there(engine: Engine) {

@@ -99,6 +99,12 @@ fn the_replicas_differ_in_their_volume_only() {
     let upstreams = text("deploy/Caddyfile");
     let upstreams = upstreams.lines().find(|line| line.contains("reverse_proxy")).unwrap();
     assert!(upstreams.contains(" registry-1:8080 registry-2:8080 "), "{upstreams}");
+    // A follower that has stopped makes no replica unready to answer.
+    let caddyfile = text("deploy/Caddyfile");
+    let mut checks = caddyfile
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("health_uri "));
+    assert_eq!((checks.next(), checks.next()), (Some("/healthz"), None));
     let trusted = text("deploy/registry.env");
     let proxy = file["services"]["proxy"]["networks"]["edge"]["ipv4_address"]
         .as_str()
@@ -146,6 +152,15 @@ fn the_settings_hold() {
     let ended = Place::sqlite().run_with(&["config", "check"], &environment, "");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(!ended.stdout.contains("hunter2"), "{ended:?}");
+    // Another replica goes on with the followers of one that is gone within ten seconds.
+    let shown = Place::sqlite().run_with(&["config", "show"], &environment, "");
+    let lease = shown
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("lease_seconds = "))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|seconds| seconds.parse::<u32>().ok());
+    assert!(lease.is_some_and(|seconds| seconds <= 6), "{shown:?}");
 }
 
 /// What is compiled into the program: all but unit tests in files of their own.

@@ -23,6 +23,7 @@ pub(crate) use on_both_engines;
 on_both_engines!(
     a_service_says_where_it_listens_and_ends_in_order,
     the_hint_registers_somebody_and_mails_a_link_that_can_be_followed,
+    every_line_of_the_log_for_programs_is_one_document,
     what_is_written_is_its_owners_only,
     two_services_may_start_on_a_fresh_store_at_once,
     a_request_that_hangs_delays_the_end_but_a_second_signal_does_not_wait,
@@ -86,6 +87,35 @@ fn the_hint_registers_somebody_and_mails_a_link_that_can_be_followed(place: &Pla
     assert_eq!((status, &answer["events"]), (200, &json!(["user.email_verified"])));
     assert_eq!(server.stop().code, Some(0));
     assert_no_companions(place);
+}
+
+fn every_line_of_the_log_for_programs_is_one_document(place: &Place) {
+    let server = place.start_with(&[("REGISTRY__LOG__FORMAT", "json"), ("RUST_LOG", "debug")]);
+    let body = json!({ "username": "ada\n{\"level\":\"ERROR\"}", "password": PASSWORD });
+    let (status, answer) = server.post("/v1/commands/register-user", &body);
+    assert_eq!(status, 422, "{answer}");
+    let (status, answer) = server.post(
+        "/v1/commands/register-user",
+        &json!({ "username": "ada", "password": PASSWORD }),
+    );
+    assert_eq!(status, 201, "{answer}");
+    let ended = server.stop();
+    let lines: Vec<Value> = ended
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    for line in &lines {
+        for member in ["timestamp", "level", "target"] {
+            assert!(line[member].is_string(), "{member} of {line}");
+        }
+        assert_ne!(line["level"], "ERROR", "{line}");
+    }
+    let started = lines.iter().find(|line| line["message"] == "started");
+    let started = started.unwrap_or_else(|| panic!("no start in\n{}", ended.stderr));
+    assert_eq!((&started["level"], &started["position"]), (&json!("INFO"), &json!(0)));
+    let of_requests = lines.iter().filter(|line| line["span"]["request.id"].is_string());
+    assert!(of_requests.count() > 0, "no line of a request in\n{}", ended.stderr);
 }
 
 fn what_is_written_is_its_owners_only(place: &Place) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aggregates::user::{ProfileChange, UserCommand, UserEvent};
-use aggregates::values::{Boundary, Coordinates, Email, LockReason, ProfileField, Role};
+use aggregates::values::{Boundary, Coordinates, Email, LockReason, ProfileField, Role, Username};
 use projections::globe::{Spot, chord_squared, kilometres};
 use projections::land::Land;
 use projections::{Status, UserRow, is_discoverable, words_asked, words_of};
@@ -162,26 +162,58 @@ pub async fn a_list_holds_whom_a_walk_over_everybody_finds(database: Arc<Databas
     }
 }
 
-/// Those with a word all stand at the end of the order, behind more than a walk goes.
+/// Those whom a condition finds all stand at the end of the order, behind more than a walk goes, and are too many to be
+/// taken for few.
 pub async fn a_walk_that_meets_nobody_is_given_up(database: Arc<Database>) {
+    const LATE: usize = 700;
     let store = database.open().await;
     seed(&store, 2_700).await;
-    futures::future::join_all((0..700).map(async |number: u32| {
-        account_named(&store, &format!("zzlate{number:03}")).await;
+    futures::future::join_all((0..LATE).map(async |number| {
+        let (address, name) = (format!("zz{number:03}@late.example"), format!("zzlate{number:03}"));
+        let register = person(&store, Some(&address), Some(&name));
+        let (id, _) = try_register(&store, register).await.unwrap();
+        // Six words each, of which five begin alike.
+        tell_user(&store, id, || called("Zza Zzb Zzc")).await;
     }))
     .await;
-    let filter = UserFilter {
-        q: Some("zzlate".to_owned()),
-        ..UserFilter::default()
-    };
-    for sort in SORTS {
-        let page = store.users(&filter, sort, None, 1).await.unwrap();
-        assert!(page[0].username.as_deref().unwrap().starts_with("zzlate"));
-        assert_eq!(walk(&store, &filter, sort, 100).await.len(), 700);
+    let all = UserFilter::default;
+    for filter in [
+        UserFilter {
+            q: Some("zz".to_owned()),
+            ..all()
+        },
+        UserFilter {
+            domain: Some("late.example".to_owned()),
+            ..all()
+        },
+        UserFilter {
+            q: Some("zz".to_owned()),
+            domain: Some("late.example".to_owned()),
+            ..all()
+        },
+        UserFilter {
+            q: Some("zz zzl".to_owned()),
+            ..all()
+        },
+    ] {
+        for sort in SORTS {
+            let page = store.users(&filter, sort, None, 1).await.unwrap();
+            assert!(page[0].username.as_deref().unwrap().starts_with("zzlate"));
+            assert_eq!(
+                walk(&store, &filter, sort, 100).await.len(),
+                LATE,
+                "{filter:?} {sort:?}"
+            );
+        }
+        let page = store.users(&filter, SORTS[2], None, 3).await.unwrap();
+        let names: Vec<&str> = page.iter().filter_map(|row| row.username.as_deref()).collect();
+        assert_eq!(names, ["zzlate000", "zzlate001", "zzlate002"]);
+        if filter.q.is_none() || filter.domain.is_none() && !filter.q.as_deref().unwrap_or_default().contains(' ') {
+            // It was a walk first: counting, walking, looking how far there was to go, gathering.
+            let plan = store.explain_users(&filter, SORTS[0], None, 1).await.unwrap();
+            assert!(plan.iter().any(|line| line.contains("users_created_idx")), "{plan:#?}");
+        }
     }
-    let page = store.users(&filter, SORTS[2], None, 3).await.unwrap();
-    let names: Vec<&str> = page.iter().filter_map(|row| row.username.as_deref()).collect();
-    assert_eq!(names, ["zzlate000", "zzlate001", "zzlate002"]);
 }
 
 /// Who reads a whole table, by a line of a plan; none if nobody does.
@@ -373,6 +405,47 @@ pub async fn what_somebody_is_found_by_follows_every_change_and_goes_with_them(d
     let hers = format!("user_id = '{ada}'");
     assert_eq!(raw.count("user_words", &hers).await, 3, "ada, ada@farm.example, king");
     assert!(raw.count("user_places", &hers).await >= 2);
+    // A page made of words alone is in the order of the names as they are now, also after one was changed.
+    let eve = account_named(&store, "eve").await;
+    tell_user(&store, eve, || called("Eve King")).await;
+    let kings = async |sort| {
+        let filter = UserFilter {
+            q: Some("king".to_owned()),
+            ..UserFilter::default()
+        };
+        let page = store.users(&filter, sort, None, 5).await.unwrap();
+        page.iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(kings(SORTS[2]).await, [ada, eve]);
+    let rename = |name: &'static str| {
+        move || UserCommand::ChangeUsername {
+            username: Username::parse(name).unwrap(),
+        }
+    };
+    tell_user(&store, eve, rename("Aaron")).await;
+    assert_eq!(kings(SORTS[2]).await, [eve, ada]);
+    assert_eq!(kings(SORTS[3]).await, [ada, eve]);
+    assert_eq!(kings(SORTS[0]).await, [ada, eve], "when somebody came does not change");
+    assert_eq!(
+        raw.count("user_words", "username = 'aaron'").await,
+        3,
+        "aaron, eve, king"
+    );
+    assert_eq!(store.rebuild(false).await.unwrap().different, 0);
+    // Words as a version before this one writes them are told and mended.
+    raw.execute("UPDATE user_words SET username = '', created_at = 0 WHERE username = 'aaron'")
+        .await;
+    let report = store.rebuild(true).await.unwrap();
+    let told: BTreeSet<(&str, &str)> = report
+        .differences
+        .iter()
+        .map(|one| (one.table, one.what.as_str()))
+        .collect();
+    assert_eq!(told, [("user_words", "created_at, username")].into());
+    assert_eq!(kings(SORTS[2]).await, [eve, ada]);
+    erase(&store, eve).await;
+    assert_eq!(raw.count("user_words", &format!("user_id = '{eve}'")).await, 0);
+
     // What somebody changed by hand is found and mended, and no word is told.
     raw.execute("DELETE FROM user_words WHERE word = 'king'").await;
     raw.execute("UPDATE user_places SET x = 0.5 WHERE cell >= 0").await;
@@ -529,7 +602,9 @@ impl Person {
                     .map(|country| country.as_str().to_owned())
                     .unwrap_or_default();
             }
-            UserEvent::EmailVerified { .. } | UserEvent::PhoneVerified { .. } => self.used = true,
+            UserEvent::EmailVerified { .. } | UserEvent::PhoneVerified { .. } | UserEvent::Activated { .. } => {
+                self.used = true;
+            }
             UserEvent::EmailChanged { email, .. } => {
                 self.used = true;
                 self.domain = email.known().map(domain).unwrap_or_default();

@@ -12,6 +12,7 @@ use user_registry::clock::Clock;
 use user_registry::follow::templates::Templates;
 use user_registry::follow::{Follower, Links, MailFollower, MailOptions, Mailer, Outbox, Sms, SmsFollower, SmsOptions};
 use user_registry::keys::Enclosed;
+use user_registry::registry::SimDelay;
 use user_registry::store::{Code, Farewell, OpenedEvent, Store, StoreError};
 use uuid::Uuid;
 
@@ -130,7 +131,7 @@ pub async fn a_lapsed_reservation_may_be_asked_for_again_and_a_rebuild_finds_not
 }
 
 /// Everything in the log, opened.
-async fn everything(store: &Store) -> Vec<OpenedEvent> {
+pub async fn everything(store: &Store) -> Vec<OpenedEvent> {
     let records = store.events_after(0, 1_000).await.unwrap();
     store.open_events(records).await.unwrap()
 }
@@ -178,6 +179,7 @@ pub fn texter(store: &Store, folder: &Path) -> SmsFollower {
         answer: Duration::from_secs(1),
         pause: Duration::from_secs(1),
         most: 1,
+        sim_delay: SimDelay::default(),
     };
     SmsFollower::new(store.clone(), Sms::Outbox(outbox), options)
 }

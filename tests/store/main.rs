@@ -24,6 +24,7 @@ mod guards;
 mod harness;
 mod idempotency;
 mod lapses;
+mod lifetimes;
 mod log;
 mod memory;
 mod migrations;
@@ -88,7 +89,9 @@ conformance! {
         batches::a_caller_that_goes_away_leaves_the_log_whole,
         memory::instances_that_append_in_turns_believe_only_what_holds,
         memory::a_row_that_a_rebuild_mended_is_not_spoilt_from_memory,
+        migrations::words_that_were_there_get_what_lists_are_sorted_by,
         outages::a_held_lock_delays_or_refuses_but_neither_loses_nor_doubles,
+        outages::what_nobody_was_told_of_is_found_by_looking,
         restart::a_restart_loses_nothing,
         restart::a_store_opens_with_its_own_master_key_only,
         restart::two_instances_may_open_a_new_database_at_once,
@@ -122,6 +125,7 @@ conformance! {
         lapses::guesses_at_once_are_counted_before_they_are_compared,
         lapses::an_erased_person_is_told_once_and_then_forgotten,
         lapses::a_notice_goes_to_the_address_of_the_time_it_tells_of,
+        lifetimes::what_a_dialect_hands_out_works_until_its_time_is_over_and_no_instant_longer,
         undelivered::a_message_that_was_put_off_is_taken_by_one_at_a_time,
         followers::a_checkpoint_moves_in_the_transaction_of_its_rows,
         followers::a_lease_excludes_others_until_it_lapses,
@@ -153,6 +157,7 @@ conformance! {
     postgres {
         log::both_engines_store_and_hash_the_same_history_alike,
         outages::a_lost_answer_to_commit_neither_loses_nor_doubles,
+        outages::a_lost_answer_to_a_whole_batch_neither_loses_nor_doubles,
         outages::connections_that_died_cost_no_command_and_no_read,
     }
 }

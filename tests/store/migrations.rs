@@ -7,6 +7,7 @@ use std::sync::Arc;
 use user_registry::store::SecretKind;
 
 use crate::harness::{Database, Kind};
+use crate::people::{person, try_register};
 
 const SECRETS: [SecretKind; 8] = [
     SecretKind::Refresh,
@@ -132,4 +133,31 @@ pub async fn every_column_has_a_comment(database: Arc<Database>) {
         tables.len()
     );
     assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), written);
+}
+
+/// A store of the version before, with people in it, is brought up to date: its words get what lists are sorted by.
+pub async fn words_that_were_there_get_what_lists_are_sorted_by(database: Arc<Database>) {
+    let store = database.open().await;
+    for (email, username) in [
+        (None, Some("Zoe_Upper")),
+        (Some("no.name@farm.example"), None),
+        (Some("both@farm.example"), Some("both_of_them")),
+    ] {
+        try_register(&store, person(&store, email, username)).await.unwrap();
+    }
+    store.close().await;
+    let mut raw = database.raw().await;
+    for statement in [
+        "DROP INDEX user_words_word_idx",
+        "ALTER TABLE user_words DROP COLUMN created_at",
+        "ALTER TABLE user_words DROP COLUMN username",
+        "CREATE INDEX user_words_word_idx ON user_words (word, user_id)",
+        "DELETE FROM _sqlx_migrations WHERE version = 19",
+    ] {
+        raw.execute(statement).await;
+    }
+    let store = database.open().await;
+    assert_eq!(raw.count("user_words", "username = 'zoe_upper'").await, 1);
+    assert!(raw.count("user_words", "username = '' AND created_at > 0").await > 0);
+    assert_eq!(store.rebuild(false).await.unwrap().differences, []);
 }

@@ -1,8 +1,9 @@
-//! A wire between the store and PostgreSQL that can be cut at a COMMIT.
+//! A wire between the store and PostgreSQL that can be cut where the outcome of a batch is decided.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -17,7 +18,21 @@ pub enum Cut {
     AfterForwarding,
     /// COMMIT never reaches the server.
     BeforeForwarding,
+    /// It reaches the server much later: as soon as another connection has ended a transaction, whose next one waits.
+    Late,
 }
+
+/// What the wire is cut at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// COMMIT.
+    Commit,
+    /// The statement that writes a whole batch.
+    Batch,
+}
+
+/// How long a late statement has before its connection goes on.
+const LATE: Duration = Duration::from_millis(60);
 
 pub struct Proxy {
     port: u16,
@@ -27,7 +42,8 @@ pub struct Proxy {
 struct State {
     host: String,
     server: u16,
-    next: Mutex<Option<Cut>>,
+    next: Mutex<Option<(At, Cut)>>,
+    late: Mutex<Option<(Vec<u8>, OwnedWriteHalf)>>,
     cuts: AtomicUsize,
 }
 
@@ -39,6 +55,7 @@ impl Proxy {
             host: host.to_owned(),
             server,
             next: Mutex::new(None),
+            late: Mutex::new(None),
             cuts: AtomicUsize::new(0),
         });
         let shared = Arc::clone(&state);
@@ -54,9 +71,9 @@ impl Proxy {
         self.port
     }
 
-    /// Cuts the wire at the next COMMIT.
-    pub fn cut(&self, cut: Cut) {
-        *self.state.next.lock().unwrap() = Some(cut);
+    /// Cuts the wire the next time this passes.
+    pub fn cut(&self, at: At, cut: Cut) {
+        *self.state.next.lock().unwrap() = Some((at, cut));
     }
 
     /// How often it was cut.
@@ -105,7 +122,7 @@ async fn forward(
     swallow: &tokio::sync::watch::Sender<bool>,
     answered: tokio::sync::oneshot::Receiver<()>,
 ) -> std::io::Result<()> {
-    let mut statements: HashMap<Vec<u8>, bool> = HashMap::new();
+    let mut statements: HashMap<Vec<u8>, Option<Passing>> = HashMap::new();
     // The first message has no type.
     let start = message(&mut client, &[]).await?;
     server.write_all(&start).await?;
@@ -113,13 +130,12 @@ async fn forward(
         let kind = client.read_u8().await?;
         let message = message(&mut client, &[kind]).await?;
         let body = &message[5..];
-        let commits = match kind {
-            b'Q' => is_commit(body),
+        let passing = match kind {
+            b'Q' => Passing::of(body),
             b'P' => {
                 let name = text(body);
-                let is_commit = is_commit(&body[name.len() + 1..]);
-                statements.insert(name.to_vec(), is_commit);
-                false
+                statements.insert(name.to_vec(), Passing::of(&body[name.len() + 1..]));
+                None
             }
             b'B' => {
                 let portal = text(body);
@@ -128,13 +144,30 @@ async fn forward(
                     .copied()
                     .unwrap_or_default()
             }
-            _ => false,
+            _ => None,
         };
-        let cut = if commits {
-            state.next.lock().unwrap().take()
+        let cut = passing.and_then(|passing| {
+            let mut next = state.next.lock().unwrap();
+            let (at, cut) = (*next)?;
+            let here = match at {
+                At::Commit => passing == Passing::Commit,
+                At::Batch => passing == Passing::Batch,
+            };
+            here.then(|| *next = None).map(|()| cut)
+        });
+        let late = if matches!(passing, Some(Passing::Commit | Passing::Rollback)) && cut.is_none() {
+            state.late.lock().unwrap().take()
         } else {
             None
         };
+        if let Some((held, mut its_server)) = late {
+            server.write_all(&message).await?;
+            server.write_all(&rest(kind, &mut client).await?).await?;
+            tokio::time::sleep(LATE).await;
+            its_server.write_all(&held).await?;
+            tokio::time::sleep(LATE).await;
+            continue;
+        }
         let Some(cut) = cut else {
             server.write_all(&message).await?;
             continue;
@@ -143,22 +176,32 @@ async fn forward(
         if cut == Cut::BeforeForwarding {
             return Ok(());
         }
+        if cut == Cut::Late {
+            let mut held = message;
+            held.extend(rest(kind, &mut client).await?);
+            *state.late.lock().unwrap() = Some((held, server));
+            return Ok(());
+        }
         if cut == Cut::AfterTheAnswer {
             swallow.send_replace(true);
         }
         server.write_all(&message).await?;
-        // The rest of an extended query, up to its Sync.
-        let mut last = kind;
-        while last != b'Q' && last != b'S' {
-            last = client.read_u8().await?;
-            let message = self::message(&mut client, &[last]).await?;
-            server.write_all(&message).await?;
-        }
+        server.write_all(&rest(kind, &mut client).await?).await?;
         if cut == Cut::AfterTheAnswer {
             let _ = answered.await;
         }
         return Ok(());
     }
+}
+
+/// Reads the rest of an extended query that a message of this kind is part of, up to its Sync.
+async fn rest(kind: u8, client: &mut OwnedReadHalf) -> std::io::Result<Vec<u8>> {
+    let (mut bytes, mut last) = (Vec::new(), kind);
+    while last != b'Q' && last != b'S' {
+        last = client.read_u8().await?;
+        bytes.extend(message(client, &[last]).await?);
+    }
+    Ok(bytes)
 }
 
 /// Reads the rest of a message whose first bytes are there.
@@ -177,6 +220,21 @@ fn text(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-fn is_commit(body: &[u8]) -> bool {
-    text(body).eq_ignore_ascii_case(b"COMMIT")
+/// What a statement is to those who cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passing {
+    Commit,
+    Rollback,
+    Batch,
+}
+
+impl Passing {
+    fn of(body: &[u8]) -> Option<Self> {
+        match text(body) {
+            b"COMMIT" => Some(Self::Commit),
+            b"ROLLBACK" => Some(Self::Rollback),
+            text if text.starts_with(b"WITH moved") => Some(Self::Batch),
+            _ => None,
+        }
+    }
 }

@@ -143,6 +143,7 @@ impl History {
             },
             13 => UserCommand::Unlock { note: None },
             14 if one_of.is_multiple_of(2) => UserCommand::Deactivate { note: None },
+            14 if one_of.is_multiple_of(3) => UserCommand::Activate { note: None },
             14 => UserCommand::Reactivate { note: None },
             15 => {
                 let key_id = fresh_id(store);
@@ -303,6 +304,7 @@ pub async fn a_rebuild_of_any_history_finds_no_differences(database: Arc<Databas
         "domain.address_unblocked",
         "user.email_changed",
         "user.email_added",
+        "user.activated",
     ] {
         assert!(
             raw.count("events", &format!("event_type = '{kind}'")).await > 0,

@@ -53,6 +53,19 @@ impl User {
         }
     }
 
+    /// What shut the account is lifted first. Its address and its number stay as unproved as they were.
+    pub(super) fn take_into_use(&self, note: Option<Note>) -> Vec<UserEvent> {
+        let mut events = match self.phase {
+            Phase::Locked => self.unlock(note.clone()),
+            Phase::Deactivated => self.reactivate(note.clone()),
+            _ => vec![],
+        };
+        if !self.activated {
+            events.push(UserEvent::Activated { note: note.into() });
+        }
+        events
+    }
+
     pub(super) fn grant_role(&self, role: Role) -> Vec<UserEvent> {
         if self.has_role(role) {
             vec![]
@@ -181,6 +194,7 @@ mod tests {
     const UNLOCK: UserCommand = UserCommand::Unlock { note: None };
     const DEACTIVATE: UserCommand = UserCommand::Deactivate { note: None };
     const REACTIVATE: UserCommand = UserCommand::Reactivate { note: None };
+    const ACTIVATE: UserCommand = UserCommand::Activate { note: None };
 
     #[test]
     fn a_lock_carries_its_reason_and_the_administrators_words() {
@@ -216,6 +230,37 @@ mod tests {
             Phase::Pending
         );
         assert_eq!(verified_ada().then(DEACTIVATE).then(REACTIVATE).phase(), Phase::Active);
+    }
+
+    #[test]
+    fn taking_into_use_lifts_whatever_keeps_an_account_out_and_verifies_nothing() {
+        let activated = UserEvent::Activated { note: None.into() };
+        for (shut, lifted) in [
+            (None, None),
+            (Some(LOCK), Some(UserEvent::Unlocked { note: None.into() })),
+            (Some(DEACTIVATE), Some(UserEvent::Reactivated { note: None.into() })),
+        ] {
+            let shut_one = |user: crate::user::User| match shut.clone() {
+                Some(order) => user.then(order),
+                None => user,
+            };
+            let never = shut_one(registered(ada()));
+            let events: Vec<_> = lifted.clone().into_iter().chain([activated.clone()]).collect();
+            assert_eq!(never.events(ACTIVATE), events);
+            let in_use = never.then(ACTIVATE);
+            assert_eq!(
+                (in_use.phase(), in_use.email_verified(), in_use.expires_at()),
+                (Phase::Active, false, None)
+            );
+            assert_eq!(in_use.events(ACTIVATE), []);
+            // The link of its mail still verifies the address, and a lock goes back to where it stood.
+            assert!(in_use.then(LOCK).then(UNLOCK).phase() == Phase::Active);
+            // Who was verified needs the lifting only.
+            assert_eq!(
+                shut_one(verified_ada()).events(ACTIVATE),
+                lifted.into_iter().collect::<Vec<_>>()
+            );
+        }
     }
 
     #[test]

@@ -117,6 +117,11 @@ pub enum UserCommand {
         /// The administrator's words.
         note: Option<Note>,
     },
+    /// Take it into use whatever keeps it out: a lock, that it was taken out of use, or that nothing of it was verified.
+    Activate {
+        /// The administrator's words.
+        note: Option<Note>,
+    },
     /// Give a role.
     GrantRole {
         /// Which.

@@ -277,6 +277,13 @@ events! {
             /// The administrator's words.
             note: Personal<Note>,
         },
+        /// An administrator took the account into use although nothing of it was verified, and nothing counts as verified
+        /// by that.
+        Activated = "user.activated" {
+            #[serde(default, skip_serializing_if = "Personal::is_unknown")]
+            /// The administrator's words.
+            note: Personal<Note>,
+        },
         /// A role was given.
         RoleGranted = "user.role_granted" {
             /// Which.

@@ -12,6 +12,7 @@ impl User {
         self.evolve_account(event);
         self.evolve_profile(event);
         self.evolve_links(event);
+        self.evolve_password(event);
         self.evolve_access(event);
     }
 
@@ -154,6 +155,7 @@ impl User {
             }
             UserEvent::EmailVerified { original, email } => {
                 self.email_verified = true;
+                self.email_doubted = false;
                 self.open_email_verification = None;
                 self.spent_email_verification = original.zip(email.known().cloned());
                 self.activate();
@@ -170,10 +172,15 @@ impl User {
                     expires_at: *expires_at,
                 });
             }
-            UserEvent::PhoneVerified { .. } => {
+            UserEvent::PhoneVerified { request, .. } => {
                 self.phone_verified = true;
                 self.phone_unproved = false;
+                self.phone_doubted = false;
                 self.open_phone_verification = None;
+                if request.is_none() {
+                    // A reset has proved the number of an account that waited: its link need not wait any more.
+                    self.open_email_verification = None;
+                }
                 self.activate();
             }
             UserEvent::EmailChangeRequested {
@@ -193,6 +200,7 @@ impl User {
             UserEvent::EmailChanged { original, email, .. } => {
                 self.email = email.known().cloned();
                 self.email_verified = true;
+                self.email_doubted = false;
                 self.forget_email_links();
                 self.spent_email_change = original.zip(email.known().cloned());
                 self.open_reset = None;
@@ -201,16 +209,25 @@ impl User {
             UserEvent::EmailAdded { email } => {
                 self.email = email.known().cloned();
                 self.email_verified = false;
+                self.email_doubted = false;
                 self.forget_email_links();
             }
             UserEvent::PhoneChanged { phone, .. } => {
                 self.phone = phone.known().cloned();
                 self.phone_verified = false;
                 self.phone_unproved = true;
+                self.phone_doubted = false;
                 self.open_phone_verification = None;
                 // A code on its way to the old number opens nothing any more; a mailed link still does.
                 self.open_reset.take_if(|open| open.phone.is_some());
             }
+            _ => {}
+        }
+    }
+
+    /// The password, what may set it, and what a new one voids.
+    fn evolve_password(&mut self, event: &UserEvent) {
+        match event {
             UserEvent::PasswordResetRequested {
                 original,
                 channel,
@@ -233,8 +250,15 @@ impl User {
             | UserEvent::PasswordReset { credential_version, .. } => {
                 self.credential_version = *credential_version;
                 self.open_reset = None;
-                // Whoever knew the old password may have asked for it.
+                // Whoever knew the old password may have asked for them.
                 self.open_email_change = None;
+                self.open_phone_verification = None;
+                // The link of an account that waits stays: it proves no more than the address it was opened with.
+                if self.activated {
+                    self.open_email_verification = None;
+                }
+                self.email_doubted = self.email.is_some() && !self.email_verified;
+                self.phone_doubted = self.phone.is_some() && !self.phone_verified;
             }
             _ => {}
         }
@@ -256,6 +280,7 @@ impl User {
             UserEvent::Unlocked { .. } | UserEvent::Reactivated { .. } => {
                 self.phase = if self.activated { Phase::Active } else { Phase::Pending };
             }
+            UserEvent::Activated { .. } => self.activate(),
             UserEvent::RoleGranted { role } => {
                 self.roles.insert(*role);
             }
@@ -297,7 +322,7 @@ impl User {
         self.phase = if active { Phase::Active } else { Phase::Pending };
     }
 
-    /// Something was verified. A lock or a deactivation stays.
+    /// Something was verified, or an administrator said that nothing need be. A lock or a deactivation stays.
     fn activate(&mut self) {
         self.activated = true;
         self.expires_at = None;

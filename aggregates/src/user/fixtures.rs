@@ -260,6 +260,7 @@ pub fn order(kind: u8, pick: u8, now: i64) -> UserCommand {
             standing: Standing::Allowed,
             link: request,
         },
+        26 => C::Activate { note: None },
         _ => C::Erase,
     }
 }

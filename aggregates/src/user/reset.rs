@@ -252,6 +252,121 @@ mod tests {
         assert_eq!(ada.refusal(reset(5, HOUR + 1)), UserError::NoOpenRequest);
     }
 
+    /// Ada, with a number that a thief of her password took; request 6 is the code on its way to it.
+    fn with_the_thiefs_number() -> User {
+        verified_ada()
+            .then(UserCommand::ChangePhone { phone: phone() })
+            .then(UserCommand::RequestPhoneVerification(link(6, HOUR)))
+    }
+
+    /// Grace, with an address that a thief of her password took; request 6 is the link on its way to it.
+    fn with_the_thiefs_address() -> User {
+        registered(grace())
+            .then(UserCommand::VerifyPhone {
+                request: id(2),
+                at: at(MINUTE),
+            })
+            .then(UserCommand::TakeEmail {
+                email: email("thief@farm.example"),
+                standing: crate::values::Standing::Allowed,
+                link: link(6, HOUR),
+            })
+    }
+
+    fn use_code(request: u128) -> UserCommand {
+        UserCommand::VerifyPhone {
+            request: id(request),
+            at: at(HOUR + 2),
+        }
+    }
+
+    fn use_link(original: u128) -> UserCommand {
+        UserCommand::VerifyEmail {
+            original: id(original),
+            at: at(HOUR + 2),
+        }
+    }
+
+    #[test]
+    fn a_new_password_voids_the_code_and_the_link_that_are_out() {
+        let change = UserCommand::ChangePassword { kept_session: None };
+        let recover = UserCommand::RecoverPassword { recovery: id(8) };
+        for order in [change, recover] {
+            let ada = with_the_thiefs_number().then(order.clone());
+            assert_eq!(ada.refusal(use_code(6)), UserError::NoOpenRequest);
+            let grace = with_the_thiefs_address().then(order);
+            assert_eq!(grace.refusal(use_link(6)), UserError::NoOpenRequest);
+        }
+        let ada = with_the_thiefs_number()
+            .then(ask(Channel::Mail, 5, HOUR))
+            .then(reset(5, HOUR + 1));
+        assert_eq!(ada.refusal(use_code(6)), UserError::NoOpenRequest);
+        let grace = with_the_thiefs_address()
+            .then(ask(Channel::Sms, 5, HOUR))
+            .then(reset(5, HOUR + 1));
+        assert_eq!(grace.refusal(use_link(6)), UserError::NoOpenRequest);
+    }
+
+    #[test]
+    fn what_is_unverified_and_older_than_the_password_is_in_doubt_until_it_is_verified_or_replaced() {
+        let change = UserCommand::ChangePassword { kept_session: None };
+        assert!(!with_the_thiefs_number().phone_in_doubt());
+        let ada = with_the_thiefs_number().then(change.clone());
+        assert!(ada.phone_in_doubt() && !ada.email_in_doubt());
+        let asked = ada.clone().then(UserCommand::RequestPhoneVerification(link(7, HOUR)));
+        assert!(!asked.then(use_code(7)).phone_in_doubt());
+        let another = UserCommand::ChangePhone {
+            phone: crate::user::fixtures::other_phone(),
+        };
+        assert!(!ada.then(another).phone_in_doubt());
+
+        assert!(!with_the_thiefs_address().email_in_doubt());
+        let grace = with_the_thiefs_address().then(change);
+        assert!(grace.email_in_doubt() && !grace.phone_in_doubt());
+        let asked = grace.clone().then(UserCommand::RequestEmailVerification(link(7, HOUR)));
+        assert!(!asked.then(use_link(7)).email_in_doubt());
+        let taken = grace
+            .then(UserCommand::RequestEmailChange {
+                email: email("grace@farm.example"),
+                standing: crate::values::Standing::Allowed,
+                link: link(8, HOUR),
+            })
+            .then(UserCommand::ConfirmEmailChange {
+                original: id(8),
+                standing: crate::values::Standing::Allowed,
+                at: at(HOUR + 1),
+            });
+        assert!(!taken.email_in_doubt());
+    }
+
+    #[test]
+    fn an_account_that_waits_keeps_its_link_and_one_that_a_reset_activates_does_not() {
+        let recovered = registered(ada()).then(UserCommand::RecoverPassword { recovery: id(8) });
+        assert!(!recovered.email_in_doubt());
+        assert_eq!(
+            recovered
+                .events(UserCommand::VerifyEmail {
+                    original: id(1),
+                    at: at(MINUTE),
+                })
+                .len(),
+            1
+        );
+        // Somebody opened it with an address of their own and the number of whoever resets it.
+        let both = Register {
+            phone: Some(phone()),
+            phone_request: Some(link(2, 0)),
+            ..ada()
+        };
+        let owned = registered(both).then(ask(Channel::Sms, 5, 1)).then(reset(5, 2));
+        assert!(owned.phone_verified() && owned.email_in_doubt() && !owned.phone_in_doubt());
+        let opened = UserCommand::VerifyEmail {
+            original: id(1),
+            at: at(MINUTE),
+        };
+        assert_eq!(owned.refusal(opened), UserError::NoOpenRequest);
+    }
+
     #[test]
     fn who_resets_by_mail_has_proved_the_mailbox() {
         let ada = registered(ada()).then(ask(Channel::Mail, 5, 1));

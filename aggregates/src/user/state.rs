@@ -113,7 +113,7 @@ pub struct Profile {
 )]
 pub struct User {
     pub(super) phase: Phase,
-    /// Whether the account was ever verified or in use: what unlocking or reactivating goes back to.
+    /// Whether the account was ever verified, in use, or taken into use: what unlocking or reactivating goes back to.
     pub(super) activated: bool,
     pub(super) dialect: Option<Dialect>,
     pub(super) username: Option<Username>,
@@ -124,6 +124,12 @@ pub struct User {
     /// Whether the number came after the account was opened and has not been verified since.
     #[serde(default)]
     pub(super) phone_unproved: bool,
+    /// Whether a password was set while the address was unverified, which it still is.
+    #[serde(default)]
+    pub(super) email_doubted: bool,
+    /// Whether a password was set while the number was unverified, which it still is.
+    #[serde(default)]
+    pub(super) phone_doubted: bool,
     pub(super) devices: BTreeSet<DeviceKey>,
     pub(super) profile: Profile,
     /// Without `user`, which everybody has.
@@ -211,6 +217,20 @@ impl User {
     #[must_use]
     pub const fn phone_verified(&self) -> bool {
         self.phone_verified
+    }
+
+    /// Whether nobody but the owner, signed in, may ask for a link to the address: it is unverified and older than the
+    /// password, so whoever knew the one before may have put it there. An account that nothing has activated yet has no
+    /// other way to prove itself.
+    #[must_use]
+    pub const fn email_in_doubt(&self) -> bool {
+        self.email_doubted && self.activated
+    }
+
+    /// The same of a code to the number.
+    #[must_use]
+    pub const fn phone_in_doubt(&self) -> bool {
+        self.phone_doubted && self.activated
     }
 
     /// The devices that may sign in.

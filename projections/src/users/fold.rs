@@ -254,6 +254,7 @@ impl UserRow {
                     Status::Pending
                 };
             }
+            UserEvent::Activated { .. } => self.activate(),
             UserEvent::RoleGranted { role } => {
                 self.roles.push(*role);
                 self.roles.sort_unstable();
@@ -264,7 +265,7 @@ impl UserRow {
         }
     }
 
-    /// Something was verified. A lock or a deactivation stays.
+    /// Something was verified, or an administrator said that nothing need be. A lock or a deactivation stays.
     fn activate(&mut self) {
         self.activated = true;
         self.expires_at = None;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPScheme, AMQPUri};
 use reqwest::Url;
 
 /// Seconds between signs of life, unless the address says otherwise: a peer that is gone is noticed after twice as long.
@@ -50,6 +50,18 @@ impl BrokerAddress {
         Ok(Self(uri))
     }
 
+    /// Its virtual host.
+    #[must_use]
+    pub fn vhost(&self) -> &str {
+        &self.0.vhost
+    }
+
+    /// Whether the connection is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.0.scheme == AMQPScheme::AMQPS
+    }
+
     pub(super) fn uri(&self) -> AMQPUri {
         self.0.clone()
     }
@@ -80,6 +92,9 @@ mod tests {
         assert_eq!(uri.authority.userinfo.username, "u@h");
         assert_eq!(uri.authority.userinfo.password, "p/w");
         assert_eq!((uri.vhost.as_str(), uri.query.heartbeat), ("events", Some(3)));
+        let address = BrokerAddress::parse("amqps://broker.example/events").unwrap();
+        assert_eq!((address.vhost(), address.is_encrypted()), ("events", true));
+        assert!(!BrokerAddress::parse("amqp://broker.example").unwrap().is_encrypted());
     }
 
     #[test]

@@ -8,9 +8,8 @@ use aggregates::values::Timestamp;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
-use super::personal::Person;
 use crate::config::AmqpMode;
-use crate::public::{CloudEvent, STRUCTURED};
+use crate::public::{CloudEvent, Person, STRUCTURED};
 
 /// Kept on disk by the broker.
 const PERSISTENT: u8 = 2;

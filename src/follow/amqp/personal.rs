@@ -5,39 +5,9 @@
 
 use aggregates::user::UserEvent;
 use aggregates::values::ProfileField;
-use serde::Serialize;
 
+use crate::public::Person;
 use crate::store::{AnyEvent, OpenedEvent};
-
-/// A member that is not there is one the event does not touch; `null` is one that was taken away.
-#[derive(Debug, Default, Serialize)]
-#[expect(
-    clippy::option_option,
-    reason = "not there, null and a text are three different things to tell"
-)]
-pub(super) struct Person {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<Option<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phone: Option<Option<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    full_name: Option<Option<String>>,
-}
-
-/// Which events tell of a person. Cheap, and known without any key.
-pub(super) fn concerns(kind: &str) -> bool {
-    matches!(
-        kind,
-        "user.registered"
-            | "user.imported"
-            | "user.email_added"
-            | "user.email_changed"
-            | "user.phone_changed"
-            | "user.profile_updated"
-            | "user.erased"
-            | "user.expired"
-    )
-}
 
 /// What an event tells of a person; none if there is nothing.
 pub(super) fn of(opened: &OpenedEvent) -> Option<Person> {

@@ -25,6 +25,8 @@ use crate::store::{Lease, Store, StoreError, Trouble};
 
 /// How often the checkpoint moves at most: each move is a transaction of its own.
 const SAVE: Duration = Duration::from_millis(50);
+/// Why it stands when a queue is full.
+const REFUSED: &str = "the broker refuses a message";
 /// How often to look whether somebody wants it tried again.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -93,7 +95,7 @@ pub async fn publish(
         progress,
         stop,
         failures: 0,
-        careful: false,
+        careful: 0,
         told: BTreeSet::new(),
     };
     run.connected(false);
@@ -160,8 +162,9 @@ struct Run {
     lost: Counter,
     /// Failures since the last confirmation.
     failures: u32,
-    /// One message at a time, since one was refused: what goes out again and again must not be a whole window.
-    careful: bool,
+    /// So many more messages go one at a time, since one was refused: what goes out again and again must not be a whole
+    /// window, and nothing may be taken before the one that is refused.
+    careful: usize,
     /// What need not be said again.
     told: BTreeSet<String>,
 }
@@ -215,6 +218,10 @@ impl Run {
         };
         if lease.error.is_none() {
             self.unwell(None);
+        }
+        // Another process was refused, or this one before it was started anew.
+        if self.careful == 0 && lease.error.as_deref() == Some(REFUSED) {
+            self.takes_care();
         }
         if self.publisher.until.is_some_and(|until| lease.position >= until) {
             self.store.release(&lease).await?;
@@ -446,7 +453,11 @@ impl Run {
 
     /// Hands over what the window has room for.
     fn fill(&self, stream: &mut Stream, session: &Session) -> Result<(), Problem> {
-        let room = if self.careful { 1 } else { self.publisher.broker.window };
+        let room = if self.careful > 0 {
+            1
+        } else {
+            self.publisher.broker.window
+        };
         while stream.window.awaited() < room
             && let Some((position, message)) = stream.backlog.pop_front()
         {
@@ -456,21 +467,27 @@ impl Run {
         Ok(())
     }
 
+    /// As many as would go together go one by one: a queue that was full is likely to be soon again.
+    fn takes_care(&mut self) {
+        self.careful = self.publisher.broker.window;
+    }
+
     /// Takes the first confirmation down, and those behind it that are there already.
     fn came(&mut self, stream: &mut Stream, mut came: lapin::Result<Confirmation>) -> Result<(), Obstacle> {
         let (mut published, mut returned) = (0, 0);
-        let alone = self.careful;
+        let alone = self.careful > 0;
         let at = |stream: &mut Stream| stream.window.first().map_or(0, |(position, _)| position);
         let result = loop {
             match came {
                 Ok(Confirmation::Ack(unrouted)) => {
                     published += 1;
+                    self.careful = self.careful.saturating_sub(1);
                     returned += u64::from(unrouted.is_some());
                 }
                 Ok(Confirmation::Nack(_)) => {
                     self.refused.increment(1);
-                    self.careful = true;
-                    let problem = Problem::new("the broker refuses a message");
+                    self.takes_care();
+                    let problem = Problem::new(REFUSED);
                     break Err(Obstacle::Outside(at(stream), problem));
                 }
                 Ok(Confirmation::NotRequested) => {
@@ -479,7 +496,9 @@ impl Run {
                 }
                 Err(problem) => {
                     // It was one of the messages that the broker minds, not the connection.
-                    self.careful |= problem.is_amqp_soft_error();
+                    if problem.is_amqp_soft_error() {
+                        self.takes_care();
+                    }
                     let (position, told) = (at(stream), broker::problem(&problem));
                     // Of several on the way it may have been any.
                     break Err(if alone && broker::minds_the_message(&problem) {
@@ -498,7 +517,6 @@ impl Run {
         };
         if published > 0 {
             self.failures = 0;
-            self.careful &= result.is_err();
             self.published.increment(published);
         }
         if returned > 0 {

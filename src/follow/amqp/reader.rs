@@ -7,7 +7,7 @@ use super::Content;
 use super::message::Message;
 use super::personal;
 use crate::config::AmqpMode;
-use crate::public::Public;
+use crate::public::{Public, concerns};
 use crate::store::{EventRecord, Store, StoreError};
 
 /// How many events are read at a time.
@@ -124,7 +124,7 @@ impl Reader {
         record: EventRecord,
         parent: Option<&str>,
     ) -> Result<Option<Message>, StoreError> {
-        if !personal::concerns(&record.event_type) {
+        if !concerns(&record.event_type) {
             return Ok(None);
         }
         let event = public.event(&record)?;

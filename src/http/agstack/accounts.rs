@@ -224,7 +224,7 @@ pub(super) async fn update(State(app): State<App>, visit: Visit, request: Reques
         Err(Unreadable::Malformed) => return invalid(&Errors::new()),
         Err(Unreadable::Refused(problem)) => return problem.into_response(),
     };
-    if !visit.is_meant(Some(&form), visitor.by_cookie) {
+    if !visit.is_meant_by(&visitor, Some(&form)) {
         return if visit.json {
             told(StatusCode::FORBIDDEN, words::CROSS_SITE)
         } else {

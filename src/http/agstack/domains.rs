@@ -1,6 +1,6 @@
 //! Domains and their authority tokens (contract, sections 2.5, 3.6, 3.7 and 3.8).
 
-use aggregates::values::{DomainName, Email, StandingKind};
+use aggregates::values::{DomainName, Email};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
@@ -16,10 +16,7 @@ use crate::http::body::{self, BodyError, Limits};
 use crate::http::caller;
 use crate::http::problem::{Problem, Slug};
 use crate::registry::{Asked, Authority, Authorized, Caller, Refusal, SharedWant, Who};
-use crate::store::DomainFilter;
 
-/// Domains are read so many at a time.
-const PAGE: i64 = 1_000;
 /// Most tokens of one request.
 const MOST_TOKENS: usize = 10_000;
 
@@ -42,9 +39,7 @@ pub(super) async fn authority_token(visit: Visit, query: Result<Query<DomainQuer
     if !visit.trusted() {
         // Elsewhere only whoever has an address of the domain may ask.
         match visit.visitor(SharedWant::Access).await {
-            Ok(visitor)
-                if visitor.account.email_verified
-                    && visitor.account.email_domain.as_deref() == Some(domain.as_str()) => {}
+            Ok(visitor) if visitor.account.is_of_domain(domain.as_str()) => {}
             Ok(_) => return told_twice(StatusCode::UNAUTHORIZED, words::NEED_LOGIN),
             Err(why) => return visit.turned_away(why),
         }
@@ -68,28 +63,10 @@ pub(super) async fn authority_token(visit: Visit, query: Result<Query<DomainQuer
 
 /// `GET /domains`: all of them for peers; for others those that are authorized and not blocked.
 pub(super) async fn list(visit: Visit) -> Response {
-    let trusted = visit.trusted();
-    let (mut names, mut after): (Vec<String>, Option<String>) = (Vec::new(), None);
-    loop {
-        let page = visit
-            .app
-            .registry()
-            .domain_names(&DomainFilter::default(), after.as_deref(), PAGE)
-            .await;
-        let rows = match page {
-            Ok(rows) => rows,
-            Err(refusal) => return visit.failed(refusal, "Fetching Domains Error"),
-        };
-        let full = i64::try_from(rows.len()).is_ok_and(|count| count == PAGE);
-        after = rows.last().map(|row| row.name.clone());
-        let shown = rows
-            .into_iter()
-            .filter(|row| trusted || (row.authority_token_issued.is_some() && row.standing != StandingKind::Blocked));
-        names.extend(shown.map(|row| row.name));
-        if !full {
-            break;
-        }
-    }
+    let names = match visit.app.registry().peer_domains(visit.trusted()).await {
+        Ok(names) => names,
+        Err(refusal) => return visit.failed(refusal, "Fetching Domains Error"),
+    };
     let body = json!({ "Message": words::ALL_DOMAINS, "message": words::ALL_DOMAINS, "Domains": names });
     answer(StatusCode::OK, body)
 }

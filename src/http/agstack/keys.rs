@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
 use super::form::Form;
-use super::visit::{Visit, answer, told, told_twice};
+use super::visit::{Visit, answer, told_twice};
 use super::words;
 use crate::http::App;
 use crate::http::problem::{Problem, Slug};
@@ -59,7 +59,7 @@ pub(super) async fn generate(State(app): State<App>, visit: Visit, request: Requ
     } else {
         None
     };
-    if !visit.is_meant(form.as_ref(), visitor.by_cookie) {
+    if !visit.is_meant_by(&visitor, form.as_ref()) {
         return Problem::new(Slug::Forbidden).into_response();
     }
     let asked = Asked::plainly(visitor.caller);
@@ -83,7 +83,7 @@ pub(super) async fn generate(State(app): State<App>, visit: Visit, request: Requ
         Err(Refusal::Unavailable { retry_after }) => Problem::unavailable(retry_after).into_response(),
         Err(refusal) => {
             tracing::warn!(%refusal, "a pair of keys could not be made");
-            told(StatusCode::BAD_REQUEST, words::KEYS_ERROR)
+            told_twice(StatusCode::BAD_REQUEST, words::KEYS_ERROR)
         }
     }
 }

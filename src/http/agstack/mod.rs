@@ -26,16 +26,15 @@ use axum::http::header::HOST;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
-use tokio::time::timeout;
 
-use super::App;
 use super::caller::client_address;
 use super::limited::Told;
 use super::problem::{Problem, Slug};
+use super::{App, dialects};
 use crate::config;
 
 pub use push::AssetRegistry;
-pub(super) use refusals::Voice;
+pub(super) use refusals::{Voice, unreadable};
 use visit::Original;
 
 /// What peers read, and how long it may take at most.
@@ -47,6 +46,15 @@ const PEERS: [&str; 5] = [
     "/verify-api-secret-keys",
 ];
 const READ: Duration = Duration::from_millis(1_900);
+/// What is only read otherwise.
+const PAGES: [&str; 6] = [
+    "/home",
+    "/update",
+    "/refresh",
+    "/dashboard",
+    "/asset-registry-home",
+    "/forgot-password",
+];
 
 /// Its routes: at the root, and once more under a prefix if there is one.
 pub(super) fn router(app: &App) -> Router<App> {
@@ -136,15 +144,16 @@ async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Resp
     }
     let read = request.method().is_safe() && PEERS.contains(&path);
     request.extensions_mut().insert(Original(original.clone()));
-    let mut response = if read {
+    let limit = if read {
         // Its readers give up by then.
-        timeout(READ, next.run(request)).await.unwrap_or_else(|_| {
-            tracing::warn!("a read was given up: the database does not answer");
-            Problem::unavailable(2).into_response()
-        })
+        READ
+    } else if PAGES.contains(&path) && request.method().is_safe() {
+        dialects::READ
     } else {
-        next.run(request).await
+        dialects::write(app.config())
     };
+    let answered = dialects::in_time(limit, request, |request| next.run(request)).await;
+    let mut response = answered.unwrap_or_else(|| Problem::unavailable(2).into_response());
     told.tell(&mut response);
     response
 }

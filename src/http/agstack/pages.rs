@@ -17,7 +17,7 @@ use super::passwords::already_in;
 use super::visit::{Visit, local};
 use super::{cookies, words};
 use crate::http::problem::{Problem, Slug};
-use crate::registry::{SharedWant, is_activated};
+use crate::registry::{Asked, SharedWant, is_activated};
 
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
@@ -360,9 +360,13 @@ pub(super) async fn reset(visit: Visit, token: Result<Path<String>, PathRejectio
     if let Some(response) = already_in(&visit).await {
         return response;
     }
-    match token {
-        Ok(Path(token)) => reset_page(&visit, StatusCode::OK, None, &token),
-        Err(_) => visit.done(StatusCode::BAD_REQUEST, words::INVALID_LINK, "/forgot-password"),
+    let lost = || visit.done(StatusCode::BAD_REQUEST, words::INVALID_LINK, "/forgot-password");
+    let Ok(Path(token)) = token else { return lost() };
+    let asked = Asked::plainly(visit.caller.clone());
+    match visit.app.registry().reset_link_opens(&asked, &token).await {
+        Ok(true) => reset_page(&visit, StatusCode::OK, None, &token),
+        Ok(false) => lost(),
+        Err(refusal) => visit.failed(refusal, words::INVALID_LINK),
     }
 }
 

@@ -29,16 +29,16 @@ pub(super) async fn forgot(State(app): State<App>, visit: Visit, request: Reques
     }
     let form = match Form::read(&app.config().http, request).await {
         Ok(form) => form,
-        Err(Unreadable::Malformed) => return invalid(&Errors::new()),
+        Err(Unreadable::Malformed) => return told(StatusCode::BAD_REQUEST, words::INVALID_FORM),
         Err(Unreadable::Refused(problem)) => return problem.into_response(),
     };
     if !visit.is_meant(Some(&form), false) {
         return pages::forgot_again(&visit, StatusCode::FORBIDDEN, words::CROSS_SITE);
     }
-    let mut checked = Checked::default();
-    let Some(email) = checked.email(&form) else {
+    let Some(email) = Checked::default().email(&form) else {
+        // "Form validation failed" and no more (contract, section 3.3).
         return if visit.json {
-            invalid(&checked.errors)
+            told(StatusCode::BAD_REQUEST, words::INVALID_FORM)
         } else {
             pages::forgot_again(&visit, StatusCode::BAD_REQUEST, words::INVALID_EMAIL)
         };

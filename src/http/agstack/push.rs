@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Request};
@@ -129,14 +130,17 @@ impl AssetRegistry {
             return false;
         };
         let (this, closing) = (self.clone(), closing.clone());
-        self.0.tasks.spawn(async move {
-            let outcome = tokio::select! {
-                outcome = this.send(request) => outcome,
-                () = closing.cancelled() => Outcome::Stopped,
-            };
-            this.end(news, outcome);
-            drop(seat);
-        });
+        self.0.tasks.spawn(
+            async move {
+                let outcome = tokio::select! {
+                    outcome = this.send(request) => outcome,
+                    () = closing.cancelled() => Outcome::Stopped,
+                };
+                this.end(news, outcome);
+                drop(seat);
+            }
+            .boxed(),
+        );
         true
     }
 

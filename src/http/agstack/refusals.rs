@@ -1,14 +1,15 @@
 //! Refusals in this dialect's words, also those of layers that know no dialect: a limit, a size, a fault.
 
 use axum::extract::Request;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse as _, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{negotiate, pages, within, words};
+use crate::config;
 use crate::guards::Class;
 use crate::http::App;
+use crate::http::dialects::in_other_words;
 use crate::http::problem::{Problem, Slug};
 
 /// Paths of the dialect without a parameter.
@@ -42,13 +43,50 @@ const BEGINNINGS: [&str; 4] = [
     "/admin/domains/",
     "/admin/blocked-emails/",
 ];
-/// The path on which every text in `message` would be read as yes (contract, section 3.9).
+/// The path that verifies keys.
 pub(super) const VERIFY: &str = "/verify-api-secret-keys";
+
+/// Which members the readers of a path look for in a refusal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// `message` alone.
+    Plain,
+    /// Some look for `Message`, others for `message` (contract, section 1.3).
+    Twice,
+    /// The same, and whether there is an `error` is what is tested (contract, section 3.8).
+    Counts,
+    /// Every text in `message` would be read as yes (contract, section 3.9).
+    Keys,
+}
+
+impl Manner {
+    /// Of a path within the mount, with or without its query.
+    pub fn of(path: &str) -> Self {
+        let path = path.split('?').next().unwrap_or_default();
+        match bare(path) {
+            VERIFY => Self::Keys,
+            "/fields-count-by-domain" => Self::Counts,
+            "/domains" | "/authority-token" | "/generate-api-keys" => Self::Twice,
+            path if path.starts_with("/admin/") => Self::Twice,
+            _ => Self::Plain,
+        }
+    }
+
+    /// The body of a refusal in these words.
+    pub fn body(self, words: &str) -> Value {
+        match self {
+            Self::Plain => json!({ "message": words }),
+            Self::Twice => json!({ "Message": words, "message": words }),
+            Self::Counts => json!({ "Message": words, "message": words, "error": words }),
+            Self::Keys => json!({ "message": false, "error": words }),
+        }
+    }
+}
 
 /// How a request of the dialect is refused.
 pub(in crate::http) struct Voice {
     json: bool,
-    verify: bool,
+    manner: Manner,
     base: String,
 }
 
@@ -59,11 +97,11 @@ impl Voice {
         let path = request.uri().path();
         let inside = within(&config.prefix, path);
         let own = |path: &str| PATHS.contains(&path) || BEGINNINGS.iter().any(|begin| path.starts_with(begin));
-        // Whatever is below the prefix is the dialect's.
-        let is = config.enabled && (inside.is_some() || own(path));
+        // Whatever is below the prefix is the dialect's, and a path with a slash it has not is nobody else's.
+        let is = config.enabled && (inside.is_some() || own(path) || own(bare(path)));
         is.then(|| Self {
             json: negotiate::wants_json(request.headers()),
-            verify: inside.unwrap_or(path) == VERIFY,
+            manner: Manner::of(inside.unwrap_or(path)),
             base: inside.map(|_| config.prefix.clone()).unwrap_or_default(),
         })
     }
@@ -75,22 +113,25 @@ impl Voice {
         };
         let (parts, _) = response.into_parts();
         let words = worded(problem.slug());
-        let mut told = if self.verify {
-            // Its reader takes any text for "yes", whatever the status.
-            axum::Json(json!({ "message": false, "error": words })).into_response()
-        } else if self.json {
-            axum::Json(json!({ "message": words })).into_response()
+        let told = if self.json || self.manner == Manner::Keys {
+            axum::Json(self.manner.body(words)).into_response()
         } else {
             pages::refused(&self.base, words)
         };
-        *told.status_mut() = parts.status;
-        for (name, value) in &parts.headers {
-            if name != CONTENT_TYPE && name != CONTENT_LENGTH {
-                told.headers_mut().insert(name, value.clone());
-            }
-        }
-        told
+        in_other_words(&parts, told)
     }
+}
+
+/// The path without a slash at its end.
+fn bare(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
+}
+
+/// The body of the answer to a request of which only the path could be read, if its readers are programs only: they look
+/// for more than `message`.
+pub(in crate::http) fn unreadable(config: &config::Agstack, path: &str, slug: Slug) -> Option<Value> {
+    let manner = Manner::of(within(&config.prefix, path).unwrap_or(path));
+    (config.enabled && manner != Manner::Plain).then(|| manner.body(worded(slug)))
 }
 
 /// What a kind of problem is called here.

@@ -220,7 +220,7 @@ pub(super) async fn logout(State(app): State<App>, visit: Visit, request: Reques
     };
     if !visit.method.is_safe() {
         let form = Form::read(&app.config().http, request).await.ok();
-        if !visit.is_meant(form.as_ref(), visitor.by_cookie) {
+        if !visit.is_meant_by(&visitor, form.as_ref()) {
             return Problem::new(Slug::Forbidden).into_response();
         }
     }
@@ -251,8 +251,7 @@ pub(super) async fn logout(State(app): State<App>, visit: Visit, request: Reques
 pub(super) async fn refresh(visit: Visit) -> Response {
     let visitor = match visit.visitor(SharedWant::Refresh).await {
         Ok(visitor) => visitor,
-        Err(why) if visit.json => return visit.turned_away(why),
-        Err(_) => return visit.away("/"),
+        Err(why) => return visit.turned_away(why),
     };
     let by_cookie = visitor.by_cookie;
     let bearer = SharedBearer {

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::form::{Encoding, Form};
 use super::push::News;
+use super::refusals::Manner;
 use super::{cookies, negotiate, words};
 use crate::http::App;
 use crate::http::caller::{client_address, stranger};
@@ -125,13 +126,18 @@ impl Visit {
             Refusal::Internal(problem) => {
                 tracing::error!(%problem, "a request met a fault of ours");
                 if self.json {
-                    told(StatusCode::INTERNAL_SERVER_ERROR, fault)
+                    answer(StatusCode::INTERNAL_SERVER_ERROR, self.manner().body(fault))
                 } else {
                     Problem::new(Slug::Internal).into_response()
                 }
             }
             other => crate::http::canonical::problem(other).into_response(),
         }
+    }
+
+    /// Which members a refusal has here.
+    fn manner(&self) -> Manner {
+        Manner::of(&self.path)
     }
 
     /// Whether cookies travel encrypted only.
@@ -213,7 +219,7 @@ impl Visit {
             return self.failed(refusal, words::NEED_LOGIN);
         }
         if self.json {
-            let mut body = json!({ "message": words::NEED_LOGIN });
+            let mut body = self.manner().body(words::NEED_LOGIN);
             if let NoVisitor::Denied(denial) = &why
                 && let Some(reason) = denial.reason()
             {
@@ -228,6 +234,12 @@ impl Visit {
         self.away(&format!("/?next={}", utf8_percent_encode(&self.path, NON_ALPHANUMERIC)))
     }
 
+    /// Whether somebody who is logged in meant what was sent. Who shows a token in a header does: no page elsewhere can
+    /// (contract, hole H8).
+    pub fn is_meant_by(&self, visitor: &Visitor, form: Option<&Form>) -> bool {
+        !visitor.by_cookie || self.is_meant(form, true)
+    }
+
     /// Whether what a browser sent by itself was meant by its user: it comes from a page of ours (contract, hole H8).
     pub fn is_meant(&self, form: Option<&Form>, by_cookie: bool) -> bool {
         let is_form = form.is_some_and(|form| form.encoding == Encoding::Form);
@@ -236,20 +248,24 @@ impl Visit {
             return true;
         }
         let text = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
-        let repeated = form.and_then(|form| form.typed(cookies::FORM)).map(|token| {
-            let cookie = cookies::value(&self.headers, cookies::FORM).unwrap_or_default();
-            !cookie.is_empty() && bool::from(cookie.as_bytes().ct_eq(token.as_bytes()))
-        });
-        if repeated == Some(false) {
+        let (origin, site) = (text(ORIGIN.as_str()), text("sec-fetch-site"));
+        let from_here = match (origin, site) {
+            (Some(origin), _) => self.is_own(origin),
+            (None, Some(site)) => matches!(site, "same-origin" | "none"),
+            (None, None) => true,
+        };
+        if !from_here {
             return false;
         }
-        if let Some(origin) = text(ORIGIN.as_str()) {
-            return self.is_own(origin);
-        }
-        match text("sec-fetch-site") {
-            Some(site) => matches!(site, "same-origin" | "none"),
-            // Every browser of today says one of the two. An older one repeats what our form gave it.
-            None => self.json || repeated.is_some() || !by_cookie,
+        // Every browser of today says where a form comes from; programs that write forms do not.
+        let told = origin.is_some() || site.is_some();
+        match form.and_then(|form| form.typed(cookies::FORM)) {
+            // A form of ours repeats what its page gave the browser.
+            Some(token) => cookies::value(&self.headers, cookies::FORM)
+                .is_some_and(|held| bool::from(held.as_bytes().ct_eq(token.as_bytes()))),
+            None if self.json => true,
+            None if is_form => !told && !by_cookie,
+            None => told,
         }
     }
 

@@ -65,11 +65,11 @@ impl Kind {
     fn of(label: Option<&HeaderValue>) -> Option<Self> {
         let Some(label) = label else { return Some(Self::Json) };
         let text = label.to_str().ok()?;
-        if text.trim().is_empty() || is_json_type(text) {
-            return Some(Self::Json);
-        }
         let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
+            "" => Some(Self::Json),
+            // The originals knew no types that are only written in JSON.
+            "application/json" if is_json_type(text) => Some(Self::Json),
             "application/x-www-form-urlencoded" => Some(Self::Form),
             "multipart/form-data" => Some(Self::Parts),
             _ => None,

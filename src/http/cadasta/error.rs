@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::http::body::{BodyError, Fault};
 use crate::http::members::Throttled;
+use crate::http::problem::Slug;
 use crate::passwords::rules::Weakness;
 use crate::registry::{Denial, Refusal};
 
@@ -202,4 +203,17 @@ pub(in crate::http) fn method_not_allowed(method: &Method) -> Response {
 /// A database that hangs.
 pub(in crate::http) fn unavailable() -> Response {
     Refused::from(Refusal::Unavailable { retry_after: 2 }).into_response()
+}
+
+/// What a layer that knows no dialect has refused.
+pub(in crate::http) fn outside(slug: Slug) -> Value {
+    let text = match slug {
+        Slug::Internal => "A server error occurred.",
+        Slug::Unavailable => "Service temporarily unavailable, try again later.",
+        Slug::NotFound => "Not found.",
+        Slug::TooLarge => "Request is too large.",
+        Slug::Malformed => "Malformed request.",
+        other => other.title(),
+    };
+    json!({ "detail": text })
 }

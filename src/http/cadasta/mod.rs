@@ -16,7 +16,7 @@ use super::App;
 use super::dialects::XHOPPE_USERS;
 use crate::config::Config;
 
-pub(super) use error::{method_not_allowed, not_found, unavailable};
+pub(super) use error::{method_not_allowed, not_found, outside, unavailable};
 
 /// Its routes. Each path is served with and without its slash: a redirected `POST` would lose its body.
 pub(super) fn router(config: &Config) -> Router<App> {

@@ -6,8 +6,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Extensions, HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use projections::{Status, UserRow};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use projections::UserRow;
 
 use super::account::own_change;
 use super::error::Refused;
@@ -18,9 +18,11 @@ use crate::http::App;
 use crate::registry::{AccountChange, Administration, Asked, Refusal};
 use crate::store::{PlatformFilter, PlatformOrder};
 
+/// What the original writes as `%..` in an address; a blank becomes `+`.
+const QUOTED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const PAGE: i64 = 100;
 const LARGEST_PAGE: i64 = 1_000;
-/// More terms than this find nothing that fewer do not, and each costs a look at every account.
+/// Most terms of one search: each costs a look at every account.
 const MOST_TERMS: usize = 16;
 
 async fn superuser(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Result<Member, Refused> {
@@ -80,16 +82,16 @@ impl Query {
         pairs.push(("limit".to_owned(), limit.to_string()));
         pairs.extend(offset.map(|offset| ("offset".to_owned(), offset.to_string())));
         pairs.sort();
-        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let encoded = |text: &str| utf8_percent_encode(text, &QUOTED).to_string().replace("%20", "+");
         let pairs: Vec<String> = pairs
             .iter()
-            .map(|(name, value)| format!("{}={}", encoded(name).replace("%5F", "_"), encoded(value)))
+            .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)))
             .collect();
         format!("{base}/api/v1/users/?{}", pairs.join("&"))
     }
 }
 
-fn filter(query: &Query) -> PlatformFilter {
+fn filter(query: &Query) -> Result<PlatformFilter, Refused> {
     let number = |name: &str, least: i64| {
         query
             .get(name)
@@ -101,13 +103,19 @@ fn filter(query: &Query) -> PlatformFilter {
         Some("false" | "0") => Some(false),
         _ => None,
     };
-    let terms = query.get("search").unwrap_or_default();
-    let terms = terms
+    let mut terms: Vec<String> = query
+        .get("search")
+        .unwrap_or_default()
         .split(|c: char| c == ',' || c.is_whitespace())
         .filter(|term| !term.is_empty())
-        .take(MOST_TERMS)
-        .map(str::to_owned)
+        .map(str::to_lowercase)
         .collect();
+    terms.sort_unstable();
+    terms.dedup();
+    // "every term must occur": none is left out.
+    if terms.len() > MOST_TERMS {
+        return Err(Refused::field("search", "Ensure this field has no more than 16 terms."));
+    }
     let order = query.get("ordering").unwrap_or_default().split(',').filter_map(|term| {
         let term = term.trim();
         let (name, descending) = term.strip_prefix('-').map_or((term, false), |name| (name, true));
@@ -117,13 +125,13 @@ fn filter(query: &Query) -> PlatformFilter {
             _ => None,
         }
     });
-    PlatformFilter {
+    Ok(PlatformFilter {
         active,
         terms,
         order: order.take(4).collect(),
         limit: number("limit", 1).unwrap_or(PAGE).min(LARGEST_PAGE),
         offset: number("offset", 0).unwrap_or(0),
-    }
+    })
 }
 
 /// `GET users/`: a page by offset, because its clients page so.
@@ -135,7 +143,7 @@ pub(super) async fn list(
 ) -> Result<Response, Refused> {
     let member = superuser(&app, &headers, &extensions).await?;
     let query = Query::of(&uri);
-    let filter = filter(&query);
+    let filter = filter(&query)?;
     let asked = Asked::plainly(member.caller);
     let (count, rows) = app.registry().platform_users(&asked, &filter).await?;
     let base = app.base_url();
@@ -205,17 +213,21 @@ async fn change(
         change.full_name = Some(None);
     }
     let active = form.boolean("is_active");
-    if active == Some(true) && row.status == Status::Pending {
-        // Only the link of its mail makes it active; an answer without this would say that something was done.
-        form.refuse("is_active", "The account has not been verified.");
-    }
     form.finish()?;
     let asked = Asked::plainly(member.caller.clone());
     let registry = app.registry();
-    registry.change_account(&asked, row.id, &change).await?;
-    if let Some(act) = active.and_then(|active| activity(row.status, active)) {
+    // First what may be refused. What the account is already is nothing to be done: clients send back what they have
+    // read.
+    if let Some(active) = active.filter(|active| *active != row.is_in_use()) {
+        let note = Note::parse("through the Cadasta API").ok();
+        let act = if active {
+            Administration::Activate(note)
+        } else {
+            Administration::Deactivate(note)
+        };
         registry.administer(&asked, row.id, &act).await?;
     }
+    registry.change_account(&asked, row.id, &change).await?;
     let row = registry.user(row.id).await?;
     Ok(Json(PersonBody::from(&row)).into_response())
 }
@@ -237,17 +249,28 @@ fn others(form: &mut Form, row: &UserRow, whole: bool) -> AccountChange {
     }
 }
 
-/// The order that makes an account what it is to be. None: it is that already.
-fn activity(status: Status, active: bool) -> Option<Administration> {
-    match (status, active) {
-        // Also one that waits: the link of its mail must not open it any more.
-        (Status::Active | Status::Pending, false) => Some(Administration::Deactivate(None)),
-        // One that was never verified waits again.
-        (Status::Deactivated, true) => Some(Administration::Reactivate(None)),
-        (Status::Locked, true) => Note::parse("unlocked through the Cadasta API")
-            .ok()
-            .map(Administration::Unlock),
-        // What is shut already stays shut in the way it is; one that waits was refused before.
-        (Status::Active | Status::Pending, true) | (Status::Locked | Status::Deactivated, false) => None,
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_a_hundred_and_a_thousand_at_most() {
+        let of = |query: &str| {
+            let uri: Uri = format!("/api/v1/users/?{query}").parse().unwrap();
+            let filter = filter(&Query::of(&uri)).ok().unwrap();
+            (filter.limit, filter.offset)
+        };
+        for (query, page) in [
+            ("", (100, 0)),
+            ("limit=1000&offset=7", (1_000, 7)),
+            ("limit=1001", (1_000, 0)),
+            ("limit=99999999999999999999", (100, 0)),
+            ("limit=0&offset=-1", (100, 0)),
+            ("limit=+5&offset=x", (5, 0)),
+            ("limit=3&limit=4", (4, 0)),
+        ] {
+            assert_eq!(of(query), page, "{query}");
+        }
     }
 }

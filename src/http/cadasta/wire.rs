@@ -1,6 +1,6 @@
 //! What this dialect sends, members in the order of its document.
 
-use projections::{Status, UserRow};
+use projections::UserRow;
 use serde::Serialize;
 
 /// What a registration answers.
@@ -83,7 +83,7 @@ impl<'a> From<&'a UserRow> for PersonBody<'a> {
             email: text(row.email.as_ref()),
             organizations: [],
             last_login: row.last_login.map(|at| at.to_string()),
-            is_active: row.status == Status::Active,
+            is_active: row.is_in_use(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use metrics::counter;
@@ -13,9 +13,10 @@ use metrics::counter;
 use super::problem;
 use crate::feed::{Pulled, Wanted};
 use crate::http::App;
-use crate::http::caller::SignedInUser;
+use crate::http::caller::{SignedInUser, still};
 use crate::http::problem::{FieldError, Problem, Slug};
 use crate::http::query::{Parameters, Segment};
+use crate::http::routes::Permission;
 use crate::http::streams::{Reader, too_many};
 use crate::public::Types;
 use crate::registry::Refusal;
@@ -43,7 +44,7 @@ fn refused(error: crate::store::StoreError) -> Problem {
     problem(Refusal::from(error))
 }
 
-async fn pull(State(app): State<App>, mut parameters: Parameters) -> Result<Response, Problem> {
+async fn pull(State(app): State<App>, headers: HeaderMap, mut parameters: Parameters) -> Result<Response, Problem> {
     let after = parameters.after();
     let types = types(&mut parameters);
     let limit = parameters.limit(MOST, USUAL);
@@ -58,6 +59,10 @@ async fn pull(State(app): State<App>, mut parameters: Parameters) -> Result<Resp
         .pull(types, after, limit, wait, app.closing())
         .await
         .map_err(refused)?;
+    if pulled.waited {
+        // What the caller was let in with may have been taken back meanwhile.
+        still(&app, credential(&headers)?, Permission::Subscriber).await?;
+    }
     counter!("registry_feed_events_total", "way" => "pull").increment(pulled.events.len() as u64);
     Ok(json(page(&pulled)))
 }
@@ -100,15 +105,20 @@ async fn stream(
     parameters.finish()?;
     // What a reader has had it knows better than the address it was first given.
     let after = last_event(&headers)?.unwrap_or(after);
-    let Some(credential) = headers.get(AUTHORIZATION).cloned() else {
-        return Err(Problem::new(Slug::Unauthenticated));
-    };
+    let credential = credential(&headers)?.clone();
     let counted = app.streams().begin(known.caller.scope()).ok_or_else(too_many)?;
     let wanted = Wanted {
         types,
         watched: Some(known.id.to_string()),
     };
     Ok(Reader::new(app, wanted, credential, after, counted).into_response())
+}
+
+/// What the caller was let in with.
+fn credential(headers: &HeaderMap) -> Result<&HeaderValue, Problem> {
+    headers
+        .get(AUTHORIZATION)
+        .ok_or_else(|| Problem::new(Slug::Unauthenticated))
 }
 
 /// The position a reader that comes back has had last.

@@ -70,7 +70,7 @@ pub(super) async fn user(
 /// Where a page of users ended: the sort key of its last user and that user's id, bound to the order.
 fn cursor(sort: &str, row: &UserRow) -> String {
     let key = if sort.ends_with("username") {
-        row.username.as_deref().unwrap_or_default().to_ascii_lowercase()
+        projections::sorted_username(row)
     } else {
         row.created_at.as_micros().to_string()
     };

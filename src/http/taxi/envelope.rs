@@ -6,9 +6,11 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use projections::NameKind;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::http::body::BodyError;
 use crate::http::members::Throttled;
+use crate::http::problem::Slug;
 use crate::registry::{Denial, Refusal};
 
 /// What every answer is wrapped in.
@@ -163,4 +165,15 @@ impl IntoResponse for Refused {
         }
         response
     }
+}
+
+/// What a layer that knows no dialect has refused with this status.
+pub(in crate::http) fn outside(status: u16, slug: Slug) -> Value {
+    let (error, error_code) = match slug {
+        Slug::Internal => ("Internal error", -6),
+        Slug::Unavailable => ("Service unavailable", -6),
+        Slug::TooManyRequests => ("Too many requests", -5),
+        other => (other.title(), -4),
+    };
+    json!({ "results": null, "message": null, "error": error, "error_code": error_code, "status": status })
 }

@@ -9,6 +9,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
+pub(super) use envelope::outside;
+
 use self::envelope::Refused;
 use super::App;
 

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::header::SET_COOKIE;
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use projections::{Status, UserRow};
+use projections::UserRow;
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
@@ -42,7 +42,7 @@ impl<'a> UserBody<'a> {
                 .unwrap_or_default(),
             authentication_token: keyed.map(|keyed| keyed.token.as_str()),
             // "false if the user is locked", and as its later document says, or not verified.
-            valid_for_authentication: row.status == Status::Active,
+            valid_for_authentication: row.is_in_use() && row.phone_verified,
         }
     }
 }

@@ -8,9 +8,11 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use projections::NameKind;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::http::body::BodyError;
 use crate::http::members::Throttled;
+use crate::http::problem::Slug;
 use crate::passwords::rules::Weakness;
 use crate::registry::{Denial, Refusal};
 
@@ -183,4 +185,17 @@ pub(in crate::http) fn method_not_allowed() -> Response {
 /// A database that hangs.
 pub(in crate::http) fn unavailable() -> Response {
     Refused::from(Refusal::Unavailable { retry_after: 2 }).into_response()
+}
+
+/// What a layer that knows no dialect has refused.
+pub(in crate::http) fn outside(slug: Slug) -> Value {
+    let text = match slug {
+        Slug::Internal => "Internal error.",
+        Slug::Unavailable => "Service unavailable. Please try again later.",
+        Slug::NotFound => "The resource you were looking for could not be found.",
+        Slug::TooLarge => "Request is too large.",
+        Slug::Malformed => "Malformed request.",
+        other => other.title(),
+    };
+    json!({ "error": text })
 }

@@ -12,7 +12,7 @@ use axum::routing::{MethodRouter, get, post, put};
 use super::App;
 use crate::config::Config;
 
-pub(super) use error::{method_not_allowed, not_found, unavailable};
+pub(super) use error::{method_not_allowed, not_found, outside, unavailable};
 
 /// Its routes, each with and without a slash.
 pub(super) fn router(config: &Config) -> Router<App> {

@@ -11,6 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use uuid::Uuid;
 
+use super::engine::LATER_HEAD;
 use super::plan::{Facts, Head, Wanted};
 use super::rows::{API_KEYS, BLOCKED_ADDRESSES, DOMAINS, Read, SESSIONS, Table, USERS};
 use super::{NameKey, StoreError};
@@ -110,6 +111,14 @@ impl PostgresWriter {
 
     pub async fn commit(&mut self) -> Result<(), StoreError> {
         sqlx::query("COMMIT").execute(self.connection().await?).await?;
+        Ok(())
+    }
+
+    /// Ends the transaction with the head a microsecond later, which no statement of before expects.
+    pub async fn shut_out(&mut self) -> Result<(), StoreError> {
+        let connection = self.connection().await?;
+        sqlx::query(LATER_HEAD).execute(&mut *connection).await?;
+        sqlx::query("COMMIT").execute(connection).await?;
         Ok(())
     }
 

@@ -7,9 +7,9 @@ use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::query::Query;
 
 use super::PostgresWriter;
-use crate::store::StoreError;
-use crate::store::plan::{EVENT_VERSION, EventRow, Head, Plan};
-use crate::store::rows::{API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, PLACES, SESSIONS, Table, USERS, WORDS, Written};
+use crate::StoreError;
+use crate::plan::{EVENT_VERSION, EventRow, Head, Plan};
+use crate::rows::{API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, PLACES, SESSIONS, Table, USERS, WORDS, Written};
 
 const INSERT_EVENTS: &str = "
     INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
@@ -161,7 +161,12 @@ impl LogStatements {
         let users: Vec<Vec<Cell<'_>>> = plan.rows.users.values().flatten().map(Written::cells).collect();
         let sessions: Vec<Vec<Cell<'_>>> = plan.rows.sessions.values().flatten().map(Written::cells).collect();
         let words: Vec<Vec<Cell<'_>>> = plan.found.words.iter().map(Written::cells).collect();
-        let old_words: Vec<Vec<Cell<'_>>> = plan.found.old_words.iter().map(Written::cells).collect();
+        let (old_users, old_words): (Vec<String>, Vec<&str>) = plan
+            .found
+            .old_words
+            .iter()
+            .map(|(user, word)| (user.to_string(), word.as_str()))
+            .unzip();
         let variant = usize::from(!users.is_empty())
             + 2 * usize::from(!sessions.is_empty())
             + 4 * usize::from(!words.is_empty())
@@ -197,7 +202,10 @@ impl LogStatements {
             .bind(head.position)
             .bind(head.recorded_at);
         let query = bind_columns(bind_columns(query, &users), &sessions);
-        let query = bind_columns(bind_columns(query, &words), &old_words);
+        let mut query = bind_columns(query, &words);
+        if !old_words.is_empty() {
+            query = query.bind(old_users).bind(old_words);
+        }
         Ok(query.fetch_optional(connection).await?.is_some())
     }
 }
@@ -255,7 +263,7 @@ impl RowStatements {
 /// Inserts or replaces rows of `table` in `target`, from one array per column. `like` is one of the rows.
 ///
 /// The arrays are bound from the place `first` on; `and` is joined to them.
-pub(in crate::store) fn upsert(target: &str, table: &Table, like: &[Cell<'_>], first: usize, and: &str) -> String {
+pub(crate) fn upsert(target: &str, table: &Table, like: &[Cell<'_>], first: usize, and: &str) -> String {
     let columns = table.list("");
     let arrays: Vec<String> = (first..)
         .zip(like)
@@ -275,7 +283,7 @@ pub(in crate::store) fn upsert(target: &str, table: &Table, like: &[Cell<'_>], f
 }
 
 /// Binds rows column by column. Every row has the same kind of cell in a place.
-pub(in crate::store) fn bind_columns<'q>(
+pub(crate) fn bind_columns<'q>(
     mut query: Query<'q, Postgres, PgArguments>,
     rows: &'q [Vec<Cell<'_>>],
 ) -> Query<'q, Postgres, PgArguments> {

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnection;
 
 use super::SqliteWriter;
+use crate::StoreError;
 use crate::keys::hex;
-use crate::store::StoreError;
-use crate::store::plan::{EVENT_VERSION, Plan};
-use crate::store::rows::{API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, PLACES, SESSIONS, Table, USERS, WORDS, Written};
+use crate::plan::{EVENT_VERSION, Plan};
+use crate::rows::{API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, PLACES, SESSIONS, Table, USERS, WORDS, Written};
 
 const INSERT_EVENTS: &str = "
     INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
@@ -198,7 +198,7 @@ fn places(rows: usize, columns: usize) -> String {
 }
 
 /// The statements that insert or replace rows of `table` in `target`, one for each size.
-pub(in crate::store) fn upserts(target: &str, table: &Table) -> Vec<String> {
+pub(crate) fn upserts(target: &str, table: &Table) -> Vec<String> {
     let made = |rows| {
         format!(
             "INSERT INTO {target} ({}) VALUES {} {}",
@@ -211,7 +211,7 @@ pub(in crate::store) fn upserts(target: &str, table: &Table) -> Vec<String> {
 }
 
 /// Writes rows by the statements that [`upserts`] made.
-pub(in crate::store) async fn write_rows(
+pub(crate) async fn write_rows(
     connection: &mut SqliteConnection,
     upserts: &[String],
     rows: &[Vec<Cell<'_>>],

@@ -298,7 +298,7 @@ async fn strangers_learn_less_than_peers(engine: Engine) {
         .await;
     assert_eq!(domains().await, json!(["farm.example"]));
     web.get("/authority-token/?domain=farm.example")
-        .says(401, "Need to Login.")
+        .is(401, twice("Need to Login."))
         .await;
     let (ada, _) = web.logs_in("ada@farm.example").await;
     let (bob, _) = web.logs_in("bob@mill.example").await;

@@ -8,7 +8,7 @@ use crate::harness::{App, Engine, Log, on_both_engines};
 
 on_both_engines![a_fault_is_told_in_the_words_of_its_route];
 
-async fn run(app: &App, sql: &str) {
+pub async fn run(app: &App, sql: &str) {
     match app.log().await {
         Log::Postgres(mut one) => one.execute(sql).await.map(drop),
         Log::Sqlite(mut one) => one.execute(sql).await.map(drop),

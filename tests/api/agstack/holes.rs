@@ -274,8 +274,28 @@ async fn refusals_of_outer_layers_have_this_dialects_shape(engine: Engine) {
         .raw(vec![b' '; (16 << 10) + 1])
         .says(413, "Too large")
         .await;
-    web.get(&format!("/domains?{}", "x".repeat(5_000)))
+    web.get(&format!("/resend?{}", "x".repeat(5_000)))
         .says(413, "Too large")
+        .await;
+    // Where `Message` is read, both spellings are there.
+    let twice = |text: &str| json!({ "Message": text, "message": text });
+    for path in [
+        "/domains",
+        "/authority-token/",
+        "/generate-api-keys",
+        "/admin/domains/farm.example",
+    ] {
+        web.get(&format!("{path}?{}", "x".repeat(5_000)))
+            .is(413, twice("Too large"))
+            .await;
+        web.call("TRACE", path).is(405, twice("Method not allowed")).await;
+    }
+    web.get("/generate-api-keys").is(401, twice("Need to Login.")).await;
+    // Whether there is an `error` is what is tested.
+    row("agstack 3.8", "header missing/unparsable");
+    let large = json!({ "Message": "Too large", "message": "Too large", "error": "Too large" });
+    web.get(&format!("/fields-count-by-domain?{}", "x".repeat(5_000)))
+        .is(413, large)
         .await;
     let browser = Web::agent(&app, Some(FIREFOX), "text/html");
     browser.call("PUT", "/signup").shows(405, "Method not allowed").await;

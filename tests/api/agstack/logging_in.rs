@@ -244,7 +244,6 @@ async fn a_token_that_opens_nothing_is_told_why(engine: Engine) {
         ("GET", "/update"),
         ("POST", "/update"),
         ("GET", "/home"),
-        ("GET", "/generate-api-keys"),
         ("GET", "/dashboard"),
         ("GET", "/asset-registry-home"),
         ("GET", "/resend"),
@@ -425,6 +424,19 @@ async fn refreshing_gives_every_claim_again(engine: Engine) {
         .await;
     row("agstack 3.5", "no refresh token");
     web.get("/refresh").says(401, NEED).await;
+    row("agstack 1.5", "protected route, no token, browser");
+    let browser = Web::browser(&app);
+    browser.get("/refresh").leads_to("/?next=%2Frefresh").await;
+    browser.put_cookie("refresh_token_cookie", "x.y.z");
+    browser.get("/refresh").leads_to("/?next=%2Frefresh").await;
+    // Whoever logs in there has what they came for.
+    let form = [
+        ("email", "ada@farm.example"),
+        ("password", PASSWORD),
+        ("next", "/refresh"),
+    ];
+    browser.form("/", &form).leads_to("/refresh").await;
+    browser.get("/refresh").leads_to("/home").await;
 }
 
 async fn who_gets_json_and_who_a_page(engine: Engine) {

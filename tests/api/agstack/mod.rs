@@ -6,7 +6,7 @@
 
 mod accounts;
 mod domains;
-mod faults;
+pub mod faults;
 mod holes;
 mod keys;
 mod logging_in;

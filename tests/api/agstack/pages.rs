@@ -5,7 +5,11 @@ use serde_json::json;
 use super::web::{PASSWORD, Web, activated, link, reset_link, row};
 use crate::harness::{App, Engine, on_both_engines};
 
-on_both_engines![somebody_goes_through_every_page, administrators_see_what_is_counted];
+on_both_engines![
+    somebody_goes_through_every_page,
+    a_form_of_a_browser_repeats_what_its_page_gave,
+    administrators_see_what_is_counted,
+];
 
 async fn somebody_goes_through_every_page(engine: Engine) {
     let app = App::start(engine).await;
@@ -163,6 +167,102 @@ async fn somebody_goes_through_every_page(engine: Engine) {
         .get("/asset-registry-home")
         .leads_to("https://ar.example/home")
         .await;
+}
+
+async fn a_form_of_a_browser_repeats_what_its_page_gave(engine: Engine) {
+    let app = App::start(engine).await;
+    let web = Web::python(&app);
+    web.signs_up("ada@farm.example").await;
+    web.post("/forgot-password", &json!({ "email": "ada@farm.example" }))
+        .send()
+        .await;
+    let path = super::web::reset_link(&app, "ada@farm.example").await;
+    let forms: [(&str, &[(&str, &str)]); 4] = [
+        (
+            "/signup",
+            &[
+                ("email", "bob@farm.example"),
+                ("password", PASSWORD),
+                ("confirm_pass", PASSWORD),
+            ],
+        ),
+        ("/login", &[("email", "ada@farm.example"), ("password", PASSWORD)]),
+        ("/forgot-password", &[("email", "bob@farm.example")]),
+        (&path, &[("password", "Passw0rd2"), ("confirm_pass", "Passw0rd2")]),
+    ];
+    let own = [("origin", app.base()), ("sec-fetch-site", "same-origin")];
+    let foreign = [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")];
+    for (path, fields) in forms {
+        let browser = Web::browser(&app);
+        browser.get(path).send().await;
+        let token = browser.cookie("form_token").unwrap();
+        let repeated = |token: &str| {
+            let mut all: Vec<(&str, String)> = fields
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect();
+            all.push(("form_token", token.to_owned()));
+            all
+        };
+        let send = async |fields: &[(&str, String)], (name, value): (&str, &str)| {
+            let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            browser.form(path, &fields).header(name, value).send().await
+        };
+        let refused = |what: &str, reply: &crate::harness::Reply| {
+            assert_eq!(reply.status, 403, "{path} {what}: {reply:?}");
+            assert!(
+                reply.body.contains("not sent from this site"),
+                "{path} {what}: {reply:?}"
+            );
+        };
+        let without: Vec<(&str, String)> = repeated("")
+            .into_iter()
+            .filter(|(name, _)| *name != "form_token")
+            .collect();
+        for header in own {
+            refused("without the token", &send(&without, header).await);
+            refused("with an empty one", &send(&repeated(""), header).await);
+            refused("with another one", &send(&repeated(&"A".repeat(22)), header).await);
+        }
+        for header in foreign {
+            refused("from elsewhere", &send(&repeated(&token), header).await);
+        }
+        let reply = send(&repeated(&token), own[0]).await;
+        assert_eq!(reply.status, 302, "{path}: {reply:?}");
+        // Without the cookie nothing is repeated.
+        let reply = browser
+            .form(path, &[("form_token", token.as_str())])
+            .header("cookie", "a=b")
+            .header("origin", app.base())
+            .send()
+            .await;
+        refused("without the cookie", &reply);
+    }
+    // Who shows a token in a header meant it: a page of one's own elsewhere sends forms too (contract, hole H8).
+    let tokens = web.logs_in_with("ada@farm.example", "Passw0rd2").await;
+    let by = Web::browser(&app);
+    by.put_cookie("access_token_cookie", &tokens.0);
+    for (path, status) in [("/update", 202), ("/generate-api-keys", 200), ("/logout", 200)] {
+        let call = || {
+            let call = by.form(path, &[("phone_num", "921234567890")]);
+            let headers = [foreign[0], foreign[1], ("accept", "application/json")];
+            headers
+                .into_iter()
+                .fold(call, |call, (name, value)| call.header(name, value))
+        };
+        let reply = call().send().await;
+        assert_eq!(reply.status, 403, "{path} {reply:?}");
+        let reply = call().bearer(&tokens.0).send().await;
+        assert_eq!(reply.status, status, "{path} {reply:?}");
+    }
+    // A program that writes forms brings neither headers of a browser nor a token.
+    for agent in [super::web::FIREFOX, super::web::PYTHON] {
+        let program = Web::agent(&app, Some(agent), "text/html");
+        let login = [("email", "ada@farm.example"), ("password", "Passw0rd2")];
+        let reply = program.form("/login", &login).send().await;
+        assert!(matches!(reply.status, 200 | 302), "{agent}: {reply:?}");
+        assert!(reply.headers.contains_key("set-cookie"));
+    }
 }
 
 async fn administrators_see_what_is_counted(engine: Engine) {

@@ -22,11 +22,16 @@ async fn a_forgotten_password_is_replaced_by_a_link(engine: Engine) {
         .says(200, sent)
         .await;
     row("agstack 3.3", "invalid address");
-    let reply = web.post("/forgot-password", &json!({ "email": "nobody" })).send().await;
-    assert_eq!(
-        (reply.status, &reply.json()["message"]),
-        (400, &json!("Form validation failed"))
-    );
+    for body in [json!({ "email": "nobody" }), json!({})] {
+        web.post("/forgot-password", &body)
+            .says(400, "Form validation failed")
+            .await;
+    }
+    web.call("POST", "/forgot-password")
+        .header("content-type", "application/json")
+        .raw("{")
+        .says(400, "Form validation failed")
+        .await;
     row("agstack 3.3", "logged in");
     web.post("/forgot-password", &json!({ "email": "ada@farm.example" }))
         .bearer(&access)
@@ -79,6 +84,8 @@ async fn a_forgotten_password_is_replaced_by_a_link(engine: Engine) {
         &format!("{path}A"),
     ] {
         web.post(wrong, &new).says(400, bad).await;
+        web.get(wrong).says(400, bad).await;
+        Web::browser(&app).get(wrong).leads_to("/forgot-password").await;
     }
     let as_activation = path.replace("/reset-password/", "/activate/");
     web.get(&as_activation).says(400, "Invalid activation link!").await;
@@ -100,6 +107,10 @@ async fn a_forgotten_password_is_replaced_by_a_link(engine: Engine) {
         .form(&path, &[("password", "Passw0rd3"), ("confirm_pass", "Passw0rd3")])
         .leads_to("/forgot-password")
         .await;
+    // A link that is used up does not ask for a password first.
+    let browser = Web::browser(&app);
+    browser.get(&path).leads_to("/forgot-password").await;
+    browser.get("/forgot-password").shows(200, bad).await;
     row("agstack 3.4", "unknown user behind a good token");
     let user = web.signs_up("bob@farm.example").await;
     web.post("/forgot-password", &json!({ "email": "bob@farm.example" }))

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use super::every_kind::{document, is_sent};
 use super::{borrowed, metric, settings};
-use crate::harness::{App, Engine, Heard, Listener, PASSWORD, Rabbit, on_both_engines, until};
+use crate::harness::{App, Engine, Heard, Listener, PASSWORD, Rabbit, Server, on_both_engines, run, until};
 use crate::trio::STRONG;
 
 on_both_engines![
@@ -22,8 +23,17 @@ on_both_engines![
     a_range_is_published_again_and_goes_on_where_it_was_ended,
     personal_data_goes_to_its_own_exchange_only,
     a_message_that_no_queue_takes_is_counted_and_told_once,
+    a_message_that_no_queue_takes_goes_to_the_alternate_exchange,
+    a_queue_that_is_a_stream_is_read_again_from_any_point,
     an_encrypted_connection_trusts_the_named_certificate_only,
 ];
+
+mod by_default {
+    #[test]
+    fn exchanges_have_their_default_names_where_nothing_is_configured_on_sqlite() {
+        super::run(super::exchanges_have_their_default_names_where_nothing_is_configured());
+    }
+}
 
 async fn a_message_tells_of_its_event(engine: Engine) {
     let rabbit = Rabbit::shared();
@@ -334,6 +344,7 @@ async fn a_range_is_published_again_and_goes_on_where_it_was_ended(engine: Engin
     rabbit.forget(&[&queue], &[&replay]).await;
 }
 
+#[expect(clippy::too_many_lines, reason = "a behaviour is told in one piece")]
 async fn personal_data_goes_to_its_own_exchange_only(engine: Engine) {
     let rabbit = Rabbit::shared();
     let personal = format!("{}.pii", rabbit.exchange());
@@ -398,10 +409,15 @@ async fn personal_data_goes_to_its_own_exchange_only(engine: Engine) {
     let head = app.log().await.head().await;
     let heard = everybody.hears_all(head, Duration::from_secs(10)).await;
     for one in &heard {
-        let whole = format!("{:?}{}", one.properties, String::from_utf8_lossy(&one.body));
+        let whole = one.whole();
         for word in ["lovelace", "Lovelace", "King", "berners"] {
             assert!(!whole.contains(word), "{whole}");
         }
+    }
+    // It is what the service says of it.
+    let told = document(&settings);
+    for one in trusted.heard() {
+        is_sent(&one, &told, "publishPersonal");
     }
     // Somebody who listens later hears no more of an erased person than that.
     let kinds: BTreeSet<String> = trusted.heard().iter().map(|one| one.routing_key.clone()).collect();
@@ -419,7 +435,20 @@ async fn personal_data_goes_to_its_own_exchange_only(engine: Engine) {
         })
         .await;
     }
-    drop((app, everybody, trusted));
+    // In the other mode too, where it is one document.
+    app.server.terminate();
+    settings.push(("REGISTRY__AMQP__MODE".to_owned(), "structured".to_owned()));
+    let server = Server::start(&app.place, &borrowed(&settings)).await;
+    let body = json!({ "email": "grace.hopper@farm.example", "password": PASSWORD });
+    server.client().command("register-user", &body).expect(201).await;
+    let whole = until("one in the other mode", || async {
+        let heard = trusted.heard();
+        heard.into_iter().find(|one| one.number("position") > head)
+    })
+    .await;
+    assert_eq!(whole.event()["data"]["email"], "grace.hopper@farm.example");
+    is_sent(&whole, &document(&settings), "publishPersonal");
+    drop((app, server, everybody, trusted));
     rabbit.forget(&[&queue, &inner], &[rabbit.exchange(), &personal]).await;
 }
 
@@ -479,6 +508,123 @@ async fn a_message_that_no_queue_takes_is_counted_and_told_once(engine: Engine) 
     rabbit.forget(&[], &[rabbit.exchange()]).await;
 }
 
+async fn a_message_that_no_queue_takes_goes_to_the_alternate_exchange(engine: Engine) {
+    let rabbit = Rabbit::shared();
+    let users = format!("{}.users", rabbit.exchange());
+    let alternate = format!("{}.unrouted", rabbit.exchange());
+    let rest = rabbit
+        .queue_with(&alternate, ExchangeKind::Fanout, "", FieldTable::default())
+        .await;
+    let mut settings = settings(&rabbit, &rabbit.url());
+    settings.push(("REGISTRY__AMQP__QUEUES".to_owned(), format!("{users} user.*")));
+    settings.push(("REGISTRY__AMQP__ALTERNATE_EXCHANGE".to_owned(), alternate.clone()));
+    // Nobody listens to this one, and what it carries must not turn up elsewhere.
+    let personal = format!("{}.pii", rabbit.exchange());
+    settings.push(("REGISTRY__AMQP__PII_EXCHANGE".to_owned(), personal.clone()));
+    let app = App::start_with(engine, &borrowed(&settings)).await;
+    let (wanted, others) = (Listener::of(&rabbit, &users), Listener::of(&rabbit, &rest));
+    let admin = app.admin().await;
+    app.user("ada").await;
+    app.command("block-domain", &json!({ "domain": "hotmail.com" }))
+        .bearer(&admin.access)
+        .expect(201)
+        .await;
+    let events = app.log().await.events().await;
+    let head = i64::try_from(events.len()).unwrap();
+    for follower in ["amqp", "amqp-pii"] {
+        let at = format!("SELECT position FROM checkpoints WHERE follower = '{follower}'");
+        until("both to have published everything", || async {
+            (app.log().await.numbers(&at).await == [head]).then_some(())
+        })
+        .await;
+    }
+    assert!(metric(&app.client, "registry_amqp_returned_total", &personal).await >= 1);
+    assert_eq!((rabbit.waiting(&users).await, rabbit.waiting(&rest).await), (0, 0));
+    let (wanted, others) = until("every event in one of the two", || async {
+        let (wanted, others) = (wanted.heard(), others.heard());
+        (wanted.len() + others.len() >= events.len()).then_some((wanted, others))
+    })
+    .await;
+    let kinds = |heard: &[Heard]| -> BTreeMap<i64, String> {
+        heard
+            .iter()
+            .map(|one| (one.number("position"), one.routing_key.clone()))
+            .collect()
+    };
+    let of_users = |is: bool| -> BTreeMap<i64, String> {
+        let events = events.iter().filter(|event| event.kind.starts_with("user.") == is);
+        events.map(|event| (event.position, event.kind.clone())).collect()
+    };
+    assert!(of_users(false).len() >= 3, "{events:?}");
+    assert_eq!((kinds(&wanted), kinds(&others)), (of_users(true), of_users(false)));
+    assert!(others.iter().all(|one| one.exchange == rabbit.exchange()));
+    // They did not come back.
+    for (name, value) in [("published", head), ("returned", 0)] {
+        let name = format!("registry_amqp_{name}_total");
+        assert_eq!(metric(&app.client, &name, rabbit.exchange()).await, value, "{name}");
+    }
+    let log = until("what came back to be told", || async {
+        let log = app.server.log();
+        log.contains("a message reached no queue").then_some(log)
+    })
+    .await;
+    let mut told = log.lines().filter(|line| line.contains("a message reached no queue"));
+    assert!(told.all(|line| line.contains(&personal)), "{log}");
+    drop(app);
+    rabbit
+        .forget(&[&users, &rest], &[rabbit.exchange(), &alternate, &personal])
+        .await;
+}
+
+async fn a_queue_that_is_a_stream_is_read_again_from_any_point(engine: Engine) {
+    let rabbit = Rabbit::shared();
+    let stream = format!("{}.log", rabbit.exchange());
+    let mut settings = settings(&rabbit, &rabbit.url());
+    settings.push(("REGISTRY__AMQP__QUEUES".to_owned(), format!("{stream}:stream #")));
+    let app = App::start_with(engine, &borrowed(&settings)).await;
+    for number in 0..20 {
+        app.has_user(&format!("user{number}")).await;
+    }
+    let head = app.log().await.head().await;
+    // Twice from the beginning: to read takes nothing away.
+    for offset in [0, 0, head / 2, head - 1] {
+        let listener = Listener::from_offset(&rabbit, &stream, offset);
+        let heard = listener.hears(usize::try_from(head - offset).unwrap()).await;
+        let offsets: Vec<i64> = heard.iter().map(|one| one.number("x-stream-offset")).collect();
+        assert_eq!(offsets, (offset..head).collect::<Vec<_>>());
+        let positions: Vec<i64> = heard.iter().map(|one| one.number("position")).collect();
+        assert_eq!(positions, (offset + 1..=head).collect::<Vec<_>>());
+    }
+    // And from there it goes on.
+    let listener = Listener::from_offset(&rabbit, &stream, head);
+    app.has_user("late").await;
+    assert_eq!(listener.hears(1).await[0].number("position"), head + 1);
+    drop((app, listener));
+    rabbit.forget(&[&stream], &[rabbit.exchange()]).await;
+}
+
+/// On a broker of its own: on one that others use the names would be those of others too.
+async fn exchanges_have_their_default_names_where_nothing_is_configured() {
+    let rabbit = Rabbit::own().await;
+    let settings = [("AMQP_URL".to_owned(), rabbit.url())];
+    let (queue, again) = (
+        rabbit.queue("registry.events", "#").await,
+        rabbit.queue("registry.replay", "#").await,
+    );
+    let (listener, once_more) = (Listener::of(&rabbit, &queue), Listener::of(&rabbit, &again));
+    let app = App::start_with(Engine::Sqlite, &borrowed(&settings)).await;
+    app.has_user("ada").await;
+    let heard = listener.hears_all(1, Duration::from_secs(10)).await;
+    assert!(heard.iter().all(|one| one.exchange == "registry.events"));
+    assert_eq!(once_more.count(), 0);
+    let verb = ["publish", "--from", "1", "--to", "1"];
+    app.place.run_with(&verb, &borrowed(&settings), "").await.unwrap();
+    assert_eq!(once_more.hears(1).await[0].exchange, "registry.replay");
+    // Personal data goes nowhere unless an exchange for it is named.
+    assert!(rabbit.has_exchange("registry.events").await);
+    assert!(!rabbit.has_exchange("registry.events.pii").await);
+}
+
 /// Takes encrypted connections and passes on what is in them.
 async fn encrypted(rabbit: &Rabbit) -> (u16, String) {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -526,7 +672,7 @@ async fn an_encrypted_connection_trusts_the_named_certificate_only(engine: Engin
     let file = app.place.folder().join("broker.pem");
     std::fs::write(&file, certificate).unwrap();
     settings.push(("REGISTRY__AMQP__CA_FILE".to_owned(), file.display().to_string()));
-    let server = crate::harness::Server::start(&app.place, &borrowed(&settings)).await;
+    let server = Server::start(&app.place, &borrowed(&settings)).await;
     assert_eq!(listener.hears(1).await[0].routing_key, "user.registered");
     drop((server, listener));
     rabbit.forget(&[&queue], &[rabbit.exchange()]).await;

@@ -77,6 +77,7 @@ fn stored() -> Vec<(&'static str, &'static str, Value)> {
         user("unlocked", json!({})),
         user("deactivated", json!({})),
         user("reactivated", json!({})),
+        user("activated", json!({})),
         user("role_granted", json!({ "role": "auditor" })),
         user("role_revoked", json!({ "role": "auditor" })),
         user(
@@ -186,7 +187,7 @@ async fn every_kind_fits_its_schema_and_is_what_the_feed_shows(engine: Engine) {
     let streamed = streamed(&app, &admin.access, head).await;
     // In headers; and once more, as one document.
     let heard = first.hears_all(head, Duration::from_secs(30)).await;
-    check(&heard, &shown, head, &document("binary"));
+    check(&heard, &shown, head, (&document(&settings), "publish"));
     let read = same(&heard, head, &streamed, |one| Headers(one).into_event().unwrap());
     assert_eq!(read, streamed.keys().copied().collect());
     settings.push(("REGISTRY__AMQP__MODE".to_owned(), "structured".to_owned()));
@@ -194,7 +195,7 @@ async fn every_kind_fits_its_schema_and_is_what_the_feed_shows(engine: Engine) {
     let verb = ["publish", "--from", "1", "--to", &to];
     app.place.run_with(&verb, &borrowed(&settings), "").await.unwrap();
     let heard = second.hears_all(head, Duration::from_secs(30)).await;
-    let kinds = check(&heard, &shown, head, &document("structured"));
+    let kinds = check(&heard, &shown, head, (&document(&settings), "republish"));
     let read = same(&heard, head, &streamed, |one| {
         serde_json::from_slice(&one.body).unwrap()
     });
@@ -275,10 +276,9 @@ fn same(heard: &[Heard], head: i64, streamed: &BTreeMap<i64, Event>, read: impl 
     positions
 }
 
-/// What the service tells of its events in a mode.
-fn document(mode: &str) -> Value {
-    let settings = [("REGISTRY__AMQP__MODE".to_owned(), mode.to_owned())];
-    asyncapi(&Config::load(None, settings.into_iter(), &Overrides::default()).unwrap())
+/// What the service tells of its events with these settings.
+pub(super) fn document(settings: &[(String, String)]) -> Value {
+    asyncapi(&Config::load(None, settings.iter().cloned(), &Overrides::default()).unwrap())
 }
 
 fn fits(schema: &Value, value: &Value) {
@@ -293,15 +293,17 @@ fn fits(schema: &Value, value: &Value) {
     assert!(problems.is_empty(), "{problems:?} in {value}");
 }
 
-/// A message is the one that the document says is published: its content type, headers and body.
-fn is_published(one: &Heard, document: &Value) {
-    let sent = document["operations"]["publish"]["messages"].as_array().unwrap();
+/// A message is the one that the document says an operation sends: its exchange, content type, headers and body.
+pub(super) fn is_sent(one: &Heard, document: &Value, operation: &str) {
+    let sent = document["operations"][operation]["messages"].as_array().unwrap();
     let follow = |reference: &Value| {
         document
             .pointer(reference["$ref"].as_str().unwrap().trim_start_matches('#'))
             .unwrap()
             .clone()
     };
+    let channel = follow(&document["operations"][operation]["channel"]);
+    assert_eq!(channel["bindings"]["amqp"]["exchange"]["name"], one.exchange);
     let told: Vec<Value> = sent
         .iter()
         .map(|reference| follow(&follow(reference)))
@@ -321,12 +323,17 @@ fn is_published(one: &Heard, document: &Value) {
 }
 
 /// The kinds among what was heard, each held against its schema, the feed's document and what is told of it.
-fn check(heard: &[Heard], shown: &BTreeMap<i64, Value>, head: i64, document: &Value) -> BTreeSet<String> {
+fn check(
+    heard: &[Heard],
+    shown: &BTreeMap<i64, Value>,
+    head: i64,
+    (document, operation): (&Value, &str),
+) -> BTreeSet<String> {
     let mut kinds = BTreeSet::new();
     for one in heard.iter().filter(|one| one.number("position") <= head) {
         let event = one.event();
         assert_eq!(event, shown[&one.number("position")]);
-        is_published(one, document);
+        is_sent(one, document, operation);
         let kind = event["type"].as_str().unwrap();
         assert_eq!(
             (kind, event["id"].as_str().unwrap()),

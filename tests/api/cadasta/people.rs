@@ -11,7 +11,8 @@ on_both_engines![
     who_searches_the_list_is_written_down_once_an_hour,
     one_user_is_found_by_their_exact_name,
     what_a_superuser_may_change_has_an_answer_for_every_row,
-    whoever_waits_can_be_shut_out_and_not_let_in,
+    what_is_active_can_be_set_and_sending_it_back_changes_nothing,
+    who_was_shut_out_before_being_verified_is_let_back_into_use,
     where_dialects_meet_the_method_and_the_literal_path_decide,
 ];
 
@@ -113,6 +114,15 @@ async fn the_list_is_paged_searched_and_ordered(engine: Engine) {
     }
     let beyond = list("?offset=99").await;
     assert_eq!((names(&beyond).len(), &beyond.json()["count"]), (0, &json!(5)));
+    // The other parameters stay as the original's library writes them.
+    let page = list("?limit=1&ordering=-full_name,username&search=%20&x=a%20b~c").await;
+    assert_eq!(
+        page.json()["next"],
+        format!(
+            "{}/api/v1/users/?limit=1&offset=1&ordering=-full_name%2Cusername&search=+&x=a+b~c",
+            app.base()
+        )
+    );
     // row("cadasta 8.1", "`is_active`")
     for (value, count) in [("true", 4), ("TRUE", 4), ("1", 4), ("false", 1), ("0", 1), ("maybe", 5)] {
         assert_eq!(
@@ -146,6 +156,33 @@ async fn the_list_is_paged_searched_and_ordered(engine: Engine) {
             "{ordering}"
         );
     }
+    // Letters beyond ASCII have capitals too, whatever the engine folds.
+    for (username, full_name) in [("elodie", "Élodie Öztürk"), ("emile", "émile ÖZTÜRK")] {
+        let key = app.cadasta_user(username).await;
+        let change = json!({ "full_name": full_name });
+        let reply = send(&app, "PATCH", "/api/v1/account/", &key, Some(&change)).await;
+        assert_eq!(reply.status, 201, "{reply:?}");
+    }
+    let both: &[&str] = &["elodie", "emile"];
+    for (terms, found) in [
+        ("ÖzTürk", both),
+        ("öZTÜRK", both),
+        ("ÉL", &["elodie"]),
+        ("él", &["elodie"]),
+        ("ÉMI,öz", &["emile"]),
+    ] {
+        assert_eq!(names(&list(&format!("?search={terms}")).await), found, "{terms}");
+    }
+    // Every term counts, or none is looked for.
+    let dan = "dan,".repeat(40);
+    assert_eq!(names(&list(&format!("?search={dan}")).await), ["dan"]);
+    assert_eq!(names(&list(&format!("?search={dan}zoe")).await), [""; 0]);
+    let more: Vec<String> = (0..17).map(|number| format!("t{number}")).collect();
+    is(
+        &list(&format!("?search={}", more.join("+"))).await,
+        400,
+        &json!({ "search": ["Ensure this field has no more than 16 terms."] }),
+    );
     // Superusers only.
     let ordinary = app.cadasta_user("mia").await;
     let reply = send(&app, "GET", "/api/v1/users/", &ordinary, None).await;
@@ -296,6 +333,13 @@ async fn what_a_superuser_may_change_has_an_answer_for_every_row(engine: Engine)
     let reply = send(&app, "PUT", path, &boss, Some(&json!({}))).await;
     let required = ["This field is required."];
     is(&reply, 400, &json!({ "username": required, "email": required }));
+    // Nothing of what is refused is done: nobody takes themselves out of the role.
+    let own = "/api/v1/users/boss/";
+    let was = send(&app, "GET", own, &boss, None).await.json();
+    let both = json!({ "full_name": "Nobody", "is_active": false });
+    let reply = send(&app, "PATCH", own, &boss, Some(&both)).await;
+    assert!((400..500).contains(&reply.status), "{reply:?}");
+    is(&send(&app, "GET", own, &boss, None).await, 200, &was);
     // Superusers only, by every method.
     // row("cadasta 10", "C2")
     let key = app.cadasta_key("ada").await;
@@ -316,39 +360,52 @@ async fn what_a_superuser_may_change_has_an_answer_for_every_row(engine: Engine)
     }
 }
 
-async fn whoever_waits_can_be_shut_out_and_not_let_in(engine: Engine) {
+async fn what_is_active_can_be_set_and_sending_it_back_changes_nothing(engine: Engine) {
     let app = App::start(engine).await;
     let boss = superuser(&app).await;
     let body = json!({ "username": "ada", "email": "ada@farm.example", "password": STRONG });
     assert_eq!(app.ask("POST", "/api/v1/account/register/", &body).await.status, 201);
     let (uid, token) = crate::cadasta::link(&app.mailbox().to("ada@farm.example").await);
-    let patch = |body: Value| {
+    let ask = |method: &'static str, body: Value| {
         let (app, boss) = (&app, &boss);
-        async move { send(app, "PATCH", "/api/v1/users/ada/", boss, Some(&body)).await }
+        async move { send(app, method, "/api/v1/users/ada/", boss, Some(&body)).await }
     };
-    let waits = send(&app, "GET", "/api/v1/users/ada/", &boss, None).await.json();
-    assert_eq!(waits["is_active"], false);
-    // Only the owner of the address makes the account active; nothing else of the request is done either.
+    let patch = |body: Value| ask("PATCH", body);
     let mut log = app.log().await;
+    let mut ada = send(&app, "GET", "/api/v1/users/ada/", &boss, None).await.json();
+    assert_eq!(ada["is_active"], false);
+    // row("cadasta 8.3", "same value as stored")
     let head = log.head().await;
-    let refused = json!({ "is_active": ["The account has not been verified."] });
-    is(
-        &patch(json!({ "full_name": "Eve", "is_active": true })).await,
-        400,
-        &refused,
-    );
-    let put = json!({ "username": "ada", "email": "ada@farm.example", "is_active": true });
-    is(
-        &send(&app, "PUT", "/api/v1/users/ada/", &boss, Some(&put)).await,
-        400,
-        &refused,
-    );
+    is(&ask("PUT", ada.clone()).await, 200, &ada);
+    is(&patch(ada.clone()).await, 200, &ada);
+    is(&patch(json!({ "is_active": "False" })).await, 200, &ada);
     assert_eq!(log.types_after(head).await, [""; 0]);
-    // Shut out, the link opens nothing, and shutting out twice is once.
-    for _ in 0..2 {
-        is(&patch(json!({ "is_active": false })).await, 200, &waits);
-    }
-    assert_eq!(log.types_after(head).await, ["user.deactivated"]);
+    // row("cadasta 8.3", "`is_active`")
+    ada["is_active"] = json!(true);
+    is(&patch(json!({ "is_active": true })).await, 200, &ada);
+    is(&ask("PUT", ada.clone()).await, 200, &ada);
+    assert_eq!(log.types_after(head).await, ["user.activated"]);
+    // The address is as unproved as it was: it keeps its owner out here, and what reads of it elsewhere says so.
+    let login = || app.ask("POST", "/api/v1/account/login/", &body);
+    is(&login().await, 400, &detail("The email has not been verified."));
+    let admin = app.sign_in("boss", PASSWORD).await;
+    let found = app.get("/v1/users?q=ada").bearer(&admin.access).expect(200).await;
+    let shown = &found["items"][0];
+    assert_eq!(
+        (&shown["status"], &shown["email_verified"]),
+        (&json!("active"), &json!(false))
+    );
+    app.sign_in("ada", STRONG).await;
+    let claims = crate::agstack::web::claims(
+        &crate::agstack::web::Web::python(&app)
+            .logs_in_with("ada@farm.example", STRONG)
+            .await
+            .0,
+    );
+    assert_eq!(claims["is_activated"], false);
+    // Shut out, nothing opens; let back, the account is in use again and the link of its mail works.
+    assert_eq!(patch(json!({ "is_active": false })).await.json()["is_active"], false);
+    assert_eq!(log.types_after(head).await.last().unwrap(), "user.deactivated");
     let activate = || {
         let body = json!({ "uid": uid, "token": token });
         let app = &app;
@@ -356,33 +413,46 @@ async fn whoever_waits_can_be_shut_out_and_not_let_in(engine: Engine) {
     };
     let invalid = json!({ "non_field_errors": ["Invalid token for given user."] });
     is(&activate().await, 400, &invalid);
-    let login = json!({ "username": "ada", "password": STRONG });
-    let reply = app.ask("POST", "/api/v1/account/login/", &login).await;
-    is(
-        &reply,
-        400,
-        &json!({ "non_field_errors": ["User account is disabled."] }),
-    );
-    // Let back, the account waits again, and its link works.
-    is(&patch(json!({ "is_active": true })).await, 200, &waits);
-    is(&patch(json!({ "is_active": true })).await, 400, &refused);
+    let disabled = json!({ "non_field_errors": ["User account is disabled."] });
+    is(&login().await, 400, &disabled);
+    assert_eq!(patch(json!({ "is_active": true })).await.json()["is_active"], true);
     is(&activate().await, 200, &json!({}));
     app.cadasta_key("ada").await;
     // A lock is lifted by being told so, and stays where the account is told to be shut.
-    let admin = app.sign_in("boss", PASSWORD).await;
-    let found = app.get("/v1/users?q=ada").bearer(&admin.access).expect(200).await;
-    let order = json!({ "user_id": found["items"][0]["id"], "reason": "a test" });
+    let order = json!({ "user_id": shown["id"], "reason": "a test" });
     app.command("lock-user", &order).bearer(&admin.access).expect(200).await;
-    is(&patch(json!({ "is_active": false })).await, 200, &{
-        let mut shut = waits.clone();
-        shut["last_login"] = patch(json!({})).await.json()["last_login"].clone();
-        shut
-    });
+    assert_eq!(patch(json!({ "is_active": false })).await.json()["is_active"], false);
     assert_eq!(
         log.texts("SELECT status FROM users WHERE username = 'ada'").await,
         ["locked"]
     );
     assert_eq!(patch(json!({ "is_active": true })).await.json()["is_active"], true);
+}
+
+async fn who_was_shut_out_before_being_verified_is_let_back_into_use(engine: Engine) {
+    let app = App::start(engine).await;
+    let boss = superuser(&app).await;
+    let body = json!({ "username": "ada", "email": "ada@farm.example", "password": STRONG });
+    assert_eq!(app.ask("POST", "/api/v1/account/register/", &body).await.status, 201);
+    let admin = app.sign_in("boss", PASSWORD).await;
+    let found = app.get("/v1/users?q=ada").bearer(&admin.access).expect(200).await;
+    for shut in ["deactivate-user", "lock-user"] {
+        let order = json!({ "user_id": found["items"][0]["id"], "reason": "a test" });
+        app.command(shut, &order).bearer(&admin.access).expect(200).await;
+        let reply = send(
+            &app,
+            "PATCH",
+            "/api/v1/users/ada/",
+            &boss,
+            Some(&json!({ "is_active": true })),
+        )
+        .await;
+        assert_eq!(
+            (reply.status, &reply.json()["is_active"]),
+            (200, &json!(true)),
+            "{shut}"
+        );
+    }
 }
 
 async fn where_dialects_meet_the_method_and_the_literal_path_decide(engine: Engine) {

@@ -13,6 +13,7 @@ on_both_engines![
     of_many_right_guesses_at_once_one_verifies,
     the_newest_code_voids_older_ones,
     ten_codes_go_to_a_number_on_one_day,
+    a_new_password_leaves_nothing_to_whoever_knew_the_one_before,
     the_public_learns_nothing_of_numbers,
 ];
 
@@ -155,6 +156,8 @@ async fn ten_codes_go_to_a_number_on_one_day(engine: Engine) {
     let app = App::start(engine).await;
     registered(&app, "ada", NUMBER).await;
     for number in 0..12 {
+        // A code that another one follows before it is sent is not sent any more.
+        app.phones().nth_to(NUMBER, (number + 1).min(10)).await;
         let call = app.command("request-phone-verification", &json!({ "phone": NUMBER }));
         // With a key the answer waits for the work, so that the count below is the last word.
         let reply = call.header("idempotency-key", format!("ask-{number}")).send().await;
@@ -183,6 +186,57 @@ async fn ten_codes_go_to_a_number_on_one_day(engine: Engine) {
     let body = json!({ "username": "joan", "phone": NUMBER, "password": PASSWORD });
     let receipt = app.command("register-user", &body).expect(201).await;
     assert_eq!(receipt["events"], json!(["user.registered"]));
+}
+
+/// A thief who knows the password takes a number; the owner sets another password, in one way or the other. What is out
+/// to that number opens nothing, and nothing more goes there until the owner asks.
+async fn a_new_password_leaves_nothing_to_whoever_knew_the_one_before(engine: Engine) {
+    let app = App::start(engine).await;
+    let another = "nine grey geese by a pond";
+    for (name, number, by_mail) in [("ada", NUMBER, false), ("eve", OTHER, true)] {
+        let owner = app.with_email(name).await;
+        let thief = app.sign_in(name, PASSWORD).await;
+        let change = json!({ "phone": number, "current_password": PASSWORD });
+        app.command("change-phone", &change)
+            .bearer(&thief.access)
+            .expect(200)
+            .await;
+        let out = app.phones().to(number).await.code();
+        if by_mail {
+            let body = json!({ "email": format!("{name}@farm.example") });
+            assert_eq!(app.command("request-password-reset", &body).send().await.status, 202);
+            let mail = until("the link", || async {
+                let mails = app.mailbox().mails();
+                mails.into_iter().find(|mail| mail.subject == "Reset your password")
+            })
+            .await;
+            let body = json!({ "token": mail.token(), "new_password": another });
+            app.command("reset-password", &body).expect(200).await;
+        } else {
+            let body = json!({ "current_password": PASSWORD, "new_password": another });
+            app.command("change-password", &body)
+                .bearer(&owner.access)
+                .expect(200)
+                .await;
+        }
+        let mut log = app.log().await;
+        assert_eq!(log.count("codes", "true").await, 0);
+        let head = log.head().await;
+        verify(&app, number, &out).await.refused(410, "invalid-token");
+        // Whoever asks without a sign-in is answered as ever, and no code is given.
+        for number in [number, "+6584932469"] {
+            let call = app.command("request-phone-verification", &json!({ "phone": number }));
+            let reply = call.header("idempotency-key", format!("for-{number}")).send().await;
+            assert_eq!((reply.status, reply.body.as_str()), (202, "{}"), "{number}");
+        }
+        assert_eq!(log.head().await, head);
+        // The owner may still have the number, if it is theirs.
+        let owner = app.sign_in(name, another).await;
+        let call = app.command("request-phone-verification", &json!({ "phone": number }));
+        assert_eq!(call.bearer(&owner.access).send().await.status, 202);
+        let code = app.phones().nth_to(number, 2).await.code();
+        assert_eq!(verify(&app, number, &code).await.status, 200);
+    }
 }
 
 async fn the_public_learns_nothing_of_numbers(engine: Engine) {

@@ -28,6 +28,8 @@ fn problems(validator: &Validator, document: &Value) -> Vec<String> {
 fn it_holds_under_the_meta_schema_of_asyncapi_3() {
     let (validator, document) = (meta(), asyncapi(&Config::default()));
     assert_eq!(problems(&validator, &document), Vec::<String>::new());
+    let personal = asyncapi(&load(&[("REGISTRY__AMQP__PII_EXCHANGE", "inner")]));
+    assert_eq!(problems(&validator, &personal), Vec::<String>::new());
     // The meta-schema bites.
     let mut broken = document.clone();
     broken["operations"]["publish"]["action"] = json!("shout");
@@ -39,7 +41,7 @@ fn it_holds_under_the_meta_schema_of_asyncapi_3() {
 
 #[test]
 fn every_reference_in_it_leads_somewhere_and_every_kind_is_on_every_channel() {
-    let document = asyncapi(&Config::default());
+    let document = asyncapi(&load(&[("REGISTRY__AMQP__PII_EXCHANGE", "inner")]));
     let mut references = 0;
     walk(&document, &mut |value| {
         let path = value.as_str().unwrap().strip_prefix('#').unwrap();
@@ -48,21 +50,24 @@ fn every_reference_in_it_leads_somewhere_and_every_kind_is_on_every_channel() {
     });
     assert!(references > 3 * KINDS.len(), "{references}");
     for kind in KINDS {
-        for channel in ["exchange", "stream"] {
+        for channel in ["exchange", "replay", "stream"] {
             let message = &document["channels"][channel]["messages"][kind.name];
             assert!(!message.is_null(), "{} is not on {channel}", kind.name);
         }
         let structured = format!("{}.structured", kind.name);
-        assert!(!document["channels"]["exchange"]["messages"][&structured].is_null());
+        for channel in ["exchange", "replay"] {
+            assert!(!document["channels"][channel]["messages"][&structured].is_null());
+        }
         for message in [kind.name, &format!("{}.message", kind.name), &structured] {
-            let message = &document["components"]["messages"][message];
-            for schema in [Some(&message["payload"]), message.get("headers")]
-                .into_iter()
-                .flatten()
-            {
-                jsonschema::draft202012::meta::validate(schema)
-                    .unwrap_or_else(|problem| panic!("{}: {problem}", kind.name));
-            }
+            assert!(!document["components"]["messages"][message].is_null(), "{message}");
+        }
+    }
+    for (name, message) in document["components"]["messages"].as_object().unwrap() {
+        for schema in [Some(&message["payload"]), message.get("headers")]
+            .into_iter()
+            .flatten()
+        {
+            jsonschema::draft202012::meta::validate(schema).unwrap_or_else(|problem| panic!("{name}: {problem}"));
         }
     }
     let parameter = &document["channels"]["exchange"]["parameters"]["type"]["enum"];
@@ -84,15 +89,77 @@ fn walk(value: &Value, visit: &mut impl FnMut(&Value)) {
     }
 }
 
+/// The configuration that these settings of the environment make.
+fn load(settings: &[(&str, &str)]) -> Config {
+    let settings = settings
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::load(None, settings, &Overrides::default()).unwrap()
+}
+
+/// What is told of the exchange of a channel.
+fn exchange<'a>(document: &'a Value, channel: &str) -> &'a Value {
+    &document["channels"][channel]["bindings"]["amqp"]["exchange"]
+}
+
+#[test]
+fn its_exchanges_are_those_of_the_configuration() {
+    let usual = asyncapi(&Config::default());
+    for (channel, name) in [("exchange", "registry.events"), ("replay", "registry.replay")] {
+        let told = exchange(&usual, channel);
+        assert_eq!((&told["name"], &told["vhost"]), (&json!(name), &json!("/")));
+        assert_eq!((&told["type"], &told["durable"]), (&json!("topic"), &json!(true)));
+    }
+    assert_eq!(usual["servers"]["broker"]["protocol"], "amqp");
+    // Personal data is told of where it is sent, and nowhere else.
+    assert!(usual["channels"].get("personal").is_none() && usual["operations"].get("publishPersonal").is_none());
+    assert!(!usual.to_string().contains("full_name\":"), "no member for a name");
+
+    let url = "amqps://joe:hunter2@broker.example:5999/events%2Feu";
+    let document = asyncapi(&load(&[
+        ("AMQP_URL", url),
+        ("REGISTRY__AMQP__EXCHANGE", "elsewhere"),
+        ("REGISTRY__AMQP__REPLAY_EXCHANGE", "again"),
+        ("REGISTRY__AMQP__PII_EXCHANGE", "inner"),
+    ]));
+    for (channel, name) in [("exchange", "elsewhere"), ("replay", "again"), ("personal", "inner")] {
+        let told = exchange(&document, channel);
+        assert_eq!((&told["name"], &told["vhost"]), (&json!(name), &json!("events/eu")));
+    }
+    assert_eq!(document["servers"]["broker"]["protocol"], "amqps");
+    // Nothing else of the address.
+    let text = document.to_string();
+    for part in ["joe", "hunter2", "broker.example", "5999"] {
+        assert!(!text.contains(part), "{part}");
+    }
+    let personal: Vec<&str> = document["channels"]["personal"]["parameters"]["type"]["enum"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|kind| kind.as_str().unwrap())
+        .collect();
+    assert_eq!(
+        personal,
+        [
+            "user.registered",
+            "user.imported",
+            "user.email_changed",
+            "user.email_added",
+            "user.phone_changed",
+            "user.profile_updated",
+            "user.erased",
+            "user.expired"
+        ]
+    );
+    let sent = document["operations"]["publishPersonal"]["messages"]
+        .as_array()
+        .unwrap();
+    assert_eq!(sent.len(), personal.len());
+}
+
 #[test]
 fn it_is_of_the_configuration() {
-    let flags = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into_iter();
-    let load = |name: &str, value: &str| Config::load(None, flags(name, value), &Overrides::default()).unwrap();
-    let document = asyncapi(&load("REGISTRY__AMQP__EXCHANGE", "elsewhere"));
-    assert_eq!(
-        document["channels"]["exchange"]["bindings"]["amqp"]["exchange"]["name"],
-        "elsewhere"
-    );
+    let load = |name: &str, value: &str| load(&[(name, value)]);
     for (mode, suffix, content_type) in [
         ("binary", "", "application/json"),
         (
@@ -103,29 +170,29 @@ fn it_is_of_the_configuration() {
     ] {
         let document = asyncapi(&load("REGISTRY__AMQP__MODE", mode));
         assert_eq!(problems(&meta(), &document), Vec::<String>::new());
-        let publish = &document["operations"]["publish"];
-        assert!(publish["summary"].as_str().unwrap().contains(mode), "{publish}");
-        let sent: Vec<&str> = publish["messages"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|message| message["$ref"].as_str().unwrap())
-            .collect();
-        let expected: Vec<String> = KINDS
-            .iter()
-            .map(|kind| format!("#/channels/exchange/messages/{}{suffix}", kind.name))
-            .collect();
-        assert_eq!(sent, expected, "all kinds, in one form");
-        for message in sent {
-            let named = document.pointer(&message[1..]).unwrap()["$ref"].as_str().unwrap();
-            assert_eq!(document.pointer(&named[1..]).unwrap()["contentType"], content_type);
+        for (operation, channel) in [("publish", "exchange"), ("republish", "replay")] {
+            let publish = &document["operations"][operation];
+            assert!(publish["summary"].as_str().unwrap().contains(mode), "{publish}");
+            let sent: Vec<&str> = publish["messages"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|message| message["$ref"].as_str().unwrap())
+                .collect();
+            let expected: Vec<String> = KINDS
+                .iter()
+                .map(|kind| format!("#/channels/{channel}/messages/{}{suffix}", kind.name))
+                .collect();
+            assert_eq!(sent, expected, "all kinds, in one form");
+            for message in sent {
+                let named = document.pointer(&message[1..]).unwrap()["$ref"].as_str().unwrap();
+                assert_eq!(document.pointer(&named[1..]).unwrap()["contentType"], content_type);
+            }
         }
     }
     let document = asyncapi(&load("REGISTRY__PUBLIC_URL", "https://registry.example"));
     assert_eq!(document["servers"]["service"]["host"], "registry.example");
     assert_eq!(document["servers"]["service"]["protocol"], "https");
-    let document = asyncapi(&load("AMQP_URL", "amqp://joe:hunter2@broker.example/"));
-    assert!(!document.to_string().contains("hunter2"));
 }
 
 async fn the_service_serves_what_it_says_of_its_events(engine: Engine) {

@@ -229,7 +229,7 @@ impl Teller<'_> {
         self.tell::<Session>(&failed, fail).await;
     }
 
-    /// Somebody from an older system, and somebody who never verified anything.
+    /// Somebody from an older system, somebody who never verified anything, and somebody who was let in without it.
     async fn others(&self) {
         let import = Import {
             dialect: Dialect::Cadasta,
@@ -261,6 +261,16 @@ impl Teller<'_> {
         self.user(&late, UserCommand::Register(Box::new(person))).await;
         let at = self.store.now().plus(DAY);
         self.user(&late, UserCommand::ExpireRegistration { at }).await;
+        let admitted = self.id().to_string();
+        let person = Register {
+            username: None,
+            phone: None,
+            email: Some(Email::parse("admitted@farm.example").unwrap()),
+            ..self.person()
+        };
+        self.user(&admitted, UserCommand::Register(Box::new(person))).await;
+        let note = Note::parse("because of Babbage").ok();
+        self.user(&admitted, UserCommand::Activate { note }).await;
     }
 
     async fn a_domain(&self) {
@@ -425,6 +435,8 @@ fn statuses(heard: &[Value]) {
             ["user.imported", "active"],
             ["user.registered", "pending"],
             ["user.expired", "erased"],
+            ["user.registered", "pending"],
+            ["user.activated", "active"],
         ])
     );
 }

@@ -3,6 +3,7 @@
 mod documents;
 mod gapless;
 mod kinds;
+mod pressure;
 mod pull;
 mod stream;
 

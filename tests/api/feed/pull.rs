@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{everything, number, page, positions, subscriber, two_processes};
+use super::{everything, key, number, page, positions, subscriber, two_processes};
 use crate::harness::{App, Engine, on_both_engines, run, until};
 
 on_both_engines![
@@ -13,6 +13,7 @@ on_both_engines![
     who_waits_hears_at_once_and_who_waits_in_vain_is_told_so,
     a_cursor_beyond_the_end_waits_for_the_log_to_come_there,
     who_waits_is_answered_when_the_service_ends,
+    whoever_may_read_no_longer_is_given_nothing_they_waited_for,
 ];
 
 async fn every_position_is_shown_once_whatever_the_page(engine: Engine) {
@@ -200,6 +201,36 @@ async fn who_waits_is_answered_when_the_service_ends(engine: Engine) {
     let App { server, .. } = app;
     assert_eq!(server.end().await, Some(0));
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}
+
+async fn whoever_may_read_no_longer_is_given_nothing_they_waited_for(engine: Engine) {
+    let app = App::start(engine).await;
+    let admin = app.admin().await;
+    for types in ["", "&types=domain.*"] {
+        let (key, id) = key(&app, &admin).await;
+        let head = app.log().await.head().await;
+        let call = app.get(&format!("/v1/events?after={head}&wait=30{types}")).bearer(&key);
+        let hearing = tokio::spawn(call.send());
+        until("the request", || async {
+            let keys = app.get("/v1/api-keys").bearer(&admin.access).expect(200).await;
+            let mut keys = keys["items"].as_array().unwrap().iter();
+            keys.any(|one| one["id"] == id.as_str() && !one["last_used_at"].is_null())
+                .then_some(())
+        })
+        .await;
+        // Let in, it still has to come to where it waits.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        app.command("revoke-api-key", &json!({ "key_id": id }))
+            .bearer(&admin.access)
+            .expect(200)
+            .await;
+        // Whoever waits for it is woken by this and not before.
+        app.command("block-domain", &json!({ "domain": format!("d{head}.example") }))
+            .bearer(&admin.access)
+            .expect(201)
+            .await;
+        hearing.await.unwrap().refused(401, "token-revoked");
+    }
 }
 
 mod replicas {

@@ -12,9 +12,11 @@ use crate::harness::{App, Engine, LONG, on_both_engines, until};
 
 on_both_engines![
     thousands_of_slow_sockets_keep_no_honest_client_out,
+    whoever_is_slow_makes_room_and_a_stream_does_not,
     a_connection_has_five_seconds_for_its_head,
     one_address_has_sixty_four_connections,
     whoever_speaks_no_http_is_told_so_in_a_problem,
+    what_cannot_be_read_is_refused_in_the_asked_dialects_shape,
     a_client_that_never_reads_is_let_go,
 ];
 
@@ -38,9 +40,70 @@ async fn answer(stream: &mut TcpStream, request: &str) -> String {
     String::from_utf8_lossy(&told).into_owned()
 }
 
+/// What a socket is slow about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slow {
+    Head,
+    Body,
+    Reader,
+}
+
+impl Slow {
+    const ALL: [Self; 3] = [Self::Head, Self::Body, Self::Reader];
+    /// More than what the buffers of both ends hold.
+    const ANSWERS: usize = 60;
+
+    /// What it begins with.
+    fn begins(self) -> String {
+        match self {
+            Self::Head => "GET /".to_owned(),
+            Self::Body => "POST /v1/sessions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                           content-length: 16000\r\n\r\n{"
+                .to_owned(),
+            Self::Reader => "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(Self::ANSWERS),
+        }
+    }
+
+    /// Goes on as slowly as it can, a byte a second, until it is cut off.
+    async fn goes_on(self, stream: &mut TcpStream) {
+        if stream.write_all(self.begins().as_bytes()).await.is_err() {
+            return;
+        }
+        let second = Duration::from_secs(1);
+        match self {
+            Self::Head | Self::Body => {
+                while stream.write_all(b" ").await.is_ok() {
+                    // What it is told meanwhile, it hears only at the end.
+                    if tokio::time::timeout(second, stream.read_u8()).await.is_ok() {
+                        break;
+                    }
+                }
+            }
+            Self::Reader => {
+                while stream.read_u8().await.is_ok() {
+                    tokio::time::sleep(second).await;
+                }
+            }
+        }
+    }
+}
+
+async fn slow_from(address: SocketAddr, from: [u8; 4]) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    // So that little of an answer is on its way.
+    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.bind(SocketAddr::from((Ipv4Addr::from(from), 0))).ok()?;
+    socket.connect(address).await.ok()
+}
+
+const HONEST: &str = "GET /.well-known/jwks.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+
 async fn thousands_of_slow_sockets_keep_no_honest_client_out(engine: Engine) {
     const SLOW: usize = 2_000;
-    const HONEST: usize = 200;
+    const ROUNDS: usize = 5;
+    const HONEST_OF_ROUND: usize = 200;
+    /// What 99 of 100 honest requests of a round may take.
+    const BOUND: Duration = Duration::from_millis(100);
     let app = App::start_with(engine, &[ON]).await;
     let address: SocketAddr = app.server.address().parse().unwrap();
     let began = Instant::now();
@@ -51,20 +114,19 @@ async fn thousands_of_slow_sockets_keep_no_honest_client_out(engine: Engine) {
         let open = open.clone();
         slow.spawn(async move {
             // Thirty-two to an address: that address could have more.
-            let from = Ipv4Addr::new(127, 1, u8::try_from(number / 32).unwrap(), 1);
+            let from = [127, 1, u8::try_from(number / 32).unwrap(), 1];
+            // Few readers, since the system keeps megabytes for each.
+            let kind = match number % 16 {
+                0 => Slow::Reader,
+                1..=6 => Slow::Head,
+                _ => Slow::Body,
+            };
             loop {
-                let socket = TcpSocket::new_v4().unwrap();
-                let ready = socket.bind(SocketAddr::from((from, 0))).is_ok();
-                if let (true, Ok(mut stream)) = (ready, socket.connect(address).await) {
+                if let Some(mut stream) = slow_from(address, from).await {
                     open.send_modify(|count| *count += 1);
-                    // A byte a second, and never the end of the head; cut off, it comes again after a while.
-                    while stream.write_all(b"x").await.is_ok() {
-                        let read = tokio::time::timeout(Duration::from_secs(1), stream.read_u8()).await;
-                        if read.is_ok() {
-                            break;
-                        }
-                    }
+                    kind.goes_on(&mut stream).await;
                 }
+                // Cut off, it comes again after a while.
                 tokio::time::sleep(Duration::from_secs(3)).await;
             }
         });
@@ -73,30 +135,87 @@ async fn thousands_of_slow_sockets_keep_no_honest_client_out(engine: Engine) {
     crate::harness::soon("the slow sockets", opened.wait_for(|count| *count >= SLOW))
         .await
         .unwrap();
-    let mut times = Vec::new();
+    let mut rounds = Vec::new();
     // Long enough for those who were cut off to come again.
-    while times.len() < HONEST || *opened.borrow() < 2 * SLOW {
-        assert!(began.elapsed() < LONG, "the slow sockets are not cut off");
-        // A connection of its own each time, which is the harder case.
-        let asked = Instant::now();
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let get = "GET /.well-known/jwks.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-        let told = answer(&mut stream, get).await;
-        times.push(asked.elapsed());
-        assert!(told.starts_with("HTTP/1.1 200 OK\r\n"), "{told:?}");
+    while rounds.len() < ROUNDS || *opened.borrow() < 2 * SLOW {
+        let mut times = Vec::new();
+        for _ in 0..HONEST_OF_ROUND {
+            assert!(began.elapsed() < 2 * LONG, "the slow sockets are not cut off");
+            // A connection of its own each time, which is the harder case.
+            let asked = Instant::now();
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let told = answer(&mut stream, HONEST).await;
+            times.push(asked.elapsed());
+            assert!(told.starts_with("HTTP/1.1 200 OK\r\n"), "{told:?}");
+        }
+        times.sort_unstable();
+        rounds.push((
+            times[times.len() * 99 / 100],
+            times[times.len() / 2],
+            times[times.len() - 1],
+        ));
     }
-    times.sort_unstable();
+    rounds.sort_unstable();
     let sockets = *opened.borrow();
+    let (p99, median, worst) = rounds[rounds.len() / 2];
     told!(
-        "{engine:?}: {SLOW} slow sockets at once ({sockets} opened in all); {} honest requests, median {:?}, p99 {:?}, worst {:?}",
-        times.len(),
-        times[times.len() / 2],
-        times[times.len() * 99 / 100],
-        times[times.len() - 1]
+        "{engine:?}: {SLOW} slow sockets at once ({sockets} opened in all); {} rounds of {HONEST_OF_ROUND} honest \
+         requests; of the middle one median {median:?}, p99 {p99:?}, worst {worst:?}; every round's p99 {:?}",
+        rounds.len(),
+        rounds.iter().map(|round| round.0).collect::<Vec<_>>()
     );
+    // The middle round: others use this machine too.
+    assert!(p99 <= BOUND, "{p99:?}");
     slow.shutdown().await;
     let metrics = app.get("/metrics").send().await.body;
     assert!(metrics.contains("registry_connections_displaced_total"), "{metrics}");
+}
+
+/// With so few places that each of them is slow in the same way.
+async fn whoever_is_slow_makes_room_and_a_stream_does_not(engine: Engine) {
+    const PLACES: usize = 8;
+    let app = App::start_with(engine, &[ON, ("REGISTRY__HTTP__CONNECTIONS", "8")]).await;
+    let address: SocketAddr = app.server.address().parse().unwrap();
+    let admin = app.admin().await;
+    let key = crate::feed::subscriber(&app, &admin).await;
+    let mut stream = app
+        .get("/v1/events/stream")
+        .header("accept", "text/event-stream")
+        .bearer(&key)
+        .open()
+        .await;
+    for kind in Slow::ALL {
+        let mut slow = tokio::task::JoinSet::new();
+        for number in 0..PLACES {
+            let mut socket = slow_from(address, [127, 3, u8::try_from(number).unwrap(), 1])
+                .await
+                .unwrap();
+            slow.spawn(async move {
+                kind.goes_on(&mut socket).await;
+            });
+        }
+        // Until the service has met what is slow about them.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        for number in 0..2 * PLACES {
+            let mut honest = TcpStream::connect(address).await.unwrap();
+            let told = answer(&mut honest, HONEST).await;
+            assert!(told.starts_with("HTTP/1.1 200 OK\r\n"), "{kind:?}, {number}: {told:?}");
+        }
+        slow.shutdown().await;
+    }
+    // Nor is it whoever waited longest when all others are quick.
+    let mut held = Vec::new();
+    for _ in 0..2 * PLACES {
+        let mut honest = TcpStream::connect(address).await.unwrap();
+        let get = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+        honest.write_all(get.as_bytes()).await.unwrap();
+        let mut told = [0; 12];
+        honest.read_exact(&mut told).await.unwrap();
+        held.push(honest);
+    }
+    app.has_user("ada").await;
+    let head = app.log().await.head().await;
+    while stream.event().await.0 < head {}
 }
 
 async fn a_connection_has_five_seconds_for_its_head(engine: Engine) {
@@ -234,6 +353,61 @@ async fn whoever_speaks_no_http_is_told_so_in_a_problem(engine: Engine) {
             (&json!(status), &json!(header("x-request-id")))
         );
         assert_eq!(head.matches("HTTP/1.1").count(), 1, "{what}: one answer");
+    }
+}
+
+/// Also where the request cannot be read: its first line says whose it is.
+async fn what_cannot_be_read_is_refused_in_the_asked_dialects_shape(engine: Engine) {
+    let app = App::start(engine).await;
+    let long = "y".repeat(300_000);
+    let large = format!("host: x\r\nx-a: {long}\r\n\r\n");
+    let broken = "host: x\r\nno header\r\n\r\n".to_owned();
+    for (rest, status) in [(&large, 431), (&broken, 400)] {
+        let words = if status == 431 {
+            ["Too large", "Request is too large."]
+        } else {
+            ["Malformed request", "Malformed request."]
+        };
+        for (asks, expected) in [
+            (
+                "GET /verify-api-secret-keys",
+                json!({ "message": false, "error": words[0] }),
+            ),
+            (
+                "GET /verify-api-secret-keys?a=b",
+                json!({ "message": false, "error": words[0] }),
+            ),
+            ("POST /api/v1/account/login/", json!({ "detail": words[1] })),
+            ("PUT /api/v1/users/recover_password", json!({ "error": words[1] })),
+            (
+                "POST /api/v1/user/register",
+                json!({ "results": null, "message": null, "error": words[0], "error_code": -4, "status": status }),
+            ),
+        ] {
+            let ask = async |stream: &mut TcpStream| {
+                let told = answer(stream, &format!("{asks} HTTP/1.1\r\n{rest}")).await;
+                let (head, body) = told
+                    .split_once("\r\n\r\n")
+                    .unwrap_or_else(|| panic!("{asks}: {told:?}"));
+                assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{asks}: {head}");
+                let body: serde_json::Value = serde_json::from_str(body).unwrap();
+                (head.contains("content-type: application/json\r\n") && body == expected).then_some(())
+            };
+            let mut stream = TcpStream::connect(app.server.address()).await.unwrap();
+            assert!(ask(&mut stream).await.is_some(), "{asks}");
+            // Also as a later request of a connection, once the one before is known to be answered.
+            until("a later request to be known", || async {
+                let mut stream = TcpStream::connect(app.server.address()).await.unwrap();
+                stream
+                    .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+                    .await
+                    .unwrap();
+                let mut first = [0; 4_096];
+                assert!(stream.read(&mut first).await.unwrap() > 0);
+                ask(&mut stream).await
+            })
+            .await;
+        }
     }
 }
 

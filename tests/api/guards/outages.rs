@@ -4,8 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{App, Engine, LONG, PASSWORD, Place, Server, run, until};
-use crate::harness::{Line, Wire};
+use crate::harness::{App, Engine, LONG, Line, PASSWORD, Place, Server, Tokens, Wire, run, until};
+
+/// How soon everybody is answered, and how soon the service says that it is not ready.
+const ANSWERED: Duration = Duration::from_secs(3);
+const UNREADY: Duration = Duration::from_secs(2);
+/// On a machine that does other things, one of so many times must keep to both.
+const ROUNDS: usize = 3;
 
 #[test]
 fn a_database_that_is_gone_is_told_within_three_seconds_and_heals() {
@@ -30,8 +35,25 @@ async fn without_its_database(wire: Wire) {
     };
     let ada = app.user("ada").await;
     app.get("/readyz").expect(200).await;
+    let mut rounds = Vec::new();
+    let kept = |(unready, slowest): &(Duration, Duration)| *unready <= UNREADY && *slowest <= ANSWERED;
+    while !rounds.iter().any(kept) {
+        assert!(
+            rounds.len() < ROUNDS,
+            "{wire:?}: not ready and the slowest answer after {rounds:?}, limits {UNREADY:?} and {ANSWERED:?}"
+        );
+        line.is(wire);
+        rounds.push(goes_away(&app, &ada, wire).await);
+        line.is(Wire::Whole);
+        heals(&app, &ada, wire).await;
+    }
+    told!(
+        "{wire:?}: not ready after (limit {UNREADY:?}), and the slowest answer after (limit {ANSWERED:?}): {rounds:?}"
+    );
+}
 
-    line.is(wire);
+/// How long it takes until the service knows, and its slowest answer from then on.
+async fn goes_away(app: &App, ada: &Tokens, wire: Wire) -> (Duration, Duration) {
     let gone = Instant::now();
     let unready = until("the service to know", || async {
         let reply = app.get("/readyz").send().await;
@@ -40,48 +62,41 @@ async fn without_its_database(wire: Wire) {
     .await;
     told!("{wire:?}: not ready after {:?}: {}", unready.0, unready.1);
     let mut slowest = Duration::ZERO;
-    for round in 0..2 {
-        for (what, call) in [
-            ("GET /v1/me", app.get("/v1/me").bearer(&ada.access)),
-            (
-                "sign in",
-                app.post("/v1/sessions", &json!({ "identifier": "ada", "password": PASSWORD })),
+    for (what, call) in [
+        ("GET /v1/me", app.get("/v1/me").bearer(&ada.access)),
+        (
+            "sign in",
+            app.post("/v1/sessions", &json!({ "identifier": "ada", "password": PASSWORD })),
+        ),
+        (
+            "register",
+            app.command("register-user", &json!({ "username": "eve", "password": PASSWORD })),
+        ),
+        (
+            "update-profile",
+            app.command("update-profile", &json!({ "full_name": "Ada" }))
+                .bearer(&ada.access),
+        ),
+        (
+            "reset",
+            app.command(
+                "reset-password",
+                &json!({ "token": "A".repeat(64), "new_password": "violet kettle tuesday" }),
             ),
-            (
-                "register",
-                app.command("register-user", &json!({ "username": "eve", "password": PASSWORD })),
-            ),
-            (
-                "update-profile",
-                app.command("update-profile", &json!({ "full_name": "Ada" }))
-                    .bearer(&ada.access),
-            ),
-            (
-                "reset",
-                app.command(
-                    "reset-password",
-                    &json!({ "token": "A".repeat(64), "new_password": "violet kettle tuesday" }),
-                ),
-            ),
-        ] {
-            let asked = Instant::now();
-            let reply = call.send().await;
-            let took = asked.elapsed();
-            slowest = slowest.max(took);
-            told!(
-                "{wire:?}, round {round}: {what} answered {} after {took:?}",
-                reply.status
-            );
-            reply.refused(503, "unavailable");
-        }
+        ),
+    ] {
+        let asked = Instant::now();
+        let reply = call.send().await;
+        let took = asked.elapsed();
+        slowest = slowest.max(took);
+        told!("{wire:?}: {what} answered {} after {took:?}", reply.status);
+        reply.refused(503, "unavailable");
     }
-    let limit = Duration::from_secs(3);
-    told!("{wire:?}: the slowest answer took {slowest:?} (limit {limit:?})");
-    // Twice the limit, for a machine that does other things.
-    assert!(slowest < 2 * limit && unready.0 < Duration::from_secs(4));
     app.get("/healthz").expect(200).await;
+    (unready.0, slowest)
+}
 
-    line.is(Wire::Whole);
+async fn heals(app: &App, ada: &Tokens, wire: Wire) {
     let back = Instant::now();
     until("the service to be ready", || async {
         (app.get("/readyz").send().await.status == 200).then_some(())

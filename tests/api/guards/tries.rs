@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::{WIDE, events};
-use crate::harness::{App, Client, Engine, PASSWORD, Place, Reply, Server, on_both_engines, until};
+use crate::harness::{App, Client, Engine, PASSWORD, Place, Reply, Server, on_both_engines, soon, until};
 
 on_both_engines![
     a_failure_locks_an_account_for_a_second_and_nobody_can_tell,
@@ -205,7 +205,9 @@ async fn a_full_hashing_queue_says_so_without_hashing(engine: Engine) {
             number(&app.get("/metrics").send().await.body, &name)
         };
         let (hashed, refused) = (hashes().await, refusals().await);
-        let replies = join_all((0..40).map(|_| try_in(&app, "ada", PASSWORD))).await;
+        let (replies, deepest) = told_meanwhile(&app, (0..40).map(|_| try_in(&app, "ada", PASSWORD))).await;
+        let room: usize = queue.parse().unwrap();
+        assert!(deepest <= room, "{deepest} waited where {room} may");
         let (busy, done): (Vec<Reply>, Vec<Reply>) = replies.into_iter().partition(|reply| reply.status == 503);
         assert!(!busy.is_empty(), "{why}");
         for reply in &busy {
@@ -218,6 +220,37 @@ async fn a_full_hashing_queue_says_so_without_hashing(engine: Engine) {
         );
         assert_eq!(refusals().await - refused, busy.len());
         assert_eq!(hashes().await - hashed, done.len(), "who was sent away cost no hash");
+        if why == "queue" {
+            let mut seen = deepest;
+            soon("somebody to be seen waiting", async {
+                while seen == 0 {
+                    seen = told_meanwhile(&app, (0..40).map(|_| try_in(&app, "ada", PASSWORD)))
+                        .await
+                        .1;
+                }
+            })
+            .await;
+            told!("{engine:?}: {seen} were told to wait where {queue} may");
+        }
+        until("nobody to wait", || async {
+            let metrics = app.get("/metrics").send().await.body;
+            (number(&metrics, "registry_hash_queue_depth ") == 0).then_some(())
+        })
+        .await;
+    }
+}
+
+/// The replies to all of them at once, and how many waited to be hashed at the most, as the metrics told meanwhile.
+async fn told_meanwhile(app: &App, tries: impl Iterator<Item = impl Future<Output = Reply>>) -> (Vec<Reply>, usize) {
+    let mut tries = std::pin::pin!(join_all(tries));
+    let mut deepest = 0;
+    loop {
+        tokio::select! {
+            replies = &mut tries => return (replies, deepest),
+            metrics = app.get("/metrics").send() => {
+                deepest = deepest.max(number(&metrics.body, "registry_hash_queue_depth "));
+            }
+        }
     }
 }
 

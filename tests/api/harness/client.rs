@@ -136,11 +136,16 @@ impl Call {
     }
 
     /// Sends it and leaves the answer open, however long it goes on.
-    pub async fn open(mut self) -> super::Stream {
+    pub async fn open(self) -> super::Stream {
+        self.try_open().await.unwrap()
+    }
+
+    /// The same where the service may be gone.
+    pub async fn try_open(mut self) -> Result<super::Stream, reqwest::Error> {
         *self.request.timeout_mut() = Some(std::time::Duration::from_mins(20));
-        let response = self.http.execute(self.request).await.unwrap();
+        let response = self.http.execute(self.request).await?;
         assert_eq!(response.status(), 200, "{:?}", response.text().await);
-        super::Stream::new(response)
+        Ok(super::Stream::new(response))
     }
 
     pub async fn send(self) -> Reply {

@@ -36,6 +36,8 @@ struct Seen {
     answers: BTreeMap<String, u16>,
     /// What is answered to everybody.
     everybody: Option<u16>,
+    /// What is said of a number along with it.
+    said: BTreeMap<String, String>,
 }
 
 impl Gateway {
@@ -67,6 +69,15 @@ impl Gateway {
         self.state.lock().unwrap().everybody = Some(status);
     }
 
+    /// From now on this is the body of the answer to a message for a number.
+    pub fn say(&self, number: &str, body: &str) {
+        self.state
+            .lock()
+            .unwrap()
+            .said
+            .insert(number.to_owned(), body.to_owned());
+    }
+
     /// From now on every message is taken.
     pub fn relent(&self) {
         let mut state = self.state.lock().unwrap();
@@ -74,11 +85,15 @@ impl Gateway {
         state.everybody = None;
     }
 
+    /// Every request so far.
+    pub fn everything(&self) -> Vec<Received> {
+        self.state.lock().unwrap().received.clone()
+    }
+
     /// Every request to a number so far.
     pub fn received(&self, number: &str) -> Vec<Received> {
-        let state = self.state.lock().unwrap();
-        let all = state.received.iter().filter(|one| one.json["to"] == number);
-        all.cloned().collect()
+        let all = self.everything().into_iter();
+        all.filter(|one| one.json["to"] == number).collect()
     }
 
     /// The so-manieth request to a number, once it has come.
@@ -115,16 +130,22 @@ impl Drop for Gateway {
     }
 }
 
-async fn take(State(state): State<Arc<Mutex<Seen>>>, uri: Uri, headers: HeaderMap, body: String) -> StatusCode {
+async fn take(
+    State(state): State<Arc<Mutex<Seen>>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: String,
+) -> (StatusCode, String) {
     let json: Value = serde_json::from_str(&body).unwrap();
     let mut state = state.lock().unwrap();
     let number = json["to"].as_str().unwrap().to_owned();
     let status = state.everybody.or(state.answers.get(&number).copied()).unwrap_or(202);
+    let said = state.said.get(&number).cloned().unwrap_or_default();
     state.received.push(Received {
         json,
         headers,
         uri,
         status,
     });
-    StatusCode::from_u16(status).unwrap()
+    (StatusCode::from_u16(status).unwrap(), said)
 }

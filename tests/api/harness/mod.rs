@@ -22,7 +22,7 @@ mod wire;
 
 use std::time::Duration;
 
-pub use client::{Client, Reply};
+pub use client::{Call, Client, Reply};
 pub use forge::{Forge, encoded, unsigned};
 pub use gateway::Gateway;
 pub use inside::Inside;
@@ -31,7 +31,7 @@ pub use mail_server::{Answer, Delivered, MailServer, Offers, Step};
 pub use mailbox::{Mail, Mailbox};
 pub use name_server::NameServer;
 pub use people::{PASSWORD, Tokens};
-pub use phones::Phones;
+pub use phones::{Phones, Sms};
 pub use place::Place;
 pub use rabbit::{Heard, Listener, Rabbit};
 pub use server::Server;

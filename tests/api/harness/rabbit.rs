@@ -14,7 +14,7 @@ use lapin::options::{
     QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -178,20 +178,22 @@ impl Rabbit {
 
     /// A queue of the test's own for everything that an exchange carries, before there is any service.
     pub async fn queue(&self, exchange: &str, pattern: &str) -> String {
+        self.queue_with(exchange, ExchangeKind::Topic, pattern, FieldTable::default())
+            .await
+    }
+
+    /// The same with arguments of the queue, such as how much goes into it, and of an exchange of some kind.
+    pub async fn queue_with(&self, exchange: &str, kind: ExchangeKind, pattern: &str, arguments: FieldTable) -> String {
         let (_connection, channel) = self.channel().await;
         let name = format!("{}.{}", self.name, fresh_name());
         let options = ExchangeDeclareOptions {
             durable: true,
             ..ExchangeDeclareOptions::default()
         };
-        let declared = channel.exchange_declare(exchange.into(), ExchangeKind::Topic, options, FieldTable::default());
+        let declared = channel.exchange_declare(exchange.into(), kind, options, FieldTable::default());
         declared.await.unwrap();
         channel
-            .queue_declare(
-                name.as_str().into(),
-                QueueDeclareOptions::durable(),
-                FieldTable::default(),
-            )
+            .queue_declare(name.as_str().into(), QueueDeclareOptions::durable(), arguments)
             .await
             .unwrap();
         channel
@@ -205,6 +207,32 @@ impl Rabbit {
             .await
             .unwrap();
         name
+    }
+
+    /// How many messages wait in a queue.
+    pub async fn waiting(&self, queue: &str) -> i64 {
+        let (_connection, channel) = self.channel().await;
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let queue = channel.queue_declare(queue.into(), passive, FieldTable::default());
+        queue.await.unwrap().message_count().into()
+    }
+
+    /// Whether there is an exchange of this name.
+    pub async fn has_exchange(&self, name: &str) -> bool {
+        let (_connection, channel) = self.channel().await;
+        let passive = ExchangeDeclareOptions {
+            passive: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let declared = channel.exchange_declare(name.into(), ExchangeKind::Topic, passive, FieldTable::default());
+        match declared.await {
+            Ok(()) => true,
+            Err(problem) if matches!(problem.kind(), ErrorKind::ProtocolError(error) if error.get_id() == 404) => false,
+            Err(problem) => panic!("{name}: {problem}"),
+        }
     }
 
     /// Takes things away that the test left on a broker that others use.
@@ -368,6 +396,14 @@ impl Heard {
             .collect()
     }
 
+    /// All of it to be searched. A long text within the properties is shown there as numbers, so the headers stand for
+    /// themselves.
+    pub fn whole(&self) -> String {
+        let body = String::from_utf8_lossy(&self.body);
+        let (exchange, key) = (&self.exchange, &self.routing_key);
+        format!("{exchange} {key} {:?} {} {body}\n", self.properties, self.headers())
+    }
+
     /// The `CloudEvent` that it is, put together as the AMQP binding says.
     pub fn event(&self) -> Value {
         if self.content_type().starts_with("application/cloudevents+json") {
@@ -403,12 +439,23 @@ pub struct Listener {
 impl Listener {
     /// Listens to a queue; it may be declared later.
     pub fn of(rabbit: &Rabbit, queue: &str) -> Self {
+        Self::with(rabbit, queue, FieldTable::default())
+    }
+
+    /// Reads a queue that is a stream, beginning with its message of this number (the first is 0).
+    pub fn from_offset(rabbit: &Rabbit, queue: &str, offset: i64) -> Self {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-stream-offset".into(), AMQPValue::LongLongInt(offset));
+        Self::with(rabbit, queue, arguments)
+    }
+
+    fn with(rabbit: &Rabbit, queue: &str, arguments: FieldTable) -> Self {
         let heard: Arc<Mutex<Vec<Heard>>> = Arc::default();
         let (url, queue, into) = (rabbit.url(), queue.to_owned(), Arc::clone(&heard));
         let task = tokio::spawn(async move {
             loop {
                 // Why it failed does not matter: it comes back until everything is there, or the test gives up.
-                let _ = listen(&url, &queue, &into).await;
+                let _ = listen(&url, &queue, arguments.clone(), &into).await;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
@@ -469,16 +516,11 @@ impl Drop for Listener {
     }
 }
 
-async fn listen(url: &str, queue: &str, into: &Mutex<Vec<Heard>>) -> lapin::Result<()> {
+async fn listen(url: &str, queue: &str, arguments: FieldTable, into: &Mutex<Vec<Heard>>) -> lapin::Result<()> {
     let connection = connect(url).await?;
     let channel = connection.create_channel().await?;
     channel.basic_qos(500, BasicQosOptions::default()).await?;
-    let consuming = channel.basic_consume(
-        queue.into(),
-        "test".into(),
-        BasicConsumeOptions::default(),
-        FieldTable::default(),
-    );
+    let consuming = channel.basic_consume(queue.into(), "test".into(), BasicConsumeOptions::default(), arguments);
     let mut consumer = consuming.await?;
     while let Some(delivery) = consumer.next().await {
         let delivery = delivery?;

@@ -10,6 +10,7 @@ on_both_engines![
     forgetting_has_an_answer_for_every_row,
     recovering_has_an_answer_for_every_row,
     recovery_does_not_lift_a_lock,
+    who_has_an_address_is_told_there_too,
     burnt_codes_suspend_recovery,
     the_alias_of_a_later_document_can_be_switched_on,
 ];
@@ -178,6 +179,28 @@ async fn recovering_has_an_answer_for_every_row(engine: Engine) {
     for status in [422, 422, 429] {
         assert_eq!(recover(&app, NUMBER, "12345678").await.status, status);
     }
+}
+
+async fn who_has_an_address_is_told_there_too(engine: Engine) {
+    let app = App::start(engine).await;
+    let number = "+6584932466";
+    let body = json!({ "phone": number, "email": "ada@farm.example", "password": STRONG });
+    app.command("register-user", &body).expect(201).await;
+    let token = json!({ "token": app.mailbox().to("ada@farm.example").await.token() });
+    app.command("verify-email", &token).expect(200).await;
+    let body = json!({ "phone": number, "code": app.phones().to(number).await.code() });
+    app.command("verify-phone", &body).expect(200).await;
+    is(&forget(&app, number).await, 200, &json!({}));
+    let code = app.phones().nth_to(number, 2).await.code();
+    assert_eq!(recover(&app, number, &code).await.status, 200);
+    let notice = app.mailbox().nth_to("ada@farm.example", 2).await;
+    assert_eq!(notice.subject, "A new password was set");
+    // Neither the code nor a link.
+    assert!(
+        !notice.text.contains(&code) && !notice.text.contains("http"),
+        "{}",
+        notice.text
+    );
 }
 
 async fn recovery_does_not_lift_a_lock(engine: Engine) {

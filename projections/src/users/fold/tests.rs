@@ -308,7 +308,7 @@ fn ending_all_sessions_keeps_none_and_ending_one_ends_one() {
 }
 
 fn histories() -> impl Strategy<Value = Vec<(u8, u8)>> {
-    proptest::collection::vec((0..22u8, 0..6u8), 0..40)
+    proptest::collection::vec((0..23u8, 0..6u8), 0..40)
 }
 
 /// The same for somebody with an address and for somebody without.

@@ -118,6 +118,9 @@ fn verifying() -> Vec<Operation> {
             "Asks for another mail with a link",
             Fields::new().required::<Email>("email", ""),
         )
+        .text(
+            "An address that is unverified and older than the password is sent none unless its owner, signed in, asks.",
+        )
         .example("again", json!({ "email": "joe.smith@example.com" }))
         .answers::<Empty>(202, heard)
         .versioned::<Receipt>(200, "To the owner, signed in.")
@@ -140,7 +143,10 @@ fn verifying() -> Vec<Operation> {
             "Asks for another code",
             Fields::new().required::<Phone>("phone", "E.164."),
         )
-        .text("A new code voids the one before.")
+        .text(
+            "A new code voids the one before. A number that is unverified and older than the password is sent none unless \
+             its owner, signed in, asks.",
+        )
         .example("again", json!({ "phone": "+6584932466" }))
         .answers::<Empty>(202, heard),
         command(

@@ -24,7 +24,7 @@ use super::NotaryKeys;
 use super::note::{self, Head, PublicKey};
 use super::tree::{Hash, root_of_inclusion};
 use crate::keys::{Seal, SealedIdentity};
-use crate::store::leaf::Leaf;
+use crate::leaf::Leaf;
 
 /// The version of the form.
 const VERSION: u32 = 1;

@@ -14,7 +14,7 @@ type Name = Box<[u8]>;
 type Entries = sync::Cache<Name, Entry>;
 
 /// Values under names, the least used leaving first.
-pub(crate) struct Cache<V> {
+pub struct Cache<V> {
     entries: Entries,
     values: PhantomData<fn() -> V>,
 }
@@ -27,11 +27,13 @@ struct Entry {
 
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// Holds entries up to this weight in all; one weighs 1 unless it is said.
+    #[must_use]
     pub fn new(weight: u64) -> Self {
         Self::build(sync::Cache::builder().max_capacity(weight))
     }
 
     /// The same, of which none is found later than `life` after it was put in.
+    #[must_use]
     pub fn with_life(weight: u64, life: Duration) -> Self {
         Self::build(sync::Cache::builder().max_capacity(weight).time_to_live(life))
     }
@@ -44,6 +46,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     /// The value under a name.
+    #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<V> {
         self.entries.get(name)?.value.downcast_ref::<V>().cloned()
     }
@@ -71,7 +74,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
 }
 
 /// One name out of two parts: other parts make another name.
-pub(crate) fn name(first: &str, second: &str) -> Name {
+#[must_use]
+pub fn name(first: &str, second: &str) -> Name {
     let mut name = Vec::with_capacity(8 + first.len() + second.len());
     name.extend_from_slice(&(first.len() as u64).to_le_bytes());
     name.extend_from_slice(first.as_bytes());

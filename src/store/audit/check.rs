@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::note::{Head, PublicKey};
 use super::tree::{Frontier, Hash};
 use super::witness::{HeadFile, LeafFile};
-use crate::store::{HashedEvent, Store, StoreError, StoredHead};
+use crate::{HashedEvent, Store, StoreError, StoredHead};
 
 /// Events read at a time.
 const PAGE: i64 = 1_000;

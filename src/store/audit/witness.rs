@@ -47,7 +47,7 @@ pub struct Witness {
 impl Witness {
     /// Opens the files for writing, or makes them. None: another process writes them.
     pub fn open(folder: &Path) -> io::Result<Option<Self>> {
-        crate::store::private_folder(folder)?;
+        crate::private_folder(folder)?;
         let file = |name: &str| {
             use std::os::unix::fs::OpenOptionsExt as _;
             OpenOptions::new()

@@ -13,11 +13,10 @@ mod seal;
 
 pub use data::{DataKey, NewDataKey, Scope};
 pub use envelope::Enclosed;
-pub use master::{MasterError, MasterKey};
+pub use master::{MasterError, MasterKey, hex};
 pub use masters::Masters;
 pub use ring::{KeyKind, Keyring, SigningKey, WrappedKey};
 pub use seal::{Seal, SealError, SealedIdentity};
 
 pub(crate) use data::place as place_of_data_key;
-pub(crate) use master::hex;
 pub(crate) use ring::place as place_of_key;
