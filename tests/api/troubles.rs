@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::agstack::faults::run as sql;
 use crate::agstack::web::Web;
-use crate::harness::{App, Engine, Line, Place, Reply, Server, Wire, on_both_engines, run};
+use crate::harness::{App, Engine, Reply, Wire, on_both_engines, run};
 use crate::trio::STRONG;
 
 on_both_engines![
@@ -197,16 +197,7 @@ fn a_database_that_hangs_is_told_in_the_shape_of_the_asked_dialect() {
 }
 
 async fn without_its_database(wire: Wire) {
-    let mut place = Place::new(Engine::Postgres).await;
-    let (host, port) = Place::database_server();
-    let line = Line::to(host, port).await;
-    place.through(line.port);
-    let server = Server::start(&place, &[]).await;
-    let app = App {
-        client: server.client(),
-        server,
-        place,
-    };
+    let (app, line) = App::start_on_a_line().await;
     let all = everything(&app).await;
     line.is(wire);
     let mut slowest = [Duration::ZERO; 2];

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{App, Engine, LONG, Line, PASSWORD, Place, Server, Tokens, Wire, run, until};
+use crate::harness::{App, LONG, PASSWORD, Tokens, Wire, run, until};
 
 /// How soon everybody is answered, and how soon the service says that it is not ready.
 const ANSWERED: Duration = Duration::from_secs(3);
@@ -23,16 +23,7 @@ fn a_database_that_hangs_is_told_within_three_seconds_and_heals() {
 }
 
 async fn without_its_database(wire: Wire) {
-    let mut place = Place::new(Engine::Postgres).await;
-    let (host, port) = Place::database_server();
-    let line = Line::to(host, port).await;
-    place.through(line.port);
-    let server = Server::start(&place, &[]).await;
-    let app = App {
-        client: server.client(),
-        server,
-        place,
-    };
+    let (app, line) = App::start_on_a_line().await;
     let ada = app.user("ada").await;
     app.get("/readyz").expect(200).await;
     let mut rounds = Vec::new();

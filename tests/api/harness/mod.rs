@@ -97,6 +97,22 @@ impl App {
         }
     }
 
+    /// On PostgreSQL, with the wire to its database. Nobody waits for a hash longer than an operator would let them: that
+    /// wait is part of what a request may take.
+    pub async fn start_on_a_line() -> (Self, Line) {
+        let mut place = Place::new(Engine::Postgres).await;
+        let (host, port) = Place::database_server();
+        let line = Line::to(host, port).await;
+        place.through(line.port);
+        let server = Server::start(&place, &[("REGISTRY__PASSWORDS__WAIT_MS", "2000")]).await;
+        let app = Self {
+            client: server.client(),
+            server,
+            place,
+        };
+        (app, line)
+    }
+
     /// The mails this service has sent.
     pub fn mailbox(&self) -> Mailbox {
         Mailbox::of(self.place.folder())
