@@ -139,17 +139,20 @@ pub async fn sign_ins(engine: &str, report: &mut Report) -> Result<()> {
     place.remove().await
 }
 
-/// Asking for a link that sets a password or verifies an address, and registering where `registration.strict` is on: an
-/// address nobody has, against one that somebody has and that is written to each time.
+/// Asking for a link or a code that sets a password or verifies an address or a number, and registering where
+/// `registration.strict` is on: one that nobody has, against one that somebody has and that is written to each time.
 pub async fn addresses(engine: &str, report: &mut Report) -> Result<()> {
     let place = place_of(engine).await?;
-    let strict = [("REGISTRY__REGISTRATION__STRICT", "true")];
-    let service = tokio::task::block_in_place(|| Process::service_with(&place, &strict))?;
+    let settings = [
+        ("REGISTRY__REGISTRATION__STRICT", "true"),
+        ("REGISTRY__SMS__DAILY_BUDGET", "100000"),
+    ];
+    let service = tokio::task::block_in_place(|| Process::service_with(&place, &settings))?;
     // Their address is verified, and the other one's is not.
     service::administrator(&place, &service).await?;
-    let (verified, pending) = ("boss@registry.example", "pending@farm.example");
+    let (verified, pending, number) = ("boss@registry.example", "pending@farm.example", "+6584932466");
     let mut connection = Connection::open(&service.address).await?;
-    let registration = json!({ "email": pending, "password": service::PASSWORD });
+    let registration = json!({ "email": pending, "phone": number, "password": service::PASSWORD });
     connection
         .command("register-user", None, &registration)
         .await?
@@ -157,11 +160,16 @@ pub async fn addresses(engine: &str, report: &mut Report) -> Result<()> {
     for (name, command, status, known) in [
         ("reset of a known address", "request-password-reset", 202, verified),
         ("resend to a known address", "request-email-verification", 202, pending),
+        ("resend to a known number", "request-phone-verification", 202, number),
         ("registering a known address", "register-user", 201, verified),
     ] {
         let body = |class: usize, turn: usize| {
-            let fresh = format!("nobody-{turn}@farm.example");
-            let mut body = json!({ "email": if class == 0 { fresh.as_str() } else { known } });
+            let (member, fresh) = if known == number {
+                ("phone", format!("+65810{turn:05}"))
+            } else {
+                ("email", format!("nobody-{turn}@farm.example"))
+            };
+            let mut body = json!({ member: if class == 0 { fresh.as_str() } else { known } });
             if command == "register-user" {
                 body["password"] = service::PASSWORD.into();
             }

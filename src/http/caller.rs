@@ -1,7 +1,6 @@
 //! Who calls: the guard before every route, and the extractor behind it.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use aggregates::values::{Dialect, Role};
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -14,11 +13,11 @@ use projections::UserRow;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::App;
 use super::edge::RequestId;
 use super::limited::Told;
 use super::problem::{Problem, Slug};
 use super::routes::{Permission, allowed, permission};
+use super::{App, deadline};
 use crate::guards;
 use crate::registry::{Caller, Refusal, Who};
 use crate::tokens::{OpaqueKind, TokenError};
@@ -27,9 +26,6 @@ use crate::trace::TraceParent;
 /// The peer of the connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub SocketAddr);
-
-/// Longest a read may take before its caller is told to come back.
-const READ: Duration = Duration::from_millis(2_600);
 
 /// The one route that is answered by a stream.
 const STREAM: &str = "/v1/events/stream";
@@ -90,7 +86,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
         return response;
     }
     let known = timeout(
-        READ,
+        deadline::READ,
         identify(&app, request.headers(), request.extensions(), needed, address),
     );
     let mut response = match known.await.unwrap_or_else(|_| Err(hangs())) {
@@ -102,12 +98,13 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
                 problem.into_response()
             } else {
                 request.extensions_mut().insert(known);
-                // A command may have been carried out when it is late; a read may be given up. The feed waits on purpose.
-                if request.method().is_safe() && !path.starts_with("/v1/events") {
-                    let read = timeout(READ, next.run(request)).await;
-                    read.unwrap_or_else(|_| hangs().into_response())
-                } else {
+                if path.starts_with("/v1/events") {
+                    // It waits on purpose.
                     next.run(request).await
+                } else {
+                    let limit = deadline::of(request.method(), app.config());
+                    let answered = deadline::in_time(limit, request, |request| next.run(request)).await;
+                    answered.unwrap_or_else(|| Problem::unavailable(2).into_response())
                 }
             }
         }
@@ -228,7 +225,9 @@ async fn identify(
 /// Whether a credential that was good for a route still is: for what goes on long after its request was let in.
 pub(super) async fn still(app: &App, credential: &HeaderValue, needed: Permission) -> Result<(), Problem> {
     let text = credential.to_str().map_err(|_| Problem::unknown_token())?;
-    let (who, account) = timeout(READ, bearer(app, text)).await.map_err(|_| hangs())??;
+    let (who, account) = timeout(deadline::READ, bearer(app, text))
+        .await
+        .map_err(|_| hangs())??;
     let caller = Caller {
         who,
         dialect: Dialect::Canonical,

@@ -3,8 +3,6 @@
 //! Each reads its own credentials and words its own errors, so none of them stands behind the canonical guard. Where
 //! two of them meet, the method and the literal path decide, never a prefix alone (contracts, collisions).
 
-use std::time::Duration;
-
 use aggregates::values::Dialect;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -16,15 +14,8 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::problem::{Problem, Slug};
-use super::{App, agstack, cadasta, taxi, xhoppe};
+use super::{App, agstack, cadasta, deadline, taxi, xhoppe};
 use crate::config::Config;
-
-/// Longest a read may take before its caller is told to come back.
-pub(super) const READ: Duration = Duration::from_millis(2_600);
-/// The same for what changes something: longer than a hash and an append take together. The time in a queue for a hash is
-/// the operator's. What is given up may have been carried out, as when a client hangs up; but nobody waits for ever for
-/// a database that hangs.
-const WRITE: Duration = Duration::from_secs(8);
 
 /// Paths below `/api/v1/users/` that are Xhoppe's, with the one method each has.
 pub(super) const XHOPPE_USERS: [(&str, Method); 6] = [
@@ -58,29 +49,11 @@ pub(super) fn router(app: &App) -> Router<App> {
     }
 }
 
-/// Longest that what changes something may take.
-pub(super) fn write(config: &Config) -> Duration {
-    WRITE + Duration::from_millis(config.passwords.wait_ms)
-}
-
-/// Answers a request, if that ends in time.
-pub(super) async fn in_time<F: Future<Output = Response>>(
-    limit: Duration,
-    request: Request,
-    answer: impl FnOnce(Request) -> F,
-) -> Option<Response> {
-    let answered = tokio::time::timeout(limit, answer(request)).await.ok();
-    if answered.is_none() {
-        tracing::warn!("a request was given up: it did not end in time");
-    }
-    answered
-}
-
 /// Gives up a request that hangs, and words a method that a path does not have.
 async fn shape(State(app): State<App>, request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let limit = if method.is_safe() { READ } else { write(app.config()) };
-    let Some(response) = in_time(limit, request, |request| next.run(request)).await else {
+    let limit = deadline::of(&method, app.config());
+    let Some(response) = deadline::in_time(limit, request, |request| next.run(request)).await else {
         return match dialect_of(app.config(), &method, uri.path()) {
             Some(Dialect::Cadasta) => cadasta::unavailable(),
             Some(Dialect::Xhoppe) => xhoppe::unavailable(),
@@ -254,13 +227,6 @@ mod tests {
             dialect_of(&config, &Method::GET, "/api/v1/users/ada/"),
             Some(Dialect::Xhoppe)
         );
-    }
-
-    #[test]
-    fn what_changes_something_may_wait_for_its_hash() {
-        let mut config = Config::default();
-        config.passwords.wait_ms = 60_000;
-        assert_eq!(write(&config), Duration::from_secs(68));
     }
 
     #[test]

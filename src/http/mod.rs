@@ -9,6 +9,7 @@ mod cadasta;
 mod caller;
 mod canonical;
 mod cors;
+mod deadline;
 mod dialects;
 mod document;
 mod edge;

@@ -48,8 +48,11 @@ pub async fn command(
                 return Some(reply.json());
             }
             Ok(reply) => assert_eq!(reply.status, 503, "{reply:?}"),
-            Err(_) => {
-                seen.cut.fetch_add(1, Ordering::SeqCst);
+            Err(problem) => {
+                // Who found nobody to connect to had nothing under way.
+                if !problem.is_connect() {
+                    seen.cut.fetch_add(1, Ordering::SeqCst);
+                }
                 // Whoever was cut off waits for the next service; there is none at the end.
                 let same = |next: &Option<Client>| next.as_ref().is_none_or(|next| next.base() == client.base());
                 while same(&service.borrow_and_update()) {

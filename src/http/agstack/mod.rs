@@ -30,7 +30,7 @@ use axum::routing::{get, put};
 use super::caller::client_address;
 use super::limited::Told;
 use super::problem::{Problem, Slug};
-use super::{App, dialects};
+use super::{App, deadline};
 use crate::config;
 
 pub use push::AssetRegistry;
@@ -148,11 +148,11 @@ async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Resp
         // Its readers give up by then.
         READ
     } else if PAGES.contains(&path) && request.method().is_safe() {
-        dialects::READ
+        deadline::READ
     } else {
-        dialects::write(app.config())
+        deadline::write(app.config())
     };
-    let answered = dialects::in_time(limit, request, |request| next.run(request)).await;
+    let answered = deadline::in_time(limit, request, |request| next.run(request)).await;
     let mut response = answered.unwrap_or_else(|| Problem::unavailable(2).into_response());
     told.tell(&mut response);
     response

@@ -87,15 +87,15 @@ fn of(route: &Route, scene: &Scene) -> Vec<Case> {
     let content = &DOCUMENT["paths"][path][method.to_ascii_lowercase()]["requestBody"]["content"];
     let body = &content["application/json"];
     if !body.is_null() {
-        cases.extend(bodies(route, &body["schema"], &body["examples"]));
+        cases.extend(bodies(route, scene, body));
     }
     cases
 }
 
 /// A body that would do, spoilt in one way at a time.
-fn bodies(route: &Route, schema: &Value, examples: &Value) -> Vec<Case> {
-    let path = route.path;
-    let good = examples.as_object().unwrap().values().next().unwrap()["value"].clone();
+fn bodies(route: &Route, scene: &Scene, body: &Value) -> Vec<Case> {
+    let (path, schema) = (route.path, &body["schema"]);
+    let good = body["examples"].as_object().unwrap().values().next().unwrap()["value"].clone();
     let by = if route.permission == Permission::Public {
         By::Nobody
     } else {
@@ -131,6 +131,18 @@ fn bodies(route: &Route, schema: &Value, examples: &Value) -> Vec<Case> {
             .json(&with(&good, "no_such_member", &json!(MARK)))
             .is(400, "unknown-field", &["/no_such_member"]),
     ];
+    if route.permission == Permission::Public {
+        // A stale token is as good as none there: it must not keep anybody from signing in.
+        for (what, token, _) in &scene.tokens {
+            cases.push(
+                one(format!("{what} counts as none"))
+                    .with("authorization", format!("Bearer {token}"))
+                    .secret(token)
+                    .json(&with(&good, "no_such_member", &json!(MARK)))
+                    .is(400, "unknown-field", &["/no_such_member"]),
+            );
+        }
+    }
     for (name, member) in schema["properties"].as_object().unwrap() {
         let list = member["type"] == "array";
         let pointer = format!("/{name}");

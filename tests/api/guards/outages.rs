@@ -22,6 +22,33 @@ fn a_database_that_hangs_is_told_within_three_seconds_and_heals() {
     run(without_its_database(Wire::Dead));
 }
 
+/// Longest that a command may take, twice over for a machine that does other things: 8 s, and 2 s for its hash.
+const COMMAND: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_command_that_hangs_on_a_connection_in_use_is_given_up() {
+    run(async {
+        let (app, line) = App::start_on_a_line().await;
+        let ada = app.user("ada").await;
+        let body = json!({ "full_name": "Ada" });
+        let renames = || app.command("update-profile", &body).bearer(&ada.access).send();
+        renames().await;
+        // Used a moment ago, a connection is not tried before it is used again.
+        line.is(Wire::Dead);
+        let asked = Instant::now();
+        let signs_in = json!({ "identifier": "ada", "password": PASSWORD });
+        let (signed_in, renamed) = tokio::join!(app.post("/v1/sessions", &signs_in).send(), renames());
+        for reply in [&signed_in, &renamed] {
+            reply.refused(503, "unavailable");
+            assert!(reply.header("retry-after").parse::<u32>().unwrap() > 0);
+        }
+        told!("both were answered after {:?}", asked.elapsed());
+        assert!(asked.elapsed() < COMMAND);
+        line.is(Wire::Whole);
+        heals(&app, &ada, Wire::Dead).await;
+    });
+}
+
 async fn without_its_database(wire: Wire) {
     let (app, line) = App::start_on_a_line().await;
     let ada = app.user("ada").await;
