@@ -93,7 +93,7 @@ fn every_line_of_the_log_for_programs_is_one_document(place: &Place) {
     let server = place.start_with(&[("REGISTRY__LOG__FORMAT", "json"), ("RUST_LOG", "debug")]);
     let body = json!({ "username": "ada\n{\"level\":\"ERROR\"}", "password": PASSWORD });
     let (status, answer) = server.post("/v1/commands/register-user", &body);
-    assert_eq!(status, 422, "{answer}");
+    assert_eq!(status, 400, "{answer}");
     let (status, answer) = server.post(
         "/v1/commands/register-user",
         &json!({ "username": "ada", "password": PASSWORD }),
