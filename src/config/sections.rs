@@ -15,6 +15,8 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Peers whose `X-Forwarded-For` is believed. Default none.
     pub trusted_proxies: Vec<Network>,
+    /// Who may read `/metrics`: its counters tell what a single request did. Default this machine and private networks.
+    pub metrics_networks: Vec<Network>,
     /// Origins whose pages may call from a browser. Default none.
     pub cors_origins: Vec<String>,
     /// Largest request body. Default 16 KiB.
@@ -44,6 +46,7 @@ impl Default for Http {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             trusted_proxies: Vec::new(),
+            metrics_networks: Network::loopback().into_iter().chain(Network::private()).collect(),
             cors_origins: Vec::new(),
             body_bytes: 16 << 10,
             boundary_body_bytes: 1 << 20,

@@ -52,6 +52,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("amqp_url", Kind::Secret),
     setting("http.listen", Kind::Address),
     setting("http.trusted_proxies", Kind::Networks),
+    setting("http.metrics_networks", Kind::Networks),
     setting("http.cors_origins", Kind::Origins),
     setting("http.body_bytes", Kind::Whole(1024, 1 << 20)),
     setting("http.boundary_body_bytes", Kind::Whole(1024, 16 << 20)),

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +10,7 @@ use axum::routing::get;
 use serde::Serialize;
 
 use super::App;
+use super::caller::client_address;
 use super::document::{self, Absent, shape};
 use super::problem::{Problem, Slug};
 use super::query::{Segment, Segments};
@@ -104,7 +105,14 @@ async fn readyz(State(app): State<App>) -> Response {
 }
 
 /// What was measured. Where followers are and what copies cover is read now, since another process may run them.
-async fn metrics(State(app): State<App>) -> Response {
+async fn metrics(State(app): State<App>, request: Request) -> Response {
+    let networks = &app.config().http.metrics_networks;
+    let reader = client_address(&app, request.headers(), request.extensions());
+    if !reader.is_some_and(|reader| networks.iter().any(|network| network.contains(reader))) {
+        return Problem::new(Slug::Forbidden)
+            .detail("the address is in none of http.metrics_networks")
+            .into_response();
+    }
     let registry = app.registry();
     let reading = async { tokio::join!(registry.followers(), registry.store().uncovered()) };
     if let Ok((followers, uncovered)) = tokio::time::timeout(std::time::Duration::from_secs(1), reading).await {

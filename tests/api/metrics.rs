@@ -12,7 +12,26 @@ on_both_engines![
     every_refusal_counts_for_its_rule_and_for_no_other,
     appends_are_counted_by_their_events_and_by_the_commands_of_a_batch,
     of_many_with_one_version_those_that_lose_in_the_log_are_counted,
+    only_addresses_of_those_who_run_the_service_may_read,
 ];
+
+async fn only_addresses_of_those_who_run_the_service_may_read(engine: Engine) {
+    let proxy = ("REGISTRY__HTTP__TRUSTED_PROXIES", "127.0.0.0/8");
+    let app = App::start_with(engine, &[proxy]).await;
+    let reads = |app: &App, from: &str| app.get("/metrics").header("x-forwarded-for", from).send();
+    for from in ["10.1.2.3", "127.0.0.1", "fd00::1"] {
+        assert_eq!(reads(&app, from).await.status, 200, "{from}");
+    }
+    for from in ["203.0.113.9", "2001:db8::1", "::ffff:203.0.113.9"] {
+        let refused = reads(&app, from).await;
+        refused.refused(403, "forbidden");
+        assert!(!refused.body.contains("registry_"), "{refused:?}");
+    }
+    let networks = ("REGISTRY__HTTP__METRICS_NETWORKS", "203.0.113.0/24");
+    let app = App::start_with(engine, &[proxy, networks]).await;
+    assert_eq!(reads(&app, "203.0.113.9").await.status, 200);
+    reads(&app, "10.1.2.3").await.refused(403, "forbidden");
+}
 
 /// Every sample of `/metrics`, by its name with its labels.
 async fn samples(app: &App) -> BTreeMap<String, f64> {

@@ -51,8 +51,9 @@ pub(super) fn operations() -> Vec<Operation> {
             .answers::<Ready>(200, "They can.")
             .answers::<Ready>(503, "They cannot; the parts say why."),
         Operation::get("/metrics", TAG, "Measurements in the text format of Prometheus")
+            .text("For addresses of `http.metrics_networks`.")
             .plain("text/plain", "The measurements.")
-            .refused(&[Slug::NotFound]),
+            .refused(&[Slug::Forbidden, Slug::NotFound]),
         Operation::get("/.well-known/jwks.json", TAG, "The public keys of access tokens")
             .text("What a service needs to verify tokens by itself; see /docs/tokens.")
             .answers::<Jwks>(200, "Every key whose tokens are accepted."),
