@@ -101,6 +101,11 @@ pub(super) enum FollowersVerb {
     },
     /// Let one that stopped pass over the event it stands at; that is kept for ever
     Skip(SkipFlags),
+    /// Forget how far a publisher was that is switched off for good; switched on again, it begins at the first event
+    Forget {
+        /// The publisher
+        name: String,
+    },
 }
 
 /// What to skip.

@@ -197,6 +197,16 @@ impl Store {
         })
     }
 
+    /// Forgets how far a follower was that nobody runs. False: somebody does, or there is none of that name.
+    pub async fn forget_idle(&self, follower: &str) -> Result<bool, StoreError> {
+        let now = self.database_now();
+        let sql = format!("DELETE FROM checkpoints WHERE follower = $1 AND (owner IS NULL OR lease_until < {now})");
+        on_side!(&self.inner.engine, pool => {
+            let forgotten = sqlx::query(&sql).bind(follower).execute(pool).await?;
+            Ok(forgotten.rows_affected() == 1)
+        })
+    }
+
     /// All checkpoints.
     pub async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
         const ALL: &str = "

@@ -10,6 +10,46 @@ use crate::harness::{App, Engine, Log, Mailbox, PASSWORD, Place, Rabbit, Server,
 
 on_both_engines![one_that_stopped_is_shown_retried_and_passes_over_what_is_skipped];
 
+mod forgetting {
+    use super::{App, Engine, on_both_engines};
+    use crate::agstack::faults::run as sql;
+
+    on_both_engines![only_a_publisher_that_nobody_runs_is_forgotten];
+
+    async fn only_a_publisher_that_nobody_runs_is_forgotten(engine: Engine) {
+        let app = App::start(engine).await;
+        let was = |name: &str, owner: &str, until: &str| {
+            format!(
+                "INSERT INTO checkpoints (follower, position, owner, lease_until, epoch, updated_at) \
+                 VALUES ('{name}', 3, {owner}, {until}, 1, 0)"
+            )
+        };
+        sql(&app, &was("amqp", "NULL", "0")).await;
+        sql(&app, &was("amqp-pii", "'host/1/a'", "9000000000000000")).await;
+        let forget = |name: &'static str| {
+            let place = &app.place;
+            async move { place.run(&["followers", "forget", name], "").await }
+        };
+        assert!(
+            forget("mail")
+                .await
+                .unwrap_err()
+                .contains("mail cannot be switched off")
+        );
+        let told = forget("amqp-pii").await.unwrap_err();
+        assert!(
+            told.contains("amqp-pii is not switched off: host/1/a runs it"),
+            "{told}"
+        );
+        let told = forget("amqp").await.unwrap();
+        assert!(told.contains("amqp was at 3 and is forgotten"), "{told}");
+        assert!(forget("amqp").await.unwrap_err().contains("there is no follower amqp"));
+        let listed = app.place.run(&["followers", "list"], "").await.unwrap();
+        let names: Vec<&str> = listed.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert!(names.contains(&"amqp-pii") && !names.contains(&"amqp"), "{listed}");
+    }
+}
+
 mod failover {
     mod postgres {
         #[test]
