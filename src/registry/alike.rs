@@ -28,7 +28,7 @@ impl Registry {
             sleep_until(answer_at).await;
             return Ok(());
         }
-        let task = self.inner.tasks.spawn(work);
+        let task = self.inner.tasks.spawn(self.remembering(asked, work));
         let done = if asked.idempotency.is_some() {
             Some(task.await)
         } else {
@@ -40,6 +40,21 @@ impl Registry {
             Some(Ok(Err(problem))) => Err(problem),
             Some(Err(problem)) => Err(Refusal::Internal(problem.to_string())),
         }
+    }
+
+    /// The same work, after which an idempotency key is remembered even if no message may go: another request with that
+    /// key would else be refused for nobody and heard for somebody.
+    fn remembering(&self, asked: &Asked, work: Work<'static, Receipt>) -> Work<'static, Receipt> {
+        if asked.idempotency.is_none() {
+            return work;
+        }
+        let (registry, asked) = (self.clone(), asked.clone());
+        Box::pin(async move {
+            match work.await {
+                Err(Refusal::Conflict(_) | Refusal::NotFound) => registry.about_nobody(&asked).await,
+                done => done,
+            }
+        })
     }
 
     /// A public request about nobody: it changes nothing, but its idempotency key is remembered.

@@ -21,7 +21,7 @@ use super::{Refusal, Registry, SECOND};
 use crate::guards::bare::{BURNT, Bound, FROM_ADDRESS, FROM_ALL, Lately};
 use crate::guards::network_of;
 use crate::passwords::Password;
-use crate::store::{GuardKey, Receipt};
+use crate::store::GuardKey;
 
 /// How long a handle stands for the account that was registered with it, microseconds: as long as its code works.
 const HANDLE_LIFE: i64 = 600 * SECOND;
@@ -269,7 +269,7 @@ impl Registry {
                         registry.send_reset(&whoever, user, &Contact::Phone(phone)).await
                     }
                     Some((Status::Pending, false)) => registry.send_phone_code(&whoever, user, &phone).await,
-                    _ => Ok(Receipt::nothing()),
+                    _ => registry.about_nobody(&whoever).await,
                 }
             }),
         )
