@@ -4,6 +4,7 @@
 //! hands the events to the [`store`]; what happens because of them is in [`follow`], what others hear of them in [`public`],
 //! what proves them in [`audit`].
 
+mod breaker;
 pub mod cli;
 pub mod config;
 pub mod dns;

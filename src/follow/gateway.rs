@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::breaker::Breaker;
 use super::delivery::{Fate, Problem, SMS};
+use crate::breaker::Breaker;
 
 /// More than this no gateway has to say, bytes.
 const MOST_SAID: usize = 16_384;
@@ -53,7 +53,7 @@ pub struct Gateway(Arc<Inner>);
 struct Inner {
     address: GatewayAddress,
     client: Client,
-    breaker: Breaker,
+    breaker: Breaker<Problem>,
 }
 
 impl fmt::Debug for Gateway {

@@ -5,7 +5,6 @@
 //! reason, shows both, and never skips. What leaves the process may happen again after a crash, never be lost.
 
 pub mod amqp;
-mod breaker;
 mod delivery;
 mod devices;
 mod gateway;

@@ -18,8 +18,8 @@ use lettre::transport::smtp::response::{Code, Response, Severity};
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
-use super::breaker::Breaker;
 use super::delivery::{Fate, MAIL, Problem};
+use crate::breaker::Breaker;
 
 /// A connection nobody used for so long is not used any more: servers close them.
 const IDLE: Duration = Duration::from_secs(30);
@@ -121,7 +121,7 @@ struct Inner {
     tls: Option<TlsParameters>,
     step: Duration,
     idle: Mutex<Vec<(AsyncSmtpConnection, Instant)>>,
-    breaker: Breaker,
+    breaker: Breaker<Problem>,
 }
 
 impl fmt::Debug for Smtp {

@@ -128,3 +128,33 @@ pub(super) async fn catch_panic(request: Request, next: Next) -> Response {
     counter!("registry_panics_total").increment(1);
     Problem::new(Slug::Internal).into_response()
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and this one panics"
+)]
+mod tests {
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::middleware::from_fn;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_without_a_word_of_what_it_said() {
+        async fn panics() {
+            panic!("canary in a panic: {}", "hunter2");
+        }
+        let router: Router = Router::new().route("/", get(panics)).layer(from_fn(catch_panic));
+        let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status().as_u16(), 500);
+        let told = format!("{:?}", response.headers());
+        let body = to_bytes(response.into_body(), 65_536).await.unwrap();
+        let told = told + std::str::from_utf8(&body).unwrap();
+        assert!(!told.contains("canary") && !told.contains("hunter2"), "{told}");
+    }
+}

@@ -5,6 +5,7 @@ use aggregates::values::{Dialect, Email};
 use projections::{NameKind, UserRow};
 use uuid::Uuid;
 
+use super::alike::{Work, answered_at};
 use super::codes::Budget;
 use super::command::Asked;
 use super::{LinkToken, Purpose, Refusal, Registry};
@@ -94,6 +95,7 @@ impl Registry {
     /// answer waits for the same moment. An address in doubt ([`User::email_in_doubt`]) is sent one only if its owner,
     /// signed in, asks.
     pub async fn request_email_verification(&self, asked: &Asked, email: &Email) -> Result<Option<Receipt>, Refusal> {
+        let answer_at = answered_at();
         let holder = self.store().found_by(NameKind::Email, email.canonical()).await?;
         if holder.is_some() && holder == asked.caller.user() {
             return self
@@ -106,17 +108,10 @@ impl Registry {
             if_match: None,
             ..asked.clone()
         };
-        self.alike(
-            asked,
-            Box::pin(async move {
-                match holder {
-                    Some(user) => registry.send_verification(&whoever, user).await,
-                    None => registry.about_nobody(&whoever).await,
-                }
-            }),
-        )
-        .await
-        .map(|()| None)
+        let work = |user| -> Work<'static, Receipt> {
+            Box::pin(async move { registry.send_verification(&whoever, user).await })
+        };
+        self.alike(asked, answer_at, holder.map(work)).await.map(|()| None)
     }
 
     pub(super) async fn send_verification(&self, asked: &Asked, user: Uuid) -> Result<Receipt, Refusal> {

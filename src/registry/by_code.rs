@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
 use super::accounts::stage_password;
-use super::alike::refused_alike;
+use super::alike::{Work, answered_at, refused_alike};
 use super::codes::CodePurpose;
 use super::command::{Asked, Caller};
 use super::login::Denial;
@@ -256,24 +256,22 @@ impl Registry {
     /// Sends the code that helps whoever has a number: to a verified account one that sets a new password, to one that
     /// waits another one that verifies, to a locked or unknown one nothing. Tells nobody which.
     pub async fn request_recovery(&self, asked: &Asked, phone: &Phone) -> Result<(), Refusal> {
+        let answer_at = answered_at();
+        let holder = self.store().found_by(NameKind::Phone, phone.msisdn()).await?;
         let (registry, phone, whoever) = (self.clone(), phone.clone(), asked.clone());
-        self.alike(
-            asked,
+        let work = |user| -> Work<'static, Receipt> {
             Box::pin(async move {
-                let Some(user) = registry.store().found_by(NameKind::Phone, phone.msisdn()).await? else {
-                    return registry.about_nobody(&whoever).await;
-                };
                 let row = registry.store().user(user).await?;
                 match row.map(|row| (row.status, row.phone_verified)) {
                     Some((Status::Active, true)) if !registry.is_suspended(user).await? => {
                         registry.send_reset(&whoever, user, &Contact::Phone(phone)).await
                     }
                     Some((Status::Pending, false)) => registry.send_phone_code(&whoever, user, &phone).await,
-                    _ => Ok(Receipt::nothing()),
+                    _ => registry.about_nobody(&whoever).await,
                 }
-            }),
-        )
-        .await
+            })
+        };
+        self.alike(asked, answer_at, holder.map(work)).await
     }
 
     /// Sets a new password with a code, and signs in: every other session ends. A lock stays.

@@ -7,7 +7,7 @@ use cqrs_es::Aggregate as _;
 use projections::NameKind;
 use uuid::Uuid;
 
-use super::alike::refused_alike;
+use super::alike::{Work, answered_at, refused_alike};
 use super::codes::{Budget, CodePurpose};
 use super::command::Asked;
 use super::refusal::Trouble;
@@ -19,21 +19,17 @@ impl Registry {
     /// Sends a new code to a number, if it belongs to an account that is waiting for one. Tells nobody which do. A number
     /// in doubt ([`User::phone_in_doubt`]) is sent one only if its owner, signed in, asks.
     pub async fn request_phone_verification(&self, asked: &Asked, phone: &Phone) -> Result<(), Refusal> {
+        let answer_at = answered_at();
+        let holder = self.store().found_by(NameKind::Phone, phone.msisdn()).await?;
         let (registry, phone) = (self.clone(), phone.clone());
         let whoever = Asked {
             if_match: None,
             ..asked.clone()
         };
-        self.alike(
-            asked,
-            Box::pin(async move {
-                match registry.store().found_by(NameKind::Phone, phone.msisdn()).await? {
-                    Some(user) => registry.send_phone_code(&whoever, user, &phone).await,
-                    None => registry.about_nobody(&whoever).await,
-                }
-            }),
-        )
-        .await
+        let work = |user| -> Work<'static, Receipt> {
+            Box::pin(async move { registry.send_phone_code(&whoever, user, &phone).await })
+        };
+        self.alike(asked, answer_at, holder.map(work)).await
     }
 
     pub(super) async fn send_phone_code(&self, asked: &Asked, user: Uuid, phone: &Phone) -> Result<Receipt, Refusal> {

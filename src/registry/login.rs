@@ -279,14 +279,14 @@ impl Registry {
         }
     }
 
-    /// The account of an identifier.
+    /// The account of an identifier. All that it may be is looked up, so that the first to be somebody's takes no less
+    /// time than nobody's.
     async fn find(&self, identifier: &Identifier) -> Result<Option<Uuid>, Refusal> {
+        let mut found = None;
         for (kind, canonical) in &identifier.0 {
-            if let Some(user) = self.store().found_by(*kind, canonical).await? {
-                return Ok(Some(user));
-            }
+            found = found.or(self.store().found_by(*kind, canonical).await?);
         }
-        Ok(None)
+        Ok(found)
     }
 
     /// Whether the account may be signed in to with the credential that was verified. The unit relies on it.

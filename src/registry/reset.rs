@@ -6,7 +6,7 @@ use projections::NameKind;
 use uuid::Uuid;
 
 use super::accounts::stage_password;
-use super::alike::refused_alike;
+use super::alike::{Work, answered_at, refused_alike};
 use super::codes::{Budget, CODE_LIFE, CodePurpose};
 use super::command::Asked;
 use super::{LinkToken, Purpose, Refusal, Registry};
@@ -57,25 +57,21 @@ impl std::fmt::Debug for ResetProof {
 impl Registry {
     /// Sends a link or a code, if there is an account it may go to. Tells nobody whether there is.
     pub async fn request_password_reset(&self, asked: &Asked, contact: &Contact) -> Result<(), Refusal> {
+        let answer_at = answered_at();
+        let (kind, canonical) = match contact {
+            Contact::Email(email) => (NameKind::Email, email.canonical()),
+            Contact::Phone(phone) => (NameKind::Phone, phone.msisdn()),
+        };
+        let holder = self.store().found_by(kind, canonical).await?;
         let (registry, contact) = (self.clone(), contact.clone());
         let whoever = Asked {
             if_match: None,
             ..asked.clone()
         };
-        self.alike(
-            asked,
-            Box::pin(async move {
-                let (kind, canonical) = match &contact {
-                    Contact::Email(email) => (NameKind::Email, email.canonical()),
-                    Contact::Phone(phone) => (NameKind::Phone, phone.msisdn()),
-                };
-                match registry.store().found_by(kind, canonical).await? {
-                    Some(user) => registry.send_reset(&whoever, user, &contact).await,
-                    None => registry.about_nobody(&whoever).await,
-                }
-            }),
-        )
-        .await
+        let work = |user| -> Work<'static, Receipt> {
+            Box::pin(async move { registry.send_reset(&whoever, user, &contact).await })
+        };
+        self.alike(asked, answer_at, holder.map(work)).await
     }
 
     pub(super) async fn send_reset(&self, asked: &Asked, user: Uuid, contact: &Contact) -> Result<Receipt, Refusal> {

@@ -35,7 +35,7 @@ impl Registry {
         if let Some(key) = &asked.idempotency
             && self.store().remembered(key).await?.is_some()
         {
-            return self.told(registration).await;
+            return Ok(told(registration));
         }
         if asked.if_match.is_some_and(|version| version != 0) {
             return Err(Refusal::Stale);
@@ -58,30 +58,8 @@ impl Registry {
             Err(Refusal::Taken(NameKind::Email)) => self.tell_owner(asked, email, may_tell).await?,
             Err(other) => return Err(other),
         }
-        let told = self.told(registration).await;
         sleep_until(answer_at).await;
-        told
-    }
-
-    /// What is answered: the events a fresh account would have begun with, and where the log stands.
-    async fn told(&self, registration: &Registration) -> Result<Receipt, Refusal> {
-        let asked_for = [
-            (true, "user.registered"),
-            (registration.email.is_some(), "user.email_verification_requested"),
-            (registration.phone.is_some(), "user.phone_verification_requested"),
-        ];
-        let events: Vec<String> = asked_for
-            .into_iter()
-            .filter(|(asked, _)| *asked)
-            .map(|(_, event)| event.to_owned())
-            .collect();
-        Ok(Receipt {
-            id: String::new(),
-            version: i64::try_from(events.len()).unwrap_or_default(),
-            position: self.store().head().await?.position,
-            events,
-            created: true,
-        })
+        Ok(told(registration))
     }
 
     async fn tell_owner(&self, asked: &Asked, email: &Email, may_tell: bool) -> Result<(), Refusal> {
@@ -95,9 +73,9 @@ impl Registry {
             None => self.about_nobody(&whoever).await,
         };
         match told {
-            // Somebody deactivated is not written to.
-            Ok(_) | Err(Refusal::Conflict(_) | Refusal::NotFound) => Ok(()),
-            Err(problem) => Err(problem),
+            // Somebody deactivated is not written to, but the idempotency key is remembered as everybody's is.
+            Err(Refusal::Conflict(_) | Refusal::NotFound) => self.about_nobody(&whoever).await.map(|_| ()),
+            told => told.map(|_| ()),
         }
     }
 
@@ -135,5 +113,26 @@ impl Registry {
             Ok(())
         })
         .await
+    }
+}
+
+/// What is answered: the events a fresh account would have begun with. It names no position: how far the log went would
+/// tell what was written.
+fn told(registration: &Registration) -> Receipt {
+    let asked_for = [
+        (true, "user.registered"),
+        (registration.email.is_some(), "user.email_verification_requested"),
+        (registration.phone.is_some(), "user.phone_verification_requested"),
+    ];
+    let events: Vec<String> = asked_for
+        .into_iter()
+        .filter(|(asked, _)| *asked)
+        .map(|(_, event)| event.to_owned())
+        .collect();
+    Receipt {
+        version: i64::try_from(events.len()).unwrap_or_default(),
+        events,
+        created: true,
+        ..Receipt::nothing()
     }
 }

@@ -710,7 +710,7 @@ async fn nothing_secret_is_where_it_must_not_be(engine: Engine) {
         }
     }
     for (place, text) in &places {
-        for shape in ["$argon2", "urk_", "urr_", "ura_", "eyJ0eXAi", "eyJhbGci"] {
+        for shape in ["$argon2", "urk_", "urr_", "ura_", "urd_", "eyJ0eXAi", "eyJhbGci"] {
             // The hash of a password stands in its own table only.
             let allowed = shape == "$argon2" && matches!(place, Place::Tables | Place::Files);
             let at = begins(text, shape).filter(|_| !allowed);

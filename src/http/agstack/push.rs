@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::breaker::Breaker;
 use crate::config;
 use crate::registry::SharedPair;
 
@@ -62,6 +63,8 @@ enum Outcome {
     Unreachable,
     /// Too many were under way: it was not begun.
     Dropped,
+    /// The last ones had no answer: the peer is left alone for a while.
+    Spared,
     /// The service ended first.
     Stopped,
 }
@@ -74,6 +77,7 @@ impl Outcome {
             Self::Late => "late",
             Self::Unreachable => "unreachable",
             Self::Dropped => "dropped",
+            Self::Spared => "spared",
             Self::Stopped => "stopped",
         }
     }
@@ -89,6 +93,7 @@ struct Inner {
     client: Client,
     seats: Arc<Semaphore>,
     tasks: TaskTracker,
+    breaker: Breaker<Outcome>,
     /// Whether the last push failed, so that only a change is logged.
     failing: AtomicBool,
 }
@@ -115,12 +120,18 @@ impl AssetRegistry {
             client,
             seats: Arc::new(Semaphore::new(MOST)),
             tasks,
+            breaker: Breaker::default(),
             failing: AtomicBool::new(false),
         }))))
     }
 
-    /// Pushes the tokens of a session on their own way, until the service is closing. False: too many are under way.
+    /// Pushes the tokens of a session on their own way, until the service is closing. False: too many are under way, or
+    /// nobody has answered lately.
     pub(super) fn push(&self, news: News, pair: &SharedPair, closing: &CancellationToken) -> bool {
+        if self.0.breaker.ask().is_err() {
+            self.end(news, Outcome::Spared);
+            return false;
+        }
         let Ok(seat) = Arc::clone(&self.0.seats).try_acquire_owned() else {
             self.end(news, Outcome::Dropped);
             return false;
@@ -162,12 +173,16 @@ impl AssetRegistry {
     }
 
     async fn send(&self, request: Request) -> Outcome {
-        match self.0.client.execute(request).await {
-            Ok(response) if response.status().is_success() => Outcome::Taken,
-            Ok(_) => Outcome::Refused,
+        let silence = match self.0.client.execute(request).await {
+            Ok(response) => {
+                self.0.breaker.works();
+                let taken = response.status().is_success();
+                return if taken { Outcome::Taken } else { Outcome::Refused };
+            }
             Err(error) if error.is_timeout() => Outcome::Late,
             Err(_) => Outcome::Unreachable,
-        }
+        };
+        self.0.breaker.failed(silence)
     }
 
     fn end(&self, news: News, outcome: Outcome) {
@@ -176,7 +191,7 @@ impl AssetRegistry {
         let failed = match outcome {
             Outcome::Taken => false,
             Outcome::Stopped => return,
-            Outcome::Refused | Outcome::Late | Outcome::Unreachable | Outcome::Dropped => true,
+            Outcome::Refused | Outcome::Late | Outcome::Unreachable | Outcome::Dropped | Outcome::Spared => true,
         };
         match (self.0.failing.swap(failed, Ordering::Relaxed), failed) {
             (false, true) => tracing::warn!(push, outcome = outcome_text, "the asset registry does not take tokens"),
@@ -252,6 +267,20 @@ mod tests {
             assert_eq!(request.headers()["x-refresh-token"], "hunter3");
             assert!(!format!("{request:?}").contains("hunter"), "{request:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_dead_is_left_alone_for_a_while() {
+        // Nobody listens there any more.
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let receiver = receiver(&format!("http://{gone}"));
+        let closing = CancellationToken::new();
+        assert!(receiver.push(News::Login, &pair(), &closing));
+        receiver.0.tasks.close();
+        receiver.0.tasks.wait().await;
+        assert_eq!(receiver.0.breaker.ask(), Err(Outcome::Unreachable));
+        assert!(!receiver.push(News::Login, &pair(), &closing));
+        assert_eq!(receiver.0.tasks.len(), 0);
     }
 
     #[tokio::test]

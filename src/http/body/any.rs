@@ -119,12 +119,9 @@ async fn parts(label: Option<&HeaderValue>, bytes: Vec<u8>) -> Result<Value, Bod
 
 /// JSON, but a comma may stand before a closing bracket and a member may be named twice.
 fn lenient(bytes: &[u8]) -> Result<Value, BodyError> {
-    let bytes = without_trailing_commas(bytes);
-    match Tree::parse(&bytes) {
-        Ok(tree) => Ok(tree.into_value()),
-        Err(fault @ Fault::Duplicate { .. }) => serde_json::from_slice(&bytes).map_err(|_| BodyError::Malformed(fault)),
-        Err(fault) => Err(BodyError::Malformed(fault)),
-    }
+    Tree::parse_lenient(&without_trailing_commas(bytes))
+        .map(Tree::into_value)
+        .map_err(BodyError::Malformed)
 }
 
 /// Leaves out each comma that only blanks part from a closing bracket, outside of strings.
@@ -182,6 +179,11 @@ mod tests {
             json!({"a":"x,}","b":[1,2]})
         );
         assert_eq!(read(r#"{"a":"\",]","a":2}"#).unwrap(), json!({"a":2}));
+        let deep = format!(r#"{{"a":1,"a":1,"b":{}}}"#, "[".repeat(100) + &"]".repeat(100));
+        assert!(matches!(
+            lenient(deep.as_bytes()),
+            Err(BodyError::Malformed(Fault::Depth { .. }))
+        ));
         for text in ["{,}", "{\"a\":1,,}", "{'a':1}", "{a:1}", "{\"a\":1} // x", "[,]"] {
             assert_eq!(read(text), None, "{text}");
         }

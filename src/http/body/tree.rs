@@ -71,6 +71,15 @@ impl Fault {
 impl Tree {
     /// Reads and checks a whole document.
     pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+        Self::read(bytes, Twice::Refused)
+    }
+
+    /// The same, but of a member that is named more than once the last counts.
+    pub fn parse_lenient(bytes: &[u8]) -> Result<Self, Fault> {
+        Self::read(bytes, Twice::LastCounts)
+    }
+
+    fn read(bytes: &[u8], twice: Twice) -> Result<Self, Fault> {
         let text = std::str::from_utf8(bytes).map_err(|_| Fault::Utf8)?;
         let fault = RefCell::new(None);
         let place = Place {
@@ -83,6 +92,7 @@ impl Tree {
         let seed = Seed {
             place: &place,
             fault: &fault,
+            twice,
         };
         seed.deserialize(&mut reader)
             .and_then(|value| reader.end().map(|()| Self(value)))
@@ -172,6 +182,14 @@ pub(super) fn escaped(name: &str) -> Cow<'_, str> {
 struct Seed<'a> {
     place: &'a Place<'a>,
     fault: &'a RefCell<Option<Fault>>,
+    twice: Twice,
+}
+
+/// What becomes of a member that is named again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Twice {
+    Refused,
+    LastCounts,
 }
 
 impl Seed<'_> {
@@ -254,6 +272,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             match access.next_element_seed(Seed {
                 place: &place,
                 fault: self.fault,
+                twice: self.twice,
             })? {
                 Some(item) => items.push(item),
                 None => return Ok(Value::Array(items)),
@@ -266,7 +285,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut members = Map::new();
         while let Some(name) = access.next_key::<String>()? {
             let place = self.below(Step::Member(&name));
-            if members.contains_key(&name) {
+            if self.twice == Twice::Refused && members.contains_key(&name) {
                 return self.fail(Fault::Duplicate {
                     pointer: place.pointer(),
                 });
@@ -274,6 +293,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             let value = access.next_value_seed(Seed {
                 place: &place,
                 fault: self.fault,
+                twice: self.twice,
             })?;
             members.insert(name, value);
         }

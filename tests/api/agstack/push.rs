@@ -1,5 +1,6 @@
 //! Section 5.2 and hole H17: what is pushed to the asset registry, where its operator wants that.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -227,7 +228,20 @@ async fn no_answer_changes_a_login(engine: Engine) {
     let complaint = "the asset registry does not take tokens";
     assert_eq!(app.server.log().matches(complaint).count(), 1);
     assets.answer(Answer::Status(204));
-    web.logs_in(EMAIL).await;
+    // It is left alone for a while, and then tried again.
+    let spared = Cell::new(0);
+    until("a push to be tried again", || async {
+        web.logs_in(EMAIL).await;
+        let line = r#"registry_agstack_pushes_total{push="login",outcome="spared"} "#;
+        let metrics = app.get("/metrics").send().await.body;
+        let told = metrics
+            .lines()
+            .find_map(|metric| metric.strip_prefix(line)?.parse().ok());
+        let before = spared.replace(told.unwrap_or(0));
+        (spared.get() == before).then_some(())
+    })
+    .await;
+    told!("{engine:?}: {} pushes were not tried", spared.get());
     counted(&app, "login", "taken", 1).await;
     until("a line for the better", || async {
         app.server

@@ -1,13 +1,16 @@
 //! The proof that somebody controls a domain.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
-use crate::harness::{App, Engine, NameServer, PASSWORD, Tokens, on_both_engines};
+use crate::harness::{App, Engine, NameServer, PASSWORD, Tokens, on_both_engines, until};
 
 on_both_engines![
     who_publishes_the_record_has_proved_the_domain,
     a_long_answer_is_fetched_over_tcp,
     dns_that_does_not_answer_is_not_taken_for_a_missing_record,
+    a_domain_whose_servers_are_dead_holds_up_no_other,
     only_the_domains_own_people_and_administrators_may,
 ];
 
@@ -133,7 +136,32 @@ async fn dns_that_does_not_answer_is_not_taken_for_a_missing_record(engine: Engi
     let body = json!({ "domain": "shop.example" });
     let reply = app.command("prove-domain", &body).bearer(&boss.access).send().await;
     assert_eq!((reply.status, reply.header("retry-after")), (503, "5"));
+    // Dead, it is left alone for a while, and nobody waits for it.
+    let unasked = until("an answer without a question", async || {
+        let (before, asked) = (dns.asked().len(), Instant::now());
+        let reply = app.command("prove-domain", &body).bearer(&boss.access).send().await;
+        let took = asked.elapsed();
+        assert_eq!((reply.status, reply.header("retry-after")), (503, "5"));
+        (dns.asked().len() == before).then_some(took)
+    })
+    .await;
+    told!("{engine:?}: while it is left alone the answer comes after {unasked:?}");
     dns.silent(false);
+    until("the name server to be asked again", async || {
+        let reply = app.command("prove-domain", &body).bearer(&boss.access).send().await;
+        (reply.status == 200).then_some(())
+    })
+    .await;
+}
+
+async fn a_domain_whose_servers_are_dead_holds_up_no_other(engine: Engine) {
+    let (app, dns) = with_dns(engine).await;
+    let boss = app.admin().await;
+    let asked = ask(&app, &boss, "shop.example", 201).await;
+    dns.publish(text(&asked, "txt_name"), &[text(&asked, "txt_value")]);
+    ask(&app, &boss, "dead.example", 201).await;
+    dns.silent_about("_user-registry.dead.example");
+    prove(&app, &boss, "dead.example", 503).await;
     prove(&app, &boss, "shop.example", 200).await;
 }
 

@@ -7,6 +7,7 @@ use crate::harness::{App, Engine, PASSWORD, Server, on_both_engines};
 
 on_both_engines![
     a_number_is_sent_one_code_a_minute_and_nobody_learns_which,
+    a_key_is_spent_whether_a_message_may_go_or_not,
     an_address_and_a_block_of_numbers_have_their_shares,
     codes_go_to_the_named_countries_only,
     the_budget_of_a_day_is_all_replicas_together,
@@ -46,6 +47,51 @@ async fn a_number_is_sent_one_code_a_minute_and_nobody_learns_which(engine: Engi
     let code = app.phones().to("+6584932466").await.code();
     let body = json!({ "phone": "+6584932466", "code": code });
     app.command("verify-phone", &body).expect(200).await;
+}
+
+/// Another request with a key that was used is refused, and must be so for those who were sent nothing too.
+async fn a_key_is_spent_whether_a_message_may_go_or_not(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    assert!(register(&app, "ada", "+6584932466", "192.0.2.1").await);
+    app.with_email("eve").await;
+    for _ in 0..6 {
+        let body = json!({ "email": "eve@farm.example" });
+        app.command("request-password-reset", &body).expect(202).await;
+    }
+    app.mailbox().nth_to("eve@farm.example", 7).await;
+    let asked = [
+        // Its code went a moment ago; nobody's.
+        ("request-phone-verification", "phone", "+6584932466", "+6584932468"),
+        ("request-phone-verification", "phone", "+6584932469", "+6584932468"),
+        ("request-password-reset", "phone", "+6584932466", "+6584932468"),
+        ("request-password-reset", "phone", "+6584932469", "+6584932468"),
+        // Has had the mails of an hour; nobody's.
+        (
+            "request-password-reset",
+            "email",
+            "eve@farm.example",
+            "other@farm.example",
+        ),
+        (
+            "request-password-reset",
+            "email",
+            "nobody@farm.example",
+            "other@farm.example",
+        ),
+    ];
+    for (number, (command, member, first, another)) in asked.into_iter().enumerate() {
+        let ask = async |whom: &str| {
+            let call = app.command(command, &json!({ member: whom }));
+            call.header("idempotency-key", format!("key-{number}")).send().await
+        };
+        for _ in 0..2 {
+            let reply = ask(first).await;
+            assert_eq!((reply.status, reply.body.as_str()), (202, "{}"), "{first}: {reply:?}");
+        }
+        ask(another).await.refused(422, "idempotency-mismatch");
+    }
+    assert_eq!(events(&app, ASKED).await, 1);
+    assert_eq!(events(&app, "user.password_reset_requested").await, 6);
 }
 
 async fn an_address_and_a_block_of_numbers_have_their_shares(engine: Engine) {

@@ -12,6 +12,7 @@ use crate::harness::{App, Client, Engine, PASSWORD, Place, Reply, Server, on_bot
 
 on_both_engines![
     a_failure_locks_an_account_for_a_second_and_nobody_can_tell,
+    a_name_is_looked_up_as_often_whether_it_is_somebodys_or_not,
     of_a_hundred_guesses_at_once_few_are_compared,
     many_devices_may_sign_in_at_once,
     replicas_count_together,
@@ -89,6 +90,33 @@ async fn a_failure_locks_an_account_for_a_second_and_nobody_can_tell(engine: Eng
     let mut log = app.log().await;
     let states = log.texts("SELECT state FROM claims").await.concat();
     assert!(!states.contains("ada") && !states.contains(&ada.user), "{states}");
+}
+
+async fn a_name_is_looked_up_as_often_whether_it_is_somebodys_or_not(engine: Engine) {
+    let app = App::start_with(engine, &[("REGISTRY__LOG__LEVEL", "trace")]).await;
+    app.with_email("ada").await;
+    app.with_phone("eve", "+6584932466").await;
+    let reads = || {
+        let log = app.server.log();
+        let read = |line: &&str| line.contains("db.statement") && line.contains("FROM names");
+        log.lines().filter(read).count()
+    };
+    let mut told = Vec::new();
+    for (known, unknown) in [
+        ("ada@farm.example", "nobody@farm.example"),
+        ("+6584932466", "+6584932467"),
+        ("ada", "nobody"),
+    ] {
+        let mut rises = Vec::new();
+        for identifier in [known, unknown] {
+            let before = reads();
+            assert_eq!(try_in(&app, identifier, OTHER).await.status, 401);
+            rises.push(reads() - before);
+        }
+        assert!(rises[0] > 0 && rises[0] == rises[1], "{known}, {unknown}: {rises:?}");
+        told.push(rises);
+    }
+    told!("{engine:?}: reads for somebody and for nobody: {told:?}");
 }
 
 async fn of_a_hundred_guesses_at_once_few_are_compared(engine: Engine) {

@@ -25,6 +25,7 @@ struct Zone {
     /// Records by name, each of parts.
     records: BTreeMap<String, Vec<Vec<String>>>,
     silent: bool,
+    silent_about: Option<String>,
     failing: bool,
     over_tcp: usize,
     asked: Vec<String>,
@@ -95,6 +96,11 @@ impl NameServer {
         self.zone.lock().unwrap().silent = silent;
     }
 
+    /// The one name it says nothing of, as if the servers of that domain were dead.
+    pub fn silent_about(&self, name: &str) {
+        self.zone.lock().unwrap().silent_about = Some(format!("{name}."));
+    }
+
     /// Whether it answers that it failed.
     pub fn failing(&self, failing: bool) {
         self.zone.lock().unwrap().failing = failing;
@@ -117,7 +123,7 @@ impl Zone {
         let asked = query.queries.first()?.clone();
         let name = asked.name().to_ascii().to_ascii_lowercase();
         self.asked.push(name.clone());
-        if self.silent {
+        if self.silent || self.silent_about.as_ref() == Some(&name) {
             return None;
         }
         let mut answer = Message::response(query.metadata.id, query.metadata.op_code);

@@ -3,29 +3,33 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::delivery::Problem;
-
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// What is known of an outside service: whether it is worth asking.
-#[derive(Debug, Default)]
-pub(super) struct Breaker(Mutex<Option<Open>>);
+#[derive(Debug)]
+pub(crate) struct Breaker<P>(Mutex<Option<Open<P>>>);
 
 #[derive(Debug)]
-struct Open {
+struct Open<P> {
     until: Instant,
     failures: u32,
-    problem: Problem,
+    problem: P,
 }
 
-impl Breaker {
+impl<P> Default for Breaker<P> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<P: Clone> Breaker<P> {
     /// Whether to ask now; if not, why.
-    pub fn ask(&self) -> Result<(), Problem> {
+    pub fn ask(&self) -> Result<(), P> {
         self.ask_at(Instant::now())
     }
 
-    fn ask_at(&self, now: Instant) -> Result<(), Problem> {
+    fn ask_at(&self, now: Instant) -> Result<(), P> {
         let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*open {
             Some(open) if now < open.until => Err(open.problem.clone()),
@@ -34,11 +38,11 @@ impl Breaker {
     }
 
     /// It does not work. Gives the problem back.
-    pub fn failed(&self, problem: Problem) -> Problem {
+    pub fn failed(&self, problem: P) -> P {
         self.failed_at(problem, Instant::now())
     }
 
-    fn failed_at(&self, problem: Problem, now: Instant) -> Problem {
+    fn failed_at(&self, problem: P, now: Instant) -> P {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let failures = open.as_ref().map_or(0, |open| open.failures);
         let pause = FIRST.saturating_mul(1 << failures.min(10)).min(LONGEST);
@@ -64,7 +68,7 @@ mod tests {
     fn it_is_left_alone_longer_each_time_and_asked_at_once_when_it_works_again() {
         let breaker = Breaker::default();
         let mut now = Instant::now();
-        let problem = || Problem::new("away");
+        let problem = || "away";
         let mut pauses = Vec::new();
         for _ in 0..7 {
             assert_eq!(breaker.ask_at(now), Ok(()));
