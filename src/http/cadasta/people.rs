@@ -15,8 +15,7 @@ use super::fields::Form;
 use super::token::{Member, member};
 use super::wire::{PageBody, PersonBody};
 use crate::http::App;
-use crate::registry::{AccountChange, Administration, Asked, Refusal};
-use crate::store::{PlatformFilter, PlatformOrder};
+use crate::registry::{AccountChange, Administration, Asked, PlatformFilter, PlatformOrder, Refusal};
 
 /// What the original writes as `%..` in an address; a blank becomes `+`.
 const QUOTED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
