@@ -12,7 +12,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use metrics::{counter, gauge};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::App;
 use super::caller::still;
@@ -171,12 +171,18 @@ impl Reader {
             self.begun = true;
             return Ok(self.told());
         }
+        // Nothing that waits for the database keeps the reader from hearing how far it is; it is begun again then.
+        match timeout_at(self.progress, self.news()).await {
+            Ok(news) => news,
+            Err(_) => Ok(self.told()),
+        }
+    }
+
+    /// The next events, once there are any.
+    async fn news(&mut self) -> Result<Bytes, End> {
         loop {
             if self.app.closing().is_cancelled() {
                 return Err(End::Closing);
-            }
-            if let Some(progress) = self.due() {
-                return Ok(progress);
             }
             if self.again <= Instant::now() {
                 self.look_again().await?;
@@ -233,11 +239,6 @@ impl Reader {
         }
     }
 
-    /// How far the reader is, if it has not heard anything for a while.
-    fn due(&mut self) -> Option<Bytes> {
-        (self.progress <= Instant::now()).then(|| self.told())
-    }
-
     /// How far the reader is: a comment, which readers of events pass over.
     fn told(&mut self) -> Bytes {
         self.progress = Instant::now() + PROGRESS;
@@ -250,7 +251,7 @@ impl Reader {
         tokio::select! {
             // The head's other end lives as long as the service.
             _ = self.head.changed() => {}
-            () = tokio::time::sleep_until(self.progress.min(self.again)) => {}
+            () = tokio::time::sleep_until(self.again) => {}
             () = closing.cancelled() => {}
         }
     }

@@ -78,6 +78,8 @@ pub use shared::{SharedBearer, SharedDenial, SharedPair, SharedWant, is_activate
 pub use sim::SimDelay;
 pub use token_keys::{SigningKeyView, SigningState, signing_states};
 
+pub use crate::store::{PlatformFilter, PlatformOrder};
+
 use crate::cache::Cache;
 use crate::config::{Config, DomainDefault};
 use crate::dns::Dns;

@@ -17,6 +17,7 @@ mod engines;
 mod erasure;
 mod harness;
 mod keys;
+mod layers;
 #[path = "../traces/search.rs"]
 mod search;
 mod seed;

@@ -25,6 +25,8 @@ use crate::store::{Lease, Store, StoreError, Trouble};
 
 /// How often the checkpoint moves at most: each move is a transaction of its own.
 const SAVE: Duration = Duration::from_millis(50);
+/// Why it waits when the broker is short of memory or room.
+const BLOCKED: &str = "the broker takes no messages for now";
 /// Why it stands when a queue is full.
 const REFUSED: &str = "the broker refuses a message";
 /// How often to look whether somebody wants it tried again.
@@ -396,15 +398,13 @@ impl Run {
                     Sign::Blocked => {
                         stream.blocked = true;
                         self.blocked(true);
-                        let problem = "the broker takes no messages for now";
-                        warn!(follower = lease.follower, problem, "an event waits for the broker");
-                        let position = stream.window.done() + 1;
-                        self.store.stopped(lease, position, problem, Trouble::Outside).await?;
-                        lease.error = Some(problem.to_owned());
+                        warn!(follower = lease.follower, problem = BLOCKED, "an event waits for the broker");
+                        self.says_blocked(lease, stream.window.done() + 1).await?;
                     }
                     Sign::Unblocked => {
                         stream.blocked = false;
                         self.blocked(false);
+                        self.progress.send_modify(|progress| progress.problem = None);
                         stream.due = Instant::now() + answer;
                         info!(follower = lease.follower, "the broker takes messages again");
                     }
@@ -442,10 +442,15 @@ impl Run {
                     return self.gives_up(lease, &mut stream, Obstacle::Outside(position, problem)).await;
                 }
                 () = sleep_until(stream.saved + renewal) => {
-                    if self.store.lease(&lease.follower, &lease.owner, self.lease_micros(), lease.position).await?.is_none() {
+                    let renewing = self.store.lease(&lease.follower, &lease.owner, self.lease_micros(), lease.position);
+                    let Some(renewed) = renewing.await? else {
                         return Ok(Flow::End(End::Elsewhere));
-                    }
+                    };
                     stream.saved = Instant::now();
+                    // Somebody has asked for another attempt, and the broker blocks all the same.
+                    if stream.blocked && renewed.error.is_none() {
+                        self.says_blocked(lease, stream.window.done() + 1).await?;
+                    }
                 }
             }
         }
@@ -541,6 +546,15 @@ impl Run {
         result
     }
 
+    /// Writes down that the broker blocks.
+    async fn says_blocked(&self, lease: &mut Lease, position: i64) -> Result<(), StoreError> {
+        self.store.stopped(lease, position, BLOCKED, Trouble::Outside).await?;
+        self.progress
+            .send_modify(|progress| progress.problem = Some(BLOCKED.to_owned()));
+        lease.error = Some(BLOCKED.to_owned());
+        Ok(())
+    }
+
     /// Keeps what is confirmed. False: the lease has passed to another process.
     async fn save(&self, lease: &mut Lease, stream: &mut Stream) -> Result<bool, StoreError> {
         let kept = self
@@ -550,6 +564,9 @@ impl Run {
         stream.saved = Instant::now();
         if !kept {
             info!(follower = lease.follower, "another process publishes now");
+        } else if stream.blocked {
+            // What was under way when it began to block is confirmed; a checkpoint that moves forgets why it waits.
+            self.says_blocked(lease, stream.window.done() + 1).await?;
         }
         Ok(kept)
     }

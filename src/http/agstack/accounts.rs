@@ -336,6 +336,9 @@ pub(super) async fn resend(visit: Visit) -> Response {
         Ok(visitor) => visitor,
         Err(why) => return visit.turned_away(why),
     };
+    if visitor.by_cookie && visit.is_from_elsewhere() {
+        return visit.away("/home");
+    }
     let asked = Asked::plainly(visitor.caller);
     match visit.app.registry().resend_activation(&asked, visitor.account.id).await {
         Ok(Resent::Sent) => visit.done(StatusCode::OK, words::RESENT, "/home"),

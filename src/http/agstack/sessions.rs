@@ -218,6 +218,7 @@ pub(super) async fn logout(State(app): State<App>, visit: Visit, request: Reques
         Err(why) if visit.json => return gone(visit.turned_away(why)),
         Err(_) => return gone(visit.away("/")),
     };
+    // By GET from wherever: the link of a mail activates and leads here, so a browser says that it comes from the mail.
     if !visit.method.is_safe() {
         let form = Form::read(&app.config().http, request).await.ok();
         if !visit.is_meant_by(&visitor, form.as_ref()) {

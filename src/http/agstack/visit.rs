@@ -269,6 +269,14 @@ impl Visit {
         }
     }
 
+    /// Whether a browser says that another site has sent it here: no reason to do what costs somebody a mail (contract,
+    /// hole H8).
+    pub fn is_from_elsewhere(&self) -> bool {
+        self.headers
+            .get("sec-fetch-site")
+            .is_some_and(|site| site == "cross-site")
+    }
+
     /// Whether an origin is this service's own.
     fn is_own(&self, origin: &str) -> bool {
         let public = self.app.config().public_url.as_deref().and_then(origin_of);

@@ -1,5 +1,6 @@
 //! `/api/v1/account/…`: logging in and out, registering, one's own account, activating.
 
+use aggregates::values::{Email, FullName, Username};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 use super::error::{Refused, TAKEN_EMAIL, TAKEN_USERNAME, weakness};
 use super::fields::Form;
 use super::token::{Member, anybody, member};
-use super::wire::{AccountBody, KeyBody, RegisteredBody};
+use super::wire::{AccountBody, KeyBody, RegisteredBody, text};
 use crate::guards::Class;
 use crate::http::App;
 use crate::passwords::Password;
@@ -93,7 +94,7 @@ pub(super) async fn register(
     if let Some(password) = &password {
         let own = OwnData {
             username: username_text.as_ref().map(|text| text.as_str()),
-            email: email.as_ref().map(aggregates::values::Email::as_str),
+            email: email.as_ref().map(Email::as_str),
             phone: None,
         };
         for weak in app.registry().weaknesses_by(caller.dialect, password, &own) {
@@ -200,24 +201,38 @@ pub(super) async fn own_change(
     account: &UserRow,
     whole: bool,
 ) -> Result<AccountChange, Refused> {
-    let (username, _) = form.username(whole);
-    let full_name = form.full_name().into_option();
-    let email = form.email(whole);
+    let (username, full_name, email) = wanted(form, account, whole);
     form.last_login(account);
     let username = username.filter(|name| account.username.as_deref() != Some(name.as_str()));
     // The same address in another case is the same address.
     let email = email.filter(|email| account.email_canonical.as_deref() != Some(email.canonical()));
-    let wanted = Registration {
+    let names = Registration {
         username: username.clone(),
         email: email.clone(),
         ..Registration::default()
     };
-    refuse_taken(app, form, &wanted, Some(account.id)).await?;
+    refuse_taken(app, form, &names, Some(account.id)).await?;
     Ok(AccountChange {
         username,
         full_name,
         email,
     })
+}
+
+/// Name to sign in with, name of the person and address, as far as they differ from what the account shows. Of a whole
+/// account the first and the last must be there.
+pub(super) fn wanted(
+    form: &mut Form,
+    account: &UserRow,
+    whole: bool,
+) -> (Option<Username>, Option<Option<FullName>>, Option<Email>) {
+    let same = form.sent_back("username", text(account.username.as_ref()));
+    let (username, _) = if same { (None, None) } else { form.username(whole) };
+    form.sent_back("full_name", text(account.full_name.as_ref()));
+    let full_name = form.full_name().into_option();
+    let same = form.sent_back("email", text(account.email.as_ref()));
+    let email = if same { None } else { form.email(whole) };
+    (username, full_name, email)
 }
 
 /// `POST activate/`: the link of a mail, for the account's address or the one it has asked for.

@@ -99,6 +99,18 @@ impl Form {
         !self.errors.contains_key(name)
     }
 
+    /// Whether a field is there, whatever it holds.
+    pub fn holds(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+
+    /// Takes a field out that holds what the client was shown: it asks for nothing, so no rule applies to it. Accounts
+    /// of other dialects have names that this one would not take, or no address. True: it was there.
+    pub fn sent_back(&mut self, name: &str, shown: &str) -> bool {
+        let same = matches!(self.members.get(name), Some(Value::String(text)) if text == shown);
+        same && self.members.remove(name).is_some()
+    }
+
     fn text(&mut self, name: &str, rule: Rule) -> Option<Zeroizing<String>> {
         let text = match self.members.remove(name) {
             None => {

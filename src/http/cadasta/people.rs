@@ -9,14 +9,13 @@ use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use projections::UserRow;
 
-use super::account::own_change;
+use super::account::{own_change, wanted};
 use super::error::Refused;
 use super::fields::Form;
 use super::token::{Member, member};
 use super::wire::{PageBody, PersonBody};
 use crate::http::App;
-use crate::registry::{AccountChange, Administration, Asked, Refusal};
-use crate::store::{PlatformFilter, PlatformOrder};
+use crate::registry::{AccountChange, Administration, Asked, PlatformFilter, PlatformOrder, Refusal};
 
 /// What the original writes as `%..` in an address; a blank becomes `+`.
 const QUOTED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -204,12 +203,13 @@ async fn change(
 ) -> Result<Response, Refused> {
     let row = named(app, uri).await?;
     let mut form = Form::read(app, headers, body).await?;
+    let named = form.holds("full_name");
     let mut change = if row.id == member.id {
         own_change(app, &mut form, &row, whole).await?
     } else {
         others(&mut form, &row, whole)
     };
-    if whole && change.full_name.is_none() {
+    if whole && !named {
         change.full_name = Some(None);
     }
     let active = form.boolean("is_active");
@@ -234,17 +234,16 @@ async fn change(
 
 /// What a superuser changes of somebody else's account: neither its name to sign in with nor its address.
 fn others(form: &mut Form, row: &UserRow, whole: bool) -> AccountChange {
-    let (username, _) = form.username(whole);
+    let (username, full_name, email) = wanted(form, row, whole);
     if username.is_some_and(|name| row.username.as_deref() != Some(name.as_str())) {
         form.refuse("username", "Cannot update username");
     }
-    let email = form.email(whole);
     if email.is_some_and(|email| row.email_canonical.as_deref() != Some(email.canonical())) {
         form.refuse("email", "Cannot update email");
     }
     form.last_login(row);
     AccountChange {
-        full_name: form.full_name().into_option(),
+        full_name,
         ..AccountChange::default()
     }
 }

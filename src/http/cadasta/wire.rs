@@ -48,7 +48,8 @@ pub(super) struct KeyBody<'a> {
     pub auth_token: &'a str,
 }
 
-fn text(text: Option<&String>) -> &str {
+/// What is shown of a text, which may be absent.
+pub(super) fn text(text: Option<&String>) -> &str {
     text.map_or("", String::as_str)
 }
 

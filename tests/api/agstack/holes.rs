@@ -65,6 +65,17 @@ async fn none_of_the_holes_is_there(engine: Engine) {
         .send()
         .await;
     assert_eq!((reply.status, set_cookie(&reply, "access_token_cookie")), (403, None));
+    // A page elsewhere has no mail sent to whoever looks at it.
+    let asked = async || {
+        let kind = "event_type = 'user.email_verification_requested'";
+        app.log().await.count("events", kind).await
+    };
+    let before = asked().await;
+    let resend = |site: &str| old.get("/resend").header("sec-fetch-site", site);
+    resend("cross-site").leads_to("/home").await;
+    assert_eq!(asked().await, before);
+    resend("same-origin").leads_to("/home").await;
+    assert_eq!(asked().await, before + 1);
     row("agstack 4", "H11");
     // By GET no device signs up; see also `signing_up`.
     assert_eq!(

@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::every_kind::{document, is_sent};
-use super::{borrowed, metric, settings};
-use crate::harness::{App, Engine, Heard, Listener, PASSWORD, Rabbit, Server, on_both_engines, run, until};
+use super::{Republishing, borrowed, metric, settings};
+use crate::harness::{App, Engine, Heard, Line, Listener, PASSWORD, Rabbit, Server, Wire, on_both_engines, run, until};
 use crate::trio::STRONG;
 
 on_both_engines![
@@ -314,18 +314,36 @@ async fn a_range_is_published_again_and_goes_on_where_it_was_ended(engine: Engin
     assert_eq!(positions, (11..=40).collect::<Vec<_>>());
     assert!(heard.iter().all(|one| one.exchange == replay));
 
-    // What an ended run left undone is gone on with: as if it had been ended at 100.
-    let cast = format!(
-        "INSERT INTO checkpoints (follower, position, lease_until, epoch, updated_at)
-         VALUES ('publish 41-{head}', 100, 0, 1, 0) RETURNING position"
-    );
-    app.log().await.numbers(&cast).await;
+    // What a run that was killed left undone is gone on with. One message at a time, so that there is a middle to be
+    // killed in.
+    let line = Line::to(rabbit.host().to_owned(), rabbit.port()).await;
+    let mut slow = settings.clone();
+    slow[0].1 = rabbit.url_through("127.0.0.1", line.port);
+    slow.push(("REGISTRY__AMQP__WINDOW".to_owned(), "1".to_owned()));
+    let republishing = Republishing::start(&app.place, 41, head, &borrowed(&slow));
+    let reached = format!("SELECT position FROM checkpoints WHERE follower = 'publish 41-{head}'");
+    until("a checkpoint on its way", || async {
+        let position = app.log().await.numbers(&reached).await;
+        position.first().is_some_and(|position| *position > 41).then_some(())
+    })
+    .await;
+    line.is(Wire::Dead);
+    republishing.kill();
+    let after = app.log().await.numbers(&reached).await[0];
+    assert!(41 < after && after < head, "{after}");
     let told = publish(41, head).await.unwrap();
-    assert!(told.starts_with("going on after position 100\n"), "{told}");
-    assert!(told.contains(&format!("published {} events", head - 100)), "{told}");
-    let heard = listener.hears(30 + usize::try_from(head - 100).unwrap()).await;
-    let positions: BTreeSet<i64> = heard[30..].iter().map(|one| one.number("position")).collect();
-    assert_eq!(positions, (101..=head).collect());
+    assert!(
+        told.starts_with(&format!("going on after position {after}\n")),
+        "{told}"
+    );
+    assert!(told.contains(&format!("published {} events", head - after)), "{told}");
+    told!("{engine:?}: killed at {after} of {head}");
+    let everything = || {
+        let heard = listener.heard();
+        let positions: BTreeSet<i64> = heard[30..].iter().map(|one| one.number("position")).collect();
+        positions == (41..=head).collect()
+    };
+    until("all of the range", || async { everything().then_some(()) }).await;
     // It is done, and nothing of it is left among the followers.
     assert_eq!(
         app.log().await.count("checkpoints", "follower LIKE 'publish %'").await,

@@ -7,7 +7,7 @@ use lapin::ExchangeKind;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;
 
-use super::{borrowed, metric, settings};
+use super::{Republishing, borrowed, metric, settings};
 use crate::harness::{App, Engine, Line, Listener, Rabbit, Server, Tokens, Wire, on_both_engines, run, until};
 
 on_both_engines![
@@ -21,6 +21,11 @@ mod blocked {
     #[test]
     fn a_broker_that_blocks_is_waited_for_on_sqlite() {
         super::run(super::a_broker_that_blocks_is_waited_for());
+    }
+
+    #[test]
+    fn the_reason_stays_though_messages_under_way_are_confirmed_on_sqlite() {
+        super::run(super::the_reason_stays_though_messages_under_way_are_confirmed());
     }
 }
 
@@ -277,4 +282,67 @@ async fn a_broker_that_blocks_is_waited_for() {
     })
     .await;
     assert_eq!(metric(&app.client, "registry_amqp_blocked", rabbit.exchange()).await, 0);
+}
+
+async fn the_reason_stays_though_messages_under_way_are_confirmed() {
+    const REASON: &str = "the broker takes no messages for now";
+    let rabbit = Rabbit::own().await;
+    let queue = rabbit.queue(rabbit.exchange(), "#").await;
+    let mut settings = settings(&rabbit, &rabbit.url());
+    settings.push(("REGISTRY__AMQP__TIMEOUT_MS".to_owned(), "60000".to_owned()));
+    let app = App::start_with(Engine::Sqlite, &borrowed(&settings)).await;
+    let admin = app.admin().await;
+    let head = async || app.log().await.head().await;
+    let first = head().await;
+    until("the beginning to be confirmed", || async {
+        (follower(&app, &admin).await["position"] == first).then_some(())
+    })
+    .await;
+    // A queue that sleeps confirms nothing of what the broker has taken for it.
+    let queues = async |does: &str| {
+        let all = format!("[sys:{does}(amqqueue:get_pid(Queue)) || Queue <- rabbit_amqqueue:list()].");
+        rabbit.control(&["eval", &all]).await;
+    };
+    queues("suspend").await;
+    for number in 0..5 {
+        app.has_user(&format!("before{number}")).await;
+    }
+    let under_way = head().await;
+    rabbit.control(&["set_vm_memory_high_watermark", "absolute", "1"]).await;
+    app.has_user("behind").await;
+    let reason = || async {
+        let follower = follower(&app, &admin).await;
+        (follower["error"] == REASON).then_some(follower)
+    };
+    let state = until("the reason", reason).await;
+    assert_eq!(state["position"], first, "{state}");
+    queues("resume").await;
+    let moved = || async {
+        let position = follower(&app, &admin).await["position"].as_i64();
+        (position >= Some(under_way)).then_some(())
+    };
+    until("what was under way to be confirmed", moved).await;
+    until("the reason once more", reason).await;
+    let from = Instant::now();
+    while from.elapsed() < Duration::from_secs(3) {
+        assert!(reason().await.is_some(), "{:?} later it is gone", from.elapsed());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // It is tried again, and blocks again.
+    let told = app.place.run(&["followers", "retry", "amqp"], "").await.unwrap_err();
+    assert!(told.contains(&format!(": {REASON}\n")), "{told}");
+    assert!(reason().await.is_some());
+    // Whoever publishes a range is told what it waits for.
+    let mut republishing = Republishing::start(&app.place, 1, first, &borrowed(&settings));
+    republishing.says(&format!("; waiting: {REASON}")).await;
+    rabbit
+        .control(&["set_vm_memory_high_watermark", "absolute", "512MB"])
+        .await;
+    republishing.says("published ").await;
+    let listener = Listener::of(&rabbit, &queue);
+    listener.hears_all(head().await, Duration::from_secs(30)).await;
+    until("no error", || async {
+        follower(&app, &admin).await["error"].is_null().then_some(())
+    })
+    .await;
 }

@@ -12,6 +12,7 @@ on_both_engines![
     one_user_is_found_by_their_exact_name,
     what_a_superuser_may_change_has_an_answer_for_every_row,
     what_is_active_can_be_set_and_sending_it_back_changes_nothing,
+    what_other_dialects_allow_is_sent_back_as_it_was_read,
     who_was_shut_out_before_being_verified_is_let_back_into_use,
     where_dialects_meet_the_method_and_the_literal_path_decide,
 ];
@@ -427,6 +428,54 @@ async fn what_is_active_can_be_set_and_sending_it_back_changes_nothing(engine: E
         ["locked"]
     );
     assert_eq!(patch(json!({ "is_active": true })).await.json()["is_active"], true);
+}
+
+/// Names and addresses that this dialect would refuse from a newcomer.
+async fn what_other_dialects_allow_is_sent_back_as_it_was_read(engine: Engine) {
+    let app = App::start(engine).await;
+    let boss = superuser(&app).await;
+    app.has_user("zoe").await;
+    let body = json!({ "username": "-bob", "full_name": "=Bob \u{1f600}", "password": PASSWORD });
+    app.command("register-user", &body).expect(201).await;
+    let mut log = app.log().await;
+    // row("cadasta 8.3", "same value as stored")
+    for name in ["zoe", "-bob"] {
+        let path = format!("/api/v1/users/{name}/");
+        let read = send(&app, "GET", &path, &boss, None).await.json();
+        assert_eq!(read["email"], "");
+        let head = log.head().await;
+        for method in ["PATCH", "PUT"] {
+            is(&send(&app, method, &path, &boss, Some(&read)).await, 200, &read);
+        }
+        assert_eq!(log.types_after(head).await, [""; 0], "{name}");
+        // What differs by a letter is held to the rules.
+        let mut other = read.clone();
+        for field in ["username", "full_name", "email"] {
+            other[field] = json!(format!("-{}", read[field].as_str().unwrap()));
+        }
+        let reply = send(&app, "PUT", &path, &boss, Some(&other)).await;
+        assert_eq!(reply.status, 400, "{}", reply.body);
+        assert_eq!(reply.json().as_object().unwrap().len(), 3, "{}", reply.body);
+    }
+    // Their owners may too.
+    for name in ["zoe", "-bob"] {
+        let login = json!({ "username": name, "password": PASSWORD });
+        let reply = app.ask("POST", "/api/v1/account/login/", &login).await;
+        let key = reply.json()["auth_token"].as_str().unwrap().to_owned();
+        let read = send(&app, "GET", "/api/v1/account/", &key, None).await.json();
+        let head = log.head().await;
+        is(
+            &send(&app, "PATCH", "/api/v1/account/", &key, Some(&read)).await,
+            201,
+            &read,
+        );
+        is(
+            &send(&app, "PUT", "/api/v1/account/", &key, Some(&read)).await,
+            200,
+            &read,
+        );
+        assert_eq!(log.types_after(head).await, [""; 0], "{name}");
+    }
 }
 
 async fn who_was_shut_out_before_being_verified_is_let_back_into_use(engine: Engine) {

@@ -6,7 +6,7 @@ use aggregates::values::Role;
 use serde_json::json;
 
 use super::{everything, key, number, subscriber};
-use crate::harness::{App, Client, Engine, PASSWORD, Piece, Stream, on_both_engines, soon, until};
+use crate::harness::{App, Client, Engine, PASSWORD, Piece, Stream, Wire, on_both_engines, run, soon, until};
 
 on_both_engines![
     a_stream_brings_what_the_pages_bring_and_goes_on,
@@ -18,6 +18,29 @@ on_both_engines![
     a_caller_has_so_many_streams_and_no_more,
     a_reader_that_does_not_read_holds_nobody_up,
 ];
+
+#[test]
+fn a_database_that_hangs_keeps_no_reader_from_hearing_how_far_it_is() {
+    run(async {
+        let (app, line) = App::start_on_a_line().await;
+        let admin = app.admin().await;
+        let key = subscriber(&app, &admin).await;
+        let head = app.log().await.head().await;
+        let mut stream = open(&app, &key, &format!("after={head}")).await;
+        let position = Piece::Comment(format!("position {head}"));
+        assert_eq!(stream.must().await, position);
+        line.is(Wire::Dead);
+        // Among them the moment at which it is asked whether the reader may still read.
+        for _ in 0..3 {
+            let waiting = Instant::now();
+            assert_eq!(stream.must().await, position);
+            assert!(waiting.elapsed() < Duration::from_secs(10), "{:?}", waiting.elapsed());
+        }
+        line.is(Wire::Whole);
+        app.has_user("ada").await;
+        assert_eq!(stream.event().await.0, head + 1);
+    });
+}
 
 async fn open(client: &Client, key: &str, query: &str) -> Stream {
     client

@@ -4,7 +4,7 @@ mod recovery;
 
 use serde_json::{Value, json};
 
-use crate::harness::{App, Engine, Reply, on_both_engines};
+use crate::harness::{App, Engine, Reply, on_both_engines, until};
 use crate::trio::{STRONG, is};
 
 on_both_engines![
@@ -19,6 +19,7 @@ on_both_engines![
     too_many_wrong_passwords_end_no_token,
     signing_in_and_changing_the_password,
     a_code_sent_again_is_always_answered_alike,
+    a_number_is_sent_five_codes_a_day,
     common_passwords_are_refused_where_a_setting_says_so,
 ];
 
@@ -559,6 +560,50 @@ async fn a_code_sent_again_is_always_answered_alike(engine: Engine) {
     let asked = "event_type = 'user.phone_verification_requested'";
     assert_eq!(log.count("events", asked).await, 1);
     is(&resend("x").await, 422, &invalid(&json!({ "msisdn": ["is invalid"] })));
+}
+
+async fn a_number_is_sent_five_codes_a_day(engine: Engine) {
+    let number = "+6584932466";
+    let app = App::start_with(engine, &[("REGISTRY__LIMITS__ENABLED", "true")]).await;
+    register(&app, number).await;
+    let asked = |count: i64| {
+        let app = &app;
+        async move {
+            until("a code", || async {
+                let kind = "event_type = 'user.phone_verification_requested'";
+                (app.log().await.count("events", kind).await == count).then_some(())
+            })
+            .await;
+            // As if it had been more than an hour ago, on the same day.
+            let hours_ago = match engine {
+                Engine::Postgres => "jsonb_set(state::jsonb, '{latest}', '[]')::text",
+                Engine::Sqlite => "json_set(state, '$.latest', json('[]'))",
+            };
+            let moved = format!("UPDATE claims SET state = {hours_ago} WHERE state LIKE '%latest%' RETURNING turn");
+            assert!(!app.log().await.numbers(&moved).await.is_empty());
+        }
+    };
+    let resend = || {
+        let body = json!({ "msisdn": number });
+        let app = &app;
+        async move { app.ask("POST", "/api/v1/users/resend_verify", &body).await.status }
+    };
+    asked(1).await;
+    for count in 2..=5 {
+        assert_eq!(resend().await, 200);
+        asked(count).await;
+    }
+    assert_eq!(resend().await, 200);
+    until("the sixth to be withheld", || async {
+        let metrics = app.get("/metrics").send().await.body;
+        let line = "registry_messages_withheld_total{why=\"number\"} 1\n";
+        metrics.contains(line).then_some(())
+    })
+    .await;
+    // Through another API the number has more.
+    let body = json!({ "phone": number });
+    app.command("request-phone-verification", &body).expect(202).await;
+    asked(6).await;
 }
 
 async fn common_passwords_are_refused_where_a_setting_says_so(engine: Engine) {
