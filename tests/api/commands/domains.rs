@@ -220,6 +220,13 @@ async fn an_address_can_be_checked_before_it_registers(engine: Engine) {
         check("ann@farm.example").await,
         json!({ "allowed": true, "rule": unknown })
     );
+    // A credential that has ended is in nobody's way here.
+    let stale = app
+        .get("/v1/domains/check?address=ann@spam.example")
+        .bearer("nonsense")
+        .expect(200)
+        .await;
+    assert_eq!(stale["rule"], rule);
     // Whether somebody has the address is not told, and asking makes no domain known.
     assert_eq!(check("boss@registry.example").await["allowed"], json!(true));
     assert_eq!(log.written().await, written);
