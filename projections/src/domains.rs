@@ -26,6 +26,8 @@ pub struct DomainRow {
     pub authority_token_issued: Option<Timestamp>,
     /// When it was first seen.
     pub created_at: Timestamp,
+    /// The log position of the event that allowed or blocked it; 0 while it is merely observed.
+    pub rule_position: i64,
 }
 
 /// One address that may not register.
@@ -56,6 +58,7 @@ impl DomainRow {
             proved: false,
             authority_token_issued: None,
             created_at: at.at,
+            rule_position: 0,
         });
         row.version = at.sequence;
         row.position = at.position;
@@ -65,14 +68,19 @@ impl DomainRow {
                 reason,
             } => {
                 row.stand(StandingKind::Allowed, *include_subdomains, reason.as_ref());
+                row.rule_position = at.position;
             }
             DomainEvent::Blocked {
                 include_subdomains,
                 reason,
             } => {
                 row.stand(StandingKind::Blocked, *include_subdomains, reason.as_ref());
+                row.rule_position = at.position;
             }
-            DomainEvent::Unblocked { reason } => row.stand(StandingKind::Observed, false, reason.as_ref()),
+            DomainEvent::Unblocked { reason } => {
+                row.stand(StandingKind::Observed, false, reason.as_ref());
+                row.rule_position = 0;
+            }
             DomainEvent::AuthorityTokenIssued { .. } | DomainEvent::AuthorityTokenRotated { .. } => {
                 row.authority_token_issued = Some(at.at);
             }
@@ -192,6 +200,21 @@ mod tests {
     fn an_unblocked_domain_is_merely_known() {
         let row = domain(&[blocked(), DomainEvent::Unblocked { reason: None }]);
         assert_eq!((row.standing, row.include_subdomains), (StandingKind::Observed, false));
+    }
+
+    #[test]
+    fn a_rule_stays_where_it_was_made() {
+        let token = DomainEvent::AuthorityTokenIssued {
+            token_id: Uuid::from_u128(1),
+        };
+        let unblocked = DomainEvent::Unblocked { reason: None };
+        let row = domain(&[DomainEvent::Observed {}, blocked(), token.clone()]);
+        assert_eq!((row.rule_position, row.position), (2, 3));
+        assert_eq!(
+            domain(&[DomainEvent::Observed {}, blocked(), token.clone(), blocked()]).rule_position,
+            4
+        );
+        assert_eq!(domain(&[blocked(), unblocked, token]).rule_position, 0);
     }
 
     #[test]

@@ -74,11 +74,12 @@ fn asked() -> Result<Zeroizing<String>> {
             .map(Zeroizing::new)
             .context("the terminal cannot be read")
     };
-    let password = ask("Password: ")?;
-    ensure!(
-        password == ask("The same again: ")?,
-        "the two passwords are not the same"
-    );
+    same(ask("Password: ")?, &ask("The same again: ")?)
+}
+
+/// A password that was typed twice.
+fn same(password: Zeroizing<String>, again: &Zeroizing<String>) -> Result<Zeroizing<String>> {
+    ensure!(password == *again, "the two passwords are not the same");
     Ok(password)
 }
 
@@ -183,6 +184,19 @@ mod tests {
         }
         assert_eq!(*piped(" a \n".as_bytes()).unwrap(), " a ");
         assert_eq!(*piped("".as_bytes()).unwrap(), "");
+    }
+
+    #[test]
+    fn a_password_is_taken_if_it_was_typed_the_same_way_twice() {
+        let typed = |text: &str| Zeroizing::new(text.to_owned());
+        assert_eq!(
+            *same(typed("correct horse"), &typed("correct horse")).unwrap(),
+            "correct horse"
+        );
+        for again in ["correct hors", "correct horse ", "Correct horse", ""] {
+            let refused = same(typed("correct horse"), &typed(again)).unwrap_err().to_string();
+            assert_eq!(refused, "the two passwords are not the same", "{again:?}");
+        }
     }
 
     #[test]

@@ -162,17 +162,30 @@ fn accepts_its_own(path: &str, headers: &HeaderMap) -> bool {
     ranges.any(|range| own.iter().any(|own| range.trim().eq_ignore_ascii_case(own)))
 }
 
+/// Whether nobody need say who they are.
+fn is_public(app: &App, needed: Permission) -> bool {
+    match needed {
+        Permission::Public => true,
+        Permission::Checker => app.config().registration.public_check,
+        Permission::SignedIn | Permission::Person | Permission::Subscriber | Permission::Reader | Permission::Admin => {
+            false
+        }
+    }
+}
+
 fn may(app: &App, needed: Permission, known: &Known) -> Result<(), Problem> {
     let caller = &known.caller;
+    if is_public(app, needed) {
+        return Ok(());
+    }
     let allowed = match needed {
-        Permission::Public => return Ok(()),
+        Permission::Public => true,
         Permission::SignedIn => caller.has(Role::User),
         Permission::Person => matches!(caller.who, Who::User { .. }),
         Permission::Subscriber => [Role::Subscriber, Role::Auditor, Role::Admin]
             .iter()
             .any(|role| caller.has(*role)),
         Permission::Reader => caller.has(Role::Admin) || caller.has(Role::Auditor),
-        Permission::Checker if app.config().registration.public_check => return Ok(()),
         Permission::Admin | Permission::Checker => caller.has(Role::Admin),
     };
     match (allowed, &caller.who) {
@@ -210,7 +223,7 @@ async fn identify(
                 account: Some(account),
             })
         }
-        Err(problem) if needed == Permission::Public && problem.slug() != Slug::Malformed => {
+        Err(problem) if is_public(app, needed) && problem.slug() != Slug::Malformed => {
             // An outage is told even here: it would come up in the handler anyway.
             if problem.slug() == Slug::Unavailable {
                 Err(problem)

@@ -117,7 +117,17 @@ impl Registry {
     pub(super) async fn send_verification(&self, asked: &Asked, user: Uuid) -> Result<Receipt, Refusal> {
         let budget = &Budget::new();
         self.command(asked, Some(user), |unit| async move {
-            let (state, version) = unit.load::<User>(&user.to_string()).await?;
+            let (state, version) = match asked.if_match {
+                // Before a share of the mails is used for it.
+                Some(wanted) => {
+                    let (state, version) = unit.load_fresh::<User>(&user.to_string()).await?;
+                    if version != wanted {
+                        return Err(Refusal::Stale.into());
+                    }
+                    (state, version)
+                }
+                None => unit.load::<User>(&user.to_string()).await?,
+            };
             // Only the owner has an address proved that may have been put there with the password before.
             let withheld = state.email_in_doubt() && !asked.caller.is_signed_in_as(user);
             if let Some(email) = state.email().filter(|_| !state.email_verified())

@@ -5,7 +5,7 @@ use aggregates::values::Email;
 use uuid::Uuid;
 
 use super::command::Asked;
-use super::limits::Allowed;
+use super::limits::{Allowed, MAIL_AGAIN};
 use super::{LinkToken, Purpose, Refusal, Registry};
 
 /// What using a link has led to.
@@ -81,7 +81,9 @@ impl Registry {
         let receipt = self.send_verification(asked, user).await?;
         if receipt.events.is_empty() {
             // The hour's or the day's mails have gone.
-            return Ok(Resent::TooSoon { retry_after: 3_600 });
+            return Ok(Resent::TooSoon {
+                retry_after: MAIL_AGAIN,
+            });
         }
         Ok(Resent::Sent)
     }

@@ -43,7 +43,7 @@ impl Registry {
         };
         sleep_until(answer_at).await;
         match done {
-            None | Some(Ok(Ok(_) | Err(Refusal::Conflict(_) | Refusal::NotFound))) => Ok(()),
+            None | Some(Ok(Ok(_) | Err(Refusal::Conflict(_) | Refusal::TooMany { .. } | Refusal::NotFound))) => Ok(()),
             Some(Ok(Err(problem))) => Err(problem),
             Some(Err(problem)) => Err(Refusal::Internal(problem.to_string())),
         }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::alike::{Work, answered_at, refused_alike};
 use super::codes::{Budget, CodePurpose};
 use super::command::Asked;
+use super::limits::MAIL_AGAIN;
 use super::refusal::Trouble;
 use super::{LinkToken, Purpose, Refusal, Registry};
 use crate::passwords::Password;
@@ -137,9 +138,7 @@ impl Registry {
             return Ok(receipt);
         }
         let proved = self.prove(user, session, current).await?;
-        if !self.may_send_mail("change-email", email).await? {
-            return Err(Refusal::Conflict("the address has had its mails for now".into()));
-        }
+        let budget = &Budget::new();
         self.command(asked, Some(user), |unit| async move {
             self.still_proved(&unit, proved).await?;
             let (verdict, known) = self.verdict_guarded(&unit, email).await?;
@@ -158,10 +157,32 @@ impl Registry {
                     at,
                 },
             };
-            self.decide_user(&unit, asked, user, command).await?;
+            let executed = self.decide_user(&unit, asked, user, command).await?;
+            if executed.version > executed.loaded {
+                self.mind_change_mails(user, email, budget).await?;
+            }
             Ok(())
         })
         .await
+    }
+
+    /// Counts the mail to an address that an account asks for, or refuses it. Somebody else's address is told as such,
+    /// whatever is left of its share, and uses none of it.
+    pub(super) async fn mind_change_mails(&self, user: Uuid, email: &Email, budget: &Budget) -> Result<(), Refusal> {
+        let holder = self.store().holder(NameKind::Email, email.canonical()).await?;
+        if holder.is_some_and(|holder| holder != user) {
+            return Err(Refusal::Taken(NameKind::Email));
+        }
+        let may = budget
+            .get_or_try_init(|| self.may_send_mail("change-email", email))
+            .await?;
+        if *may {
+            Ok(())
+        } else {
+            Err(Refusal::TooMany {
+                retry_after: MAIL_AGAIN,
+            })
+        }
     }
 
     /// Uses the link that went to a new address: it is the account's from now on. The very link that did so changes

@@ -47,11 +47,14 @@ impl Registry {
         let exact = rows.iter().find(|row| row.name == domain.as_str());
         // Single addresses are blocked in the stream of their domain, so without a row there is none.
         let address = match exact {
-            Some(row) if self.store().is_blocked_address(&self.address_key(email)).await? => Some(BlockedHere {
-                version: row.version,
-                position: row.position,
-            }),
-            _ => None,
+            Some(row) => {
+                let position = self.store().blocked_address(&self.address_key(email)).await?;
+                position.map(|position| BlockedHere {
+                    version: row.version,
+                    position,
+                })
+            }
+            None => None,
         };
         Ok((standing::decide(&domain, &known, address, self.rules().domains), rows))
     }
@@ -243,6 +246,6 @@ fn listed(row: &DomainRow) -> Option<Listed> {
         standing: row.standing,
         include_subdomains: row.include_subdomains,
         version: row.version,
-        position: row.position,
+        position: row.rule_position,
     })
 }

@@ -56,6 +56,9 @@ const MAIL: Allowance = Allowance {
     per_day: Some(20),
 };
 
+/// When to come back for one that is withheld, in seconds: by then the hour's share is free again.
+pub(super) const MAIL_AGAIN: u32 = 3_600;
+
 /// Asking for one mail again and again.
 const AGAIN: Allowance = Allowance {
     per_minute: Some(1),

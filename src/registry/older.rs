@@ -8,6 +8,7 @@ use cqrs_es::Aggregate as _;
 use projections::{NameKind, Status, UserRow};
 use uuid::Uuid;
 
+use super::codes::Budget;
 use super::command::Asked;
 use super::refusal::Trouble;
 use super::register::Registration;
@@ -40,11 +41,7 @@ impl Registry {
     /// Another address needs no password here, as the contract says. It is reserved and changes nothing until the link
     /// sent to it is used; the one before is told. The first one is the account's at once, unverified.
     pub async fn change_account(&self, asked: &Asked, user: Uuid, change: &AccountChange) -> Result<(), Refusal> {
-        if let Some(email) = &change.email
-            && !self.may_send_mail("change-email", email).await?
-        {
-            return Err(Refusal::Conflict("the address has had its mails for now".into()));
-        }
+        let budget = &Budget::new();
         self.command(asked, Some(user), |unit| async move {
             // Says what to answer when nothing changes.
             unit.unchanged(Receipt::nothing());
@@ -61,7 +58,7 @@ impl Registry {
                     .await?;
             }
             if let Some(email) = &change.email {
-                self.stage_address(&unit, asked, user, email).await?;
+                self.stage_address(&unit, asked, user, email, budget).await?;
             }
             Ok(())
         })
@@ -69,7 +66,14 @@ impl Registry {
         .map(|_| ())
     }
 
-    async fn stage_address(&self, unit: &Unit, asked: &Asked, user: Uuid, email: &Email) -> Result<(), Trouble> {
+    async fn stage_address(
+        &self,
+        unit: &Unit,
+        asked: &Asked,
+        user: Uuid,
+        email: &Email,
+        budget: &Budget,
+    ) -> Result<(), Trouble> {
         // Whether there is an address decides which link goes out and for how long it works.
         let (before, _) = unit.load_fresh::<User>(&user.to_string()).await?;
         let first = before.email().is_none();
@@ -94,7 +98,10 @@ impl Registry {
                 at,
             },
         };
-        self.decide_user(unit, asked, user, command).await?;
+        let executed = self.decide_user(unit, asked, user, command).await?;
+        if executed.version > executed.loaded {
+            self.mind_change_mails(user, email, budget).await?;
+        }
         if unknown && first {
             unit.is_fresh::<Domain>(email.domain());
             unit.execute::<Domain>(email.domain(), DomainCommand::Observe).await?;

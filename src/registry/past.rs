@@ -2,6 +2,7 @@
 //!
 //! It is folded by the very folds that keep the live rows. What was erased since is missing from the past too.
 
+use aggregates::values::Timestamp;
 use projections::UserRow;
 use uuid::Uuid;
 
@@ -25,6 +26,31 @@ impl Registry {
             Until::Position(position) => position > self.store().head().await?.position,
             Until::Time(time) => time > self.store().now(),
         })
+    }
+
+    /// Whether the log comes to one moment before it comes to the other.
+    pub async fn is_before(&self, one: Until, other: Until) -> Result<bool, Refusal> {
+        Ok(match (one, other) {
+            (Until::Position(one), Until::Position(other)) => one < other,
+            (Until::Time(one), Until::Time(other)) => one < other,
+            (Until::Time(one), Until::Position(other)) => {
+                self.recorded_at(other).await?.is_some_and(|other| one < other)
+            }
+            // A time lasts until the next event is recorded.
+            (Until::Position(one), Until::Time(other)) => self
+                .recorded_at(one.saturating_add(1))
+                .await?
+                .is_some_and(|next| next <= other),
+        })
+    }
+
+    /// When the event at a position was recorded, if there is one.
+    async fn recorded_at(&self, position: i64) -> Result<Option<Timestamp>, Refusal> {
+        if position < 1 {
+            return Ok(None);
+        }
+        let found = self.store().events_after(position - 1, 1).await?;
+        Ok(found.first().map(|record| record.recorded_at))
     }
 
     /// Refuses what never was an account.

@@ -66,6 +66,12 @@ pub enum Refusal {
     /// A rule of the aggregate stands against it.
     #[error("{0}")]
     Conflict(String),
+    /// It has been done so often that it is not done now; again in so many seconds.
+    #[error("that was asked for too often")]
+    TooMany {
+        /// Seconds to wait.
+        retry_after: u32,
+    },
     /// The store is away or too busy; again in so many seconds.
     #[error("something needed is away")]
     Unavailable {

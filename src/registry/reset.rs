@@ -9,6 +9,7 @@ use super::accounts::stage_password;
 use super::alike::{Work, answered_at, refused_alike};
 use super::codes::{Budget, CODE_LIFE, CodePurpose};
 use super::command::Asked;
+use super::limits::MAIL_AGAIN;
 use super::{LinkToken, Purpose, Refusal, Registry};
 use crate::passwords::Password;
 use crate::store::Receipt;
@@ -111,7 +112,10 @@ impl Registry {
                         .get_or_try_init(|| self.may_send_mail("reset-password", email))
                         .await?
                     {
-                        return Err(Refusal::Conflict("the address has had its mails for now".into()).into());
+                        return Err(Refusal::TooMany {
+                            retry_after: MAIL_AGAIN,
+                        }
+                        .into());
                     }
                     if let Some(code) = state.open_reset().filter(|open| open.phone.is_some()) {
                         unit.drop_code(code.original);

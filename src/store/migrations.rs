@@ -35,6 +35,7 @@ scripts![
     "0017_secret_kinds",
     "0018_outside",
     "0019_sorted_words",
+    "0020_rule_positions",
 ];
 
 pub fn postgres() -> Migrator {

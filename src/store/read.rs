@@ -576,14 +576,14 @@ impl Store {
         })
     }
 
-    /// Whether one address is blocked.
-    pub async fn is_blocked_address(&self, address: &str) -> Result<bool, StoreError> {
+    /// The log position of the block of one address, if it is blocked.
+    pub async fn blocked_address(&self, address: &str) -> Result<Option<i64>, StoreError> {
         on_pool!(&self.inner.engine, pool => {
             let row = sqlx::query("SELECT position FROM blocked_addresses WHERE address = $1")
                 .bind(address)
                 .fetch_optional(pool)
                 .await?;
-            Ok(row.is_some())
+            Ok(row.map(|row| row.try_get("position")).transpose()?)
         })
     }
 

@@ -108,6 +108,7 @@ pub const DOMAINS: Table = Table {
         "proved",
         "authority_token_issued",
         "created_at",
+        "rule_position",
     ],
     keys: 1,
 };
@@ -315,6 +316,7 @@ impl Written for DomainRow {
             Cell::Flag(self.proved),
             maybe_time_cell(self.authority_token_issued),
             time_cell(self.created_at),
+            number_cell(self.rule_position),
         ]
     }
 }
@@ -475,6 +477,7 @@ macro_rules! read_rows {
                         .try_get::<Option<i64>, _>("authority_token_issued")?
                         .map(Timestamp::from_micros),
                     created_at: Timestamp::from_micros(row.try_get("created_at")?),
+                    rule_position: row.try_get("rule_position")?,
                 }))
             }
         }

@@ -133,6 +133,23 @@ async fn an_account_is_shown_as_it_was_at_every_position_and_time(engine: Engine
     let expected = json!({ "field": "locale", "from": null, "to": "en-GB", "event_id": events[2]["event_id"],
         "position": events[2]["position"], "actor": by });
     assert_eq!(*locale, expected);
+    // Ends of two kinds are one order: the same moment both ways, the other way round neither.
+    let (middle, end) = (&events[2], &events[4]);
+    let ends = |event: &Value| [event["position"].to_string(), text(event, "at").to_owned()];
+    for (early, late) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let diff = async |from: &str, to: &str| {
+            app.get(&format!("{user}/diff?from={from}&to={to}"))
+                .bearer(&ada.access)
+                .send()
+                .await
+        };
+        let (early, same, late) = (&ends(middle)[early], &ends(middle)[late], &ends(end)[late]);
+        assert_ne!(diff(early, late).await.json()["items"], json!([]), "{early} to {late}");
+        let nothing = diff(early, same).await;
+        assert_eq!((nothing.status, &nothing.json()["items"]), (200, &json!([])));
+        let reversed = diff(late, early).await;
+        assert_eq!(reversed.refused(400, "invalid"), ["/to"], "{late} to {early}");
+    }
     // From before there was anything.
     let all = app
         .get(&format!("{user}/diff?from=0&to={first}"))

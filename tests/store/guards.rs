@@ -32,7 +32,7 @@ async fn decided(store: &Store, email: &str) -> (Uuid, Unit, Result<(), UserErro
             standing: row.standing,
             include_subdomains: row.include_subdomains,
             version: row.version,
-            position: row.position,
+            position: row.rule_position,
         })
         .collect();
     let standing: Standing = standing::decide(&domain, &listed, None, DefaultRule::Allow).standing();

@@ -90,6 +90,7 @@ conformance! {
         memory::instances_that_append_in_turns_believe_only_what_holds,
         memory::a_row_that_a_rebuild_mended_is_not_spoilt_from_memory,
         migrations::words_that_were_there_get_what_lists_are_sorted_by,
+        migrations::rules_that_were_there_are_told_where_they_were_made,
         outages::a_held_lock_delays_or_refuses_but_neither_loses_nor_doubles,
         outages::what_nobody_was_told_of_is_found_by_looking,
         restart::a_restart_loses_nothing,

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aggregates::domain::DomainCommand;
 use user_registry::store::SecretKind;
 
 use crate::harness::{Database, Kind};
-use crate::people::{person, try_register};
+use crate::people::{fresh_id, person, tell_domain, try_register};
 
 const SECRETS: [SecretKind; 8] = [
     SecretKind::Refresh,
@@ -159,5 +160,37 @@ pub async fn words_that_were_there_get_what_lists_are_sorted_by(database: Arc<Da
     let store = database.open().await;
     assert_eq!(raw.count("user_words", "username = 'zoe_upper'").await, 1);
     assert!(raw.count("user_words", "username = '' AND created_at > 0").await > 0);
+    assert_eq!(store.rebuild(false).await.unwrap().differences, []);
+}
+
+/// The same of domains: their rules are told where they were made, as the log has it.
+pub async fn rules_that_were_there_are_told_where_they_were_made(database: Arc<Database>) {
+    let store = database.open().await;
+    let block = || DomainCommand::Block {
+        include_subdomains: true,
+        reason: None,
+    };
+    let allow = || DomainCommand::Allow {
+        include_subdomains: true,
+        reason: None,
+    };
+    let token = || DomainCommand::IssueAuthorityToken {
+        token_id: fresh_id(&store),
+    };
+    for name in ["blocked.example", "lifted.example", "allowed.example"] {
+        tell_domain(&store, name, block).await;
+    }
+    tell_domain(&store, "lifted.example", || DomainCommand::Unblock { reason: None }).await;
+    tell_domain(&store, "allowed.example", allow).await;
+    for name in ["blocked.example", "lifted.example", "allowed.example", "seen.example"] {
+        tell_domain(&store, name, token).await;
+    }
+    store.close().await;
+    let mut raw = database.raw().await;
+    raw.execute("ALTER TABLE domains DROP COLUMN rule_position").await;
+    raw.execute("DELETE FROM _sqlx_migrations WHERE version = 20").await;
+    let store = database.open().await;
+    let places = raw.numbers("SELECT rule_position FROM domains ORDER BY name").await;
+    assert_eq!(places, [5, 1, 0, 0]);
     assert_eq!(store.rebuild(false).await.unwrap().differences, []);
 }

@@ -23,7 +23,7 @@ pub struct Listed {
     pub include_subdomains: bool,
     /// The version of its stream.
     pub version: i64,
-    /// The log position of its last event.
+    /// The log position of the event that made it stand so.
     pub position: i64,
 }
 

@@ -135,6 +135,7 @@ impl From<Refusal> for Refused {
                 Self::detail(StatusCode::CONFLICT, "The account has changed meanwhile.")
             }
             Refusal::Conflict(why) => Self::together(&why),
+            Refusal::TooMany { retry_after } => Self::throttled(retry_after),
             Refusal::Unavailable { retry_after } => Self {
                 retry_after: Some(retry_after),
                 ..Self::detail(

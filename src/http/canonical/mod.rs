@@ -107,6 +107,7 @@ pub(super) fn problem(refusal: Refusal) -> Problem {
         Refusal::Stale => Problem::new(Slug::Stale),
         Refusal::IdempotencyMismatch => Problem::new(Slug::IdempotencyMismatch),
         Refusal::Conflict(why) => Problem::new(Slug::Conflict).detail(why),
+        Refusal::TooMany { retry_after } => Problem::too_many_requests(retry_after),
         Refusal::Unavailable { retry_after } => Problem::unavailable(retry_after),
         Refusal::Internal(problem) => {
             tracing::error!(%problem, "a request met a fault of ours");

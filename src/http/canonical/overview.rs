@@ -100,6 +100,7 @@ shape! {
         /// Accounts by status, as of now.
         statuses: Vec<StatusCount>,
         countries: Vec<CountryCount>,
+        /// The largest hundred, by accounts.
         domains: Vec<DomainCount>,
     }
 }

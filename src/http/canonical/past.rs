@@ -191,12 +191,9 @@ pub(super) async fn user_diff(
     app.registry().has_history(id).await.map_err(problem)?;
     let from = past_moment(&app, &mut parameters, "from", true).await?;
     let to = past_moment(&app, &mut parameters, "to", true).await?;
-    let reversed = match (from, to) {
-        (Some(Until::Position(from)), Some(Until::Position(to))) => to < from,
-        (Some(Until::Time(from)), Some(Until::Time(to))) => to < from,
-        _ => false,
-    };
-    if reversed {
+    if let (Some(from), Some(to)) = (from, to)
+        && app.registry().is_before(to, from).await.map_err(problem)?
+    {
         parameters.wrong("to", "must not be before from");
     }
     parameters.finish()?;

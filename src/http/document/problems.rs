@@ -34,7 +34,7 @@ pub(super) fn of(operation: &Operation, permission: Permission, config: &Config)
     let known = [Slug::Unauthenticated, Slug::TokenExpired, Slug::TokenRevoked];
     match permission {
         Permission::Public => {}
-        Permission::Checker if config.registration.public_check => slugs.extend(known),
+        Permission::Checker if config.registration.public_check => {}
         Permission::SignedIn => slugs.extend(known),
         Permission::Person | Permission::Subscriber | Permission::Reader | Permission::Admin | Permission::Checker => {
             slugs.extend(known);

@@ -128,7 +128,9 @@ impl From<Refusal> for Refused {
             | Refusal::Denied(Denial::NoSuchUser | Denial::WrongPassword | Denial::NotActive { .. }) => {
                 Self::outside(StatusCode::UNAUTHORIZED, "Unauthorized")
             }
-            Refusal::Denied(Denial::TooManyTries { retry_after }) => Self::throttled(retry_after),
+            Refusal::TooMany { retry_after } | Refusal::Denied(Denial::TooManyTries { retry_after }) => {
+                Self::throttled(retry_after)
+            }
             Refusal::Forbidden => Self::outside(StatusCode::FORBIDDEN, "Forbidden"),
             Refusal::NotFound => Self::outside(StatusCode::NOT_FOUND, "Not found"),
             Refusal::Unavailable { retry_after } => Self::unavailable(retry_after),

@@ -127,7 +127,9 @@ impl From<Refusal> for Refused {
             | Refusal::Denied(Denial::NoSuchUser | Denial::WrongPassword | Denial::NotActive { .. }) => {
                 Self::new(StatusCode::UNAUTHORIZED, "Invalid msisdn or password.")
             }
-            Refusal::Denied(Denial::TooManyTries { retry_after }) => Self::throttled(retry_after),
+            Refusal::TooMany { retry_after } | Refusal::Denied(Denial::TooManyTries { retry_after }) => {
+                Self::throttled(retry_after)
+            }
             Refusal::Revoked | Refusal::Expired => Self::unauthorized(),
             Refusal::Forbidden | Refusal::DomainBlocked(_) | Refusal::AddressBlocked(_) => {
                 Self::new(StatusCode::FORBIDDEN, "You are not authorized to perform that action.")

@@ -11,6 +11,7 @@ on_both_engines![
     unknown_domains_follow_the_default,
     registrations_and_blocks_at_once_never_let_one_slip_through,
     an_address_can_be_checked_before_it_registers,
+    a_rule_is_told_where_it_was_made_whatever_came_after,
 ];
 
 async fn an_order_to_a_domain_answers_with_a_receipt(engine: Engine) {
@@ -219,8 +220,52 @@ async fn an_address_can_be_checked_before_it_registers(engine: Engine) {
         check("ann@farm.example").await,
         json!({ "allowed": true, "rule": unknown })
     );
+    // A credential that has ended is in nobody's way here.
+    let stale = app
+        .get("/v1/domains/check?address=ann@spam.example")
+        .bearer("nonsense")
+        .expect(200)
+        .await;
+    assert_eq!(stale["rule"], rule);
     // Whether somebody has the address is not told, and asking makes no domain known.
     assert_eq!(check("boss@registry.example").await["allowed"], json!(true));
     assert_eq!(log.written().await, written);
     assert_eq!(log.count("domains", "name = 'farm.example'").await, 0);
+}
+
+async fn a_rule_is_told_where_it_was_made_whatever_came_after(engine: Engine) {
+    let app = App::start(engine).await;
+    let admin = app.admin().await;
+    let order = async |name: &str, body: Value| {
+        let reply = app.command(name, &body).bearer(&admin.access).send().await;
+        assert!(reply.status < 300, "{reply:?}");
+        reply.json()["position"].clone()
+    };
+    let check = async |address: &str| {
+        app.get(&format!("/v1/domains/check?address={address}"))
+            .bearer(&admin.access)
+            .expect(200)
+            .await["rule"]
+            .clone()
+    };
+    let domain = order("block-domain", json!({ "domain": "spam.example" })).await;
+    let address = order("block-address", json!({ "address": "eve@farm.example" })).await;
+    for name in ["spam.example", "farm.example"] {
+        order("issue-authority-token", json!({ "domain": name })).await;
+    }
+    let rule = |name: &str, kind: &str, position: &Value| json!({ "domain": name, "kind": kind, "position": position });
+    assert_eq!(
+        check("ann@mail.spam.example").await,
+        rule("spam.example", "blocked", &domain)
+    );
+    assert_eq!(
+        check("eve@farm.example").await,
+        rule("farm.example", "address_blocked", &address)
+    );
+    let allowed = order("allow-domain", json!({ "domain": "spam.example" })).await;
+    order("revoke-authority-token", json!({ "domain": "spam.example" })).await;
+    assert_eq!(
+        check("ann@spam.example").await,
+        rule("spam.example", "allowed", &allowed)
+    );
 }

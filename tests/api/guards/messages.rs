@@ -12,6 +12,8 @@ on_both_engines![
     codes_go_to_the_named_countries_only,
     the_budget_of_a_day_is_all_replicas_together,
     an_address_is_sent_so_many_mails_of_a_purpose,
+    what_sends_no_mail_has_no_part_in_the_share,
+    a_version_is_minded_where_no_mail_is_sent_any_more,
 ];
 
 const ASKED: &str = "user.phone_verification_requested";
@@ -187,7 +189,82 @@ async fn an_address_is_sent_so_many_mails_of_a_purpose(engine: Engine) {
             .bearer(&ada.access)
             .send()
             .await;
+        if reply.status == 429 {
+            reply.refused(429, "too-many-requests");
+            assert_eq!(reply.header("retry-after"), "3600");
+        }
         statuses.push(reply.status);
     }
-    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 409, 409]);
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 429, 429]);
+}
+
+/// What sends no mail is answered as what it is, uses nothing of the share and is not kept back by it.
+async fn what_sends_no_mail_has_no_part_in_the_share(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    app.has_user("eve").await;
+    for (name, address) in [("eve", "eve@farm.example"), ("ada", "ada@farm.example")] {
+        let body = json!({ "email": address, "username": format!("{name}.mail"), "password": PASSWORD });
+        app.command("register-user", &body).expect(201).await;
+        let token = app.mailbox().to(address).await;
+        app.command("verify-email", &json!({ "token": token.token() }))
+            .expect(200)
+            .await;
+    }
+    let ada = app.sign_in("ada.mail", PASSWORD).await;
+    let ask = async |address: &str, version: Option<&str>| {
+        let body = json!({ "email": address, "current_password": PASSWORD });
+        let call = app.command("request-email-change", &body).bearer(&ada.access);
+        match version {
+            Some(version) => call.header("if-match", version).send().await,
+            None => call.send().await,
+        }
+    };
+    for _ in 0..8 {
+        ask("eve@farm.example", None).await.refused(409, "taken");
+        let same = ask("ada@farm.example", None).await;
+        assert_eq!((same.status, &same.json()["events"]), (200, &json!([])));
+        ask("new@farm.example", Some("\"999\"")).await.refused(412, "stale");
+    }
+    for _ in 0..6 {
+        assert_eq!(ask("new@farm.example", None).await.status, 200);
+    }
+    ask("new@farm.example", None).await.refused(429, "too-many-requests");
+    ask("new@farm.example", Some("\"999\"")).await.refused(412, "stale");
+}
+
+async fn a_version_is_minded_where_no_mail_is_sent_any_more(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    let body = json!({ "email": "ada@farm.example", "username": "ada", "phone": "+6584932466", "password": PASSWORD });
+    app.command("register-user", &body).expect(201).await;
+    let code = app.phones().to("+6584932466").await.code();
+    app.command("verify-phone", &json!({ "phone": "+6584932466", "code": code }))
+        .expect(200)
+        .await;
+    let ada = app.sign_in("ada", PASSWORD).await;
+    let ask = async |version: &str| {
+        let call = app
+            .command("request-email-verification", &json!({ "email": "ada@farm.example" }))
+            .bearer(&ada.access);
+        let call = if version.is_empty() {
+            call
+        } else {
+            call.header("if-match", format!("\"{version}\""))
+        };
+        call.send().await
+    };
+    // Refused, they use nothing of the share.
+    for _ in 0..8 {
+        ask("999").await.refused(412, "stale");
+    }
+    for _ in 0..6 {
+        assert_ne!(ask("").await.json()["events"], json!([]));
+    }
+    let last = ask("").await;
+    assert_eq!((last.status, &last.json()["events"]), (200, &json!([])));
+    ask("999").await.refused(412, "stale");
+    let current = ask(&last.json()["version"].to_string()).await;
+    assert_eq!(
+        (current.status, &current.json()["version"]),
+        (200, &last.json()["version"])
+    );
 }

@@ -85,7 +85,9 @@ fn domains() -> Vec<Operation> {
         rule("/v1/commands/block-domain", "Refuses the addresses of a domain", reason)
             .created::<Receipt>()
             .text("A block beats an allowance; the longest domain decides. Accounts that exist stay."),
-        rule("/v1/commands/unblock-domain", "Takes a block away", named()).refused(&[Slug::NotFound]),
+        rule("/v1/commands/unblock-domain", "Takes a block away", named())
+            .refused(&[Slug::NotFound])
+            .text("The whole rule of the domain is taken away: `include_subdomains` has no meaning here."),
     ]
 }
 
