@@ -1,5 +1,6 @@
 //! What holds on either engine.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -65,7 +66,10 @@ fn assert_no_companions(place: &Place) {
     for name in &names {
         assert!(!name.ends_with("-wal") && !name.ends_with("-shm"), "{name}");
     }
-    let stores: Vec<&String> = names.iter().filter(|name| name.ends_with(".db")).collect();
+    let stores: Vec<&String> = names
+        .iter()
+        .filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "db"))
+        .collect();
     let expected = usize::from(place.engine() == "sqlite");
     assert_eq!(stores.len(), expected, "{stores:?}");
 }
