@@ -16,6 +16,7 @@ use super::token::{Member, anybody, member};
 use super::wire::{AccountBody, KeyBody, RegisteredBody, text};
 use crate::guards::Class;
 use crate::http::App;
+use crate::http::body::Given;
 use crate::passwords::Password;
 use crate::passwords::rules::OwnData;
 use crate::registry::{AccountChange, Asked, Caller, Denial, Identifier, Refusal, Registration};
@@ -214,7 +215,7 @@ pub(super) async fn own_change(
     refuse_taken(app, form, &names, Some(account.id)).await?;
     Ok(AccountChange {
         username,
-        full_name,
+        full_name: full_name.into_option(),
         email,
     })
 }
@@ -225,11 +226,11 @@ pub(super) fn wanted(
     form: &mut Form,
     account: &UserRow,
     whole: bool,
-) -> (Option<Username>, Option<Option<FullName>>, Option<Email>) {
+) -> (Option<Username>, Given<FullName>, Option<Email>) {
     let same = form.sent_back("username", text(account.username.as_ref()));
     let (username, _) = if same { (None, None) } else { form.username(whole) };
     form.sent_back("full_name", text(account.full_name.as_ref()));
-    let full_name = form.full_name().into_option();
+    let full_name = form.full_name();
     let same = form.sent_back("email", text(account.email.as_ref()));
     let email = if same { None } else { form.email(whole) };
     (username, full_name, email)

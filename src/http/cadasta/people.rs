@@ -243,7 +243,7 @@ fn others(form: &mut Form, row: &UserRow, whole: bool) -> AccountChange {
     }
     form.last_login(row);
     AccountChange {
-        full_name,
+        full_name: full_name.into_option(),
         ..AccountChange::default()
     }
 }
