@@ -5,7 +5,7 @@
 
 mod catalogue;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -53,6 +53,18 @@ pub fn install_log(log: &Log) -> Result<(), TelemetryError> {
             .try_init(),
     };
     Ok(())
+}
+
+/// Has a panic tell its place alone: what it says may quote what it was working on.
+pub fn install_panic_hook() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        if tracing::dispatcher::has_been_set() {
+            tracing::error!(place, "a fault of ours: a panic");
+        } else {
+            let _ = writeln!(std::io::stderr(), "user-registry: a fault of ours: a panic at {place}");
+        }
+    }));
 }
 
 /// The broker's library writes whole messages and the password it signs in with, the one even as a warning. What matters
@@ -112,7 +124,7 @@ fn builder() -> Result<PrometheusBuilder, BuildError> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -142,6 +154,27 @@ mod tests {
             ..Log::default()
         };
         assert!(matches!(install_log(&log), Err(TelemetryError::Filter(_))));
+    }
+
+    /// In a process of its own: a hook is the whole process's.
+    #[test]
+    fn a_panic_tells_its_place_and_not_what_it_says() {
+        const CHILD: &str = "TELEMETRY_PANICS";
+        if std::env::var_os(CHILD).is_some() {
+            install_panic_hook();
+            let _ = std::panic::catch_unwind(|| panic!("canary in a panic: {}", "hunter2"));
+            return;
+        }
+        let panics = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture"])
+            .arg("telemetry::tests::a_panic_tells_its_place_and_not_what_it_says")
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let told = String::from_utf8([panics.stdout, panics.stderr].concat()).unwrap();
+        assert!(told.contains("1 passed"), "{told}");
+        assert!(told.contains("a panic at src/telemetry.rs:"), "{told}");
+        assert!(!told.contains("canary") && !told.contains("hunter2"), "{told}");
     }
 
     #[test]

@@ -41,6 +41,7 @@ const LAST: Duration = Duration::from_millis(200);
 pub fn main() -> ExitCode {
     // What this process writes is its owner's only, also what libraries create, and whatever the shell said.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    telemetry::install_panic_hook();
     // One provider for every TLS connection; somebody was quicker only in a test.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match run(Command::read()) {
