@@ -1,5 +1,6 @@
 //! What holds on either engine.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -59,11 +60,18 @@ fn a_service_says_where_it_listens_and_ends_in_order(place: &Place) {
     }
 }
 
-/// A store that was closed is one file.
+/// A store that was closed is one file, and the only one of its name; in a server it is none.
 fn assert_no_companions(place: &Place) {
-    for (name, _) in place.permissions() {
+    let names: Vec<String> = place.permissions().into_iter().map(|(name, _)| name).collect();
+    for name in &names {
         assert!(!name.ends_with("-wal") && !name.ends_with("-shm"), "{name}");
     }
+    let stores: Vec<&String> = names
+        .iter()
+        .filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "db"))
+        .collect();
+    let expected = usize::from(place.engine() == "sqlite");
+    assert_eq!(stores.len(), expected, "{stores:?}");
 }
 
 fn the_hint_registers_somebody_and_mails_a_link_that_can_be_followed(place: &Place) {
