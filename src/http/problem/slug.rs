@@ -73,7 +73,8 @@ slugs! {
     NotAcceptable "not-acceptable" NOT_ACCEPTABLE "Not acceptable"
         "The answer exists in no form that the Accept header admits."
     TooLarge "too-large" PAYLOAD_TOO_LARGE "Too large"
-        "The request's body is larger than this route takes."
+        "The request's body, address or headers are larger than is taken here. The status is 413; 414 of an address and \
+         431 of headers so large that the request could not even be read."
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "Unsupported media type"
         "The body must be JSON in UTF-8, sent with Content-Type application/json and without a Content-Encoding."
     Taken "taken" CONFLICT "Already taken"

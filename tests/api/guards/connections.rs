@@ -16,6 +16,7 @@ on_both_engines![
     a_connection_has_five_seconds_for_its_head,
     one_address_has_sixty_four_connections,
     whoever_speaks_no_http_is_told_so_in_a_problem,
+    an_address_that_cannot_be_read_is_too_long,
     what_cannot_be_read_is_refused_in_the_asked_dialects_shape,
     a_client_that_never_reads_is_let_go,
 ];
@@ -353,6 +354,33 @@ async fn whoever_speaks_no_http_is_told_so_in_a_problem(engine: Engine) {
             (&json!(status), &json!(header("x-request-id")))
         );
         assert_eq!(head.matches("HTTP/1.1").count(), 1, "{what}: one answer");
+    }
+}
+
+/// Only where headers may be so long that the reader's own bound on addresses comes first.
+async fn an_address_that_cannot_be_read_is_too_long(engine: Engine) {
+    let app = App::start_with(engine, &[("REGISTRY__HTTP__HEADER_BYTES", "1048576")]).await;
+    for (bytes, status) in [(60_000, 413), (70_000, 414)] {
+        let path = "a".repeat(bytes);
+        let request = format!("GET /{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let mut stream = TcpStream::connect(app.server.address()).await.unwrap();
+        let told = answer(&mut stream, &request).await;
+        assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{bytes}: {told}");
+        let (_, body) = told.split_once("\r\n\r\n").unwrap();
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(
+            (&problem["type"], &problem["status"], &problem["detail"]),
+            (
+                &json!("/problems/too-large"),
+                &json!(status),
+                &json!("the request's address is too long")
+            )
+        );
+    }
+    // What each of the statuses is of stands on the problem's page.
+    let page = app.get("/problems/too-large").send().await.body;
+    for status in ["413", "414", "431"] {
+        assert!(page.contains(status), "{page}");
     }
 }
 
