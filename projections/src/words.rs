@@ -16,8 +16,9 @@ use crate::UserRow;
 pub const MOST_WORDS: usize = 16;
 /// How many characters of each.
 pub const LONGEST_WORD: usize = 32;
-/// By how many words one account is found at most: those of its name, its username, address and number.
-pub const WORDS_OF_ONE: usize = MOST_WORDS + 3;
+/// By how many words one account is found at most: those of its name, its username, address and number, and the number
+/// as it was registered in two spellings.
+pub const WORDS_OF_ONE: usize = MOST_WORDS + 5;
 
 /// A word that finds an account, with what lists of accounts are sorted by: who is found, and in which order, is told
 /// without a look at the accounts.
@@ -59,6 +60,16 @@ pub fn words_of(row: &UserRow) -> BTreeSet<String> {
     }
     let names = [&row.username, &row.email_canonical, &row.phone];
     words.extend(names.into_iter().flatten().map(|name| folded(name)));
+    // Shown is the number as it was registered; most are registered as they are kept.
+    if let Some(registered) = row
+        .phone_registered
+        .as_ref()
+        .filter(|_| row.phone_registered != row.phone)
+    {
+        let digits: String = registered.chars().filter(char::is_ascii_digit).collect();
+        words.insert(format!("+{digits}"));
+        words.insert(digits);
+    }
     words
 }
 
@@ -82,6 +93,7 @@ pub fn words_differ(one: &UserRow, other: &UserRow) -> bool {
         || one.created_at != other.created_at
         || one.email_canonical != other.email_canonical
         || one.phone != other.phone
+        || one.phone_registered != other.phone_registered
         || one.full_name != other.full_name
 }
 
@@ -137,6 +149,7 @@ mod tests {
             username: None,
             email_canonical: None,
             phone: None,
+            phone_registered: None,
             ..adas_row()
         }
     }
@@ -170,6 +183,31 @@ mod tests {
             assert!(found(&row, q), "{q}");
         }
         assert!(!found(&row, "+66"));
+    }
+
+    #[test]
+    fn a_number_is_found_as_it_was_registered_too() {
+        let row = UserRow {
+            phone: Some("+6584932466".to_owned()),
+            phone_registered: Some("8493 2466".to_owned()),
+            ..named("Joan")
+        };
+        for q in ["84932466", "8493", "+8493-2466", "+65 8493"] {
+            assert!(found(&row, q), "{q}");
+        }
+        let alike = UserRow {
+            phone_registered: row.phone.clone(),
+            ..row.clone()
+        };
+        assert!(!found(&alike, "8493") && words_differ(&row, &alike));
+        let most: Vec<String> = (0..MOST_WORDS).map(|n| format!("w{n:02}")).collect();
+        let row = UserRow {
+            full_name: Some(most.join(" ")),
+            username: Some("joan".to_owned()),
+            email_canonical: Some("joan@farm.example".to_owned()),
+            ..row
+        };
+        assert_eq!(words_of(&row).len(), WORDS_OF_ONE);
     }
 
     #[test]

@@ -20,6 +20,7 @@ on_both_engines![
     signing_in_and_changing_the_password,
     a_code_sent_again_is_always_answered_alike,
     common_passwords_are_refused_where_a_setting_says_so,
+    a_number_is_found_as_it_is_shown,
 ];
 
 const NUMBER: &str = "84932466";
@@ -566,4 +567,19 @@ async fn common_passwords_are_refused_where_a_setting_says_so(engine: Engine) {
     let body = json!({ "msisdn": NUMBER, "password": "12345678", "password_confirmation": "12345678" });
     let reply = app.ask("POST", "/api/v1/users", &body).await;
     is(&reply, 422, &invalid(&json!({ "password": ["is too common"] })));
+}
+
+/// The registry's own list finds people by the number it shows.
+async fn a_number_is_found_as_it_is_shown(engine: Engine) {
+    let app = App::start_with(engine, &[("REGISTRY__XHOPPE__DEFAULT_COUNTRY_CODE", "65")]).await;
+    let admin = app.admin().await;
+    assert_eq!(register(&app, NUMBER).await.status, 201);
+    for q in [NUMBER, "8493", "%2B8493-2466", "%2B6584932466"] {
+        let page = app
+            .get(&format!("/v1/users?q={q}"))
+            .bearer(&admin.access)
+            .expect(200)
+            .await;
+        assert_eq!(page["items"][0]["phone"], NUMBER, "{q}: {page}");
+    }
 }
