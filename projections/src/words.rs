@@ -200,9 +200,9 @@ mod tests {
             ..row.clone()
         };
         assert!(!found(&alike, "8493") && words_differ(&row, &alike));
-        let most: String = (0..MOST_WORDS).map(|n| format!("w{n:02} ")).collect();
+        let most: Vec<String> = (0..MOST_WORDS).map(|n| format!("w{n:02}")).collect();
         let row = UserRow {
-            full_name: Some(most),
+            full_name: Some(most.join(" ")),
             username: Some("joan".to_owned()),
             email_canonical: Some("joan@farm.example".to_owned()),
             ..row
