@@ -43,7 +43,8 @@ impl Registry {
         };
         sleep_until(answer_at).await;
         match done {
-            None | Some(Ok(Ok(_) | Err(Refusal::Conflict(_) | Refusal::TooMany { .. } | Refusal::NotFound))) => Ok(()),
+            None | Some(Ok(Ok(_))) => Ok(()),
+            Some(Ok(Err(problem))) if is_withheld(&problem) => Ok(()),
             Some(Ok(Err(problem))) => Err(problem),
             Some(Err(problem)) => Err(Refusal::Internal(problem.to_string())),
         }
@@ -57,7 +58,7 @@ impl Registry {
             match work {
                 None => registry.about_nobody(&asked).await,
                 Some(work) => match work.await {
-                    Err(Refusal::Conflict(_) | Refusal::NotFound) if asked.idempotency.is_some() => {
+                    Err(problem) if asked.idempotency.is_some() && is_withheld(&problem) => {
                         registry.about_nobody(&asked).await
                     }
                     done => done,
@@ -74,6 +75,14 @@ impl Registry {
         })
         .await
     }
+}
+
+/// Whether the public is told no more than that its request was heard: what is somebody's may not get a message now.
+pub(super) const fn is_withheld(problem: &Refusal) -> bool {
+    matches!(
+        problem,
+        Refusal::Conflict(_) | Refusal::TooMany { .. } | Refusal::NotFound
+    )
 }
 
 /// When a public request that comes now is answered.

@@ -11,7 +11,7 @@ use projections::NameKind;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use super::alike::PUBLIC_ANSWER;
+use super::alike::{PUBLIC_ANSWER, is_withheld};
 use super::command::Asked;
 use super::register::Registration;
 use super::{Refusal, Registry};
@@ -74,7 +74,7 @@ impl Registry {
         };
         match told {
             // Somebody deactivated is not written to, but the idempotency key is remembered as everybody's is.
-            Err(Refusal::Conflict(_) | Refusal::NotFound) => self.about_nobody(&whoever).await.map(|_| ()),
+            Err(problem) if is_withheld(&problem) => self.about_nobody(&whoever).await.map(|_| ()),
             told => told.map(|_| ()),
         }
     }

@@ -176,13 +176,19 @@ async fn a_full_queue_is_told_in_the_shape_of_the_asked_dialect(engine: Engine) 
     ];
     let app = App::start_with(engine, &narrow).await;
     for ask in &entrances() {
-        let all = futures::future::join_all((0..12).map(|_| ask.send(&app))).await;
-        let full: Vec<&Reply> = all.iter().filter(|reply| reply.status == 503).collect();
-        assert!(!full.is_empty(), "{}: nobody met a full queue", ask.dialect);
-        for reply in full {
-            is_unavailable(reply, ask.dialect);
+        let mut full = 0;
+        // On a busy machine twelve may come one after the other.
+        for _ in 0..10 {
+            let all = futures::future::join_all((0..12).map(|_| ask.send(&app))).await;
+            for reply in all.iter().filter(|reply| reply.status >= 500) {
+                is_unavailable(reply, ask.dialect);
+                full += 1;
+            }
+            if full > 0 {
+                break;
+            }
         }
-        assert!(all.iter().all(|reply| reply.status < 500 || reply.status == 503));
+        assert!(full > 0, "{}: nobody met a full queue", ask.dialect);
     }
 }
 

@@ -46,7 +46,10 @@ async fn a_refresh_spends_its_token(engine: Engine) {
         .texts("SELECT CAST(payload AS TEXT) || CAST(metadata AS TEXT) FROM events")
         .await
         .join("\n");
-    assert!(!kept.contains("urr_") && !kept.contains("eyJ"), "{kept}");
+    // Three letters alone may stand in what is sealed.
+    for shape in ["urr_", "eyJ0eXAi", "eyJhbGci"] {
+        assert!(!kept.contains(shape), "{kept}");
+    }
 }
 
 async fn a_lost_answer_may_be_asked_for_once_more(engine: Engine) {
