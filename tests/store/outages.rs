@@ -67,16 +67,22 @@ pub async fn a_held_lock_delays_or_refuses_but_neither_loses_nor_doubles(databas
     }
 }
 
-pub async fn a_lost_answer_to_commit_neither_loses_nor_doubles(database: Arc<Database>) {
-    // Two of three are after COMMIT was forwarded: what the server made of it, nobody was told.
-    const CUTS: usize = 75;
-    const IN_DOUBT: usize = 50;
+/// A store whose every word to its database passes a proxy.
+async fn behind_a_proxy(database: &Database) -> (Proxy, Instance) {
     let server = database.postgres();
     let proxy = Proxy::start(server.get_host(), server.get_port()).await;
     let mut options = database.options();
     let through = server.host("127.0.0.1").port(proxy.port());
     options.database_url = Some(Zeroizing::new(through.to_url_lossy().to_string()));
     let store = Instance::open(&options, Clock::system()).await.unwrap();
+    (proxy, store)
+}
+
+pub async fn a_lost_answer_to_commit_neither_loses_nor_doubles(database: Arc<Database>) {
+    // Two of three are after COMMIT was forwarded: what the server made of it, nobody was told.
+    const CUTS: usize = 75;
+    const IN_DOUBT: usize = 50;
+    let (proxy, store) = behind_a_proxy(&database).await;
     account_named(&store, "first").await;
 
     let (mut accepted, mut refused, mut in_doubt) = (BTreeSet::new(), 0, 0);
@@ -130,12 +136,7 @@ pub async fn a_lost_answer_to_commit_neither_loses_nor_doubles(database: Arc<Dat
 /// A batch that is one statement has no COMMIT: it is in doubt as soon as it is sent, and may come late.
 pub async fn a_lost_answer_to_a_whole_batch_neither_loses_nor_doubles(database: Arc<Database>) {
     const CUTS: usize = 60;
-    let server = database.postgres();
-    let proxy = Proxy::start(server.get_host(), server.get_port()).await;
-    let mut options = database.options();
-    let through = server.host("127.0.0.1").port(proxy.port());
-    options.database_url = Some(Zeroizing::new(through.to_url_lossy().to_string()));
-    let store = Instance::open(&options, Clock::system()).await.unwrap();
+    let (proxy, store) = behind_a_proxy(&database).await;
     let ada = account_named(&store, "ada").await;
     let before = store.head().await.unwrap().position;
     for cut in 0..CUTS {

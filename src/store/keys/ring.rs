@@ -171,15 +171,7 @@ impl Keyring {
     ) -> Result<WrappedKey, MasterError> {
         let mut seed = Zeroizing::new([0_u8; 32]);
         chance.fill(&mut *seed);
-        let (kind, kid) = (KeyKind::Notary.as_str(), number.to_string());
-        Ok(WrappedKey {
-            wrapped: masters.wrap(&place(kind, &kid), &pkcs8_of(&seed), chance)?,
-            kind: kind.to_owned(),
-            kid,
-            kek_id: masters.id().to_owned(),
-            created_at: now.as_micros(),
-            retired_at: None,
-        })
+        wrapped_seed(KeyKind::Notary, number.to_string(), &seed, masters, chance, now)
     }
 
     /// A new key that signs access tokens.
@@ -188,15 +180,7 @@ impl Keyring {
         chance.fill(&mut *seed);
         let pair = Ed25519KeyPair::from_seed_unchecked(&*seed).map_err(|_| MasterError::Unwrap)?;
         let kid = super::master::hex(&digest(&SHA256, pair.public_key().as_ref()).as_ref()[..8]);
-        let kind = KeyKind::Signing.as_str();
-        Ok(WrappedKey {
-            wrapped: masters.wrap(&place(kind, &kid), &pkcs8_of(&seed), chance)?,
-            kind: kind.to_owned(),
-            kid,
-            kek_id: masters.id().to_owned(),
-            created_at: now.as_micros(),
-            retired_at: None,
-        })
+        wrapped_seed(KeyKind::Signing, kid, &seed, masters, chance, now)
     }
 
     /// The row that says that `masters`' data keys are being re-wrapped from the one with this id.
@@ -367,6 +351,26 @@ fn mac(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
 /// What a wrapped key of the table `keys` is bound to.
 pub(crate) fn place(kind: &str, kid: &str) -> String {
     format!("keys/{kind}/{kid}")
+}
+
+/// A new key pair as a row of the table `keys`.
+fn wrapped_seed(
+    kind: KeyKind,
+    kid: String,
+    seed: &[u8; 32],
+    masters: &Masters,
+    chance: &Chance,
+    now: Timestamp,
+) -> Result<WrappedKey, MasterError> {
+    let kind = kind.as_str();
+    Ok(WrappedKey {
+        wrapped: masters.wrap(&place(kind, &kid), &pkcs8_of(seed), chance)?,
+        kind: kind.to_owned(),
+        kid,
+        kek_id: masters.id().to_owned(),
+        created_at: now.as_micros(),
+        retired_at: None,
+    })
 }
 
 /// RFC 8410: `OneAsymmetricKey` version 1 of an Ed25519 seed.

@@ -295,12 +295,7 @@ async fn what_nobody_verified_resets_no_account_that_is_proved_otherwise(engine:
 async fn the_public_learns_nothing_from_asking_for_a_reset(engine: Engine) {
     let app = App::start(engine).await;
     app.with_email("ada").await;
-    let admin = app.admin().await;
-    let gone = app.with_email("gone").await;
-    app.command("deactivate-user", &json!({ "user_id": gone.user }))
-        .bearer(&admin.access)
-        .expect(200)
-        .await;
+    app.with_deactivated("gone").await;
     let before = app.mailbox().mails().len();
     let mut rounds = Vec::new();
     for address in [

@@ -77,12 +77,7 @@ async fn a_taken_address_is_answered_as_a_fresh_one_and_its_owner_gets_a_mail(en
 
 async fn a_key_is_spent_by_whoever_is_not_written_to_too(engine: Engine) {
     let app = App::start_with(engine, &[STRICT]).await;
-    let admin = app.admin().await;
-    let gone = app.with_email("gone").await;
-    app.command("deactivate-user", &json!({ "user_id": gone.user }))
-        .bearer(&admin.access)
-        .expect(200)
-        .await;
+    app.with_deactivated("gone").await;
     let mut rounds = Vec::new();
     for address in ["gone@farm.example", "fresh@farm.example"] {
         let mut answers = Vec::new();

@@ -93,6 +93,16 @@ impl App {
         self.sign_in(name, PASSWORD).await
     }
 
+    /// Somebody with an address whose account an administrator took out of use.
+    pub async fn with_deactivated(&self, name: &str) {
+        let admin = self.admin().await;
+        let gone = self.with_email(name).await;
+        self.command("deactivate-user", &json!({ "user_id": gone.user }))
+            .bearer(&admin.access)
+            .expect(200)
+            .await;
+    }
+
     /// An account with a username and a number that is verified, signed in.
     pub async fn with_phone(&self, name: &str, number: &str) -> Tokens {
         let body = json!({ "username": name, "phone": number, "password": PASSWORD });
