@@ -683,15 +683,6 @@ impl Store {
         })
     }
 
-    /// The events after a position, in order.
-    pub async fn events_after(&self, position: i64, limit: i64) -> Result<Vec<EventRecord>, StoreError> {
-        let sql = format!("{EVENT_COLUMNS} WHERE position > $1 ORDER BY position LIMIT $2");
-        on_pool!(&self.inner.engine, pool => {
-            let rows = sqlx::query(&sql).bind(position).bind(limit).fetch_all(pool).await?;
-            Ok(rows.into_iter().map(|row| record!(row)).collect::<Result<_, sqlx::Error>>()?)
-        })
-    }
-
     /// The events of one stream after a log position, in order.
     pub async fn events_of(
         &self,

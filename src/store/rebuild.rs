@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,8 +26,9 @@ use uuid::Uuid;
 
 use super::engine::{Engine, LATER_HEAD};
 use super::event::{open, scopes};
+use super::log::{Stretch, of_postgres, of_sqlite};
 use super::plan::{Place, Rows, name_keys};
-use super::read::{EventRecord, OpenedEvent, open_one, record};
+use super::read::{EventRecord, OpenedEvent, open_one};
 use super::rows::{API_KEYS, BLOCKED_ADDRESSES, Cell, DOMAINS, PLACES, Read, SESSIONS, Table, USERS, WORDS, Written};
 use super::{AnyEvent, Row, Store, StoreError, postgres, sqlite};
 use crate::keys::{DataKey, hex};
@@ -217,26 +219,32 @@ impl Snapshot {
 
     /// The events after one position up to another, or fewer of them if they are large.
     async fn page(&mut self, after: i64, until: i64) -> Result<Vec<EventRecord>, StoreError> {
-        const SQL: &str = "
-            SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, position,
-                   event_id, subject, recorded_at
-            FROM events
-            WHERE position > $1 AND position <= $2 ORDER BY position";
         let gap = |position| StoreError::corrupt("events", position, "the log has a gap");
         let (mut page, mut last, mut bytes) = (Vec::new(), after, 0);
-        on_snapshot!(self, one => {
-            let mut rows = sqlx::query(SQL).bind(after).bind(until).fetch(&mut **one);
-            while bytes < PAGE_BYTES && let Some(row) = rows.try_next().await? {
-                let record: EventRecord = record!(row)?;
-                // Positions are dense: each follows the one before.
-                if record.position != last + 1 {
-                    return Err(gap(last + 1));
-                }
-                last = record.position;
-                bytes += record.payload.len() + record.metadata.len();
-                page.push(record);
+        let stretch = Stretch {
+            after,
+            until,
+            most: until - after,
+            types: &[],
+        };
+        let take = |record: EventRecord| {
+            // Positions are dense: each follows the one before.
+            if record.position != last + 1 {
+                return Err(gap(last + 1));
             }
-        });
+            last = record.position;
+            bytes += record.payload.len() + record.metadata.len();
+            page.push(record);
+            Ok(if bytes < PAGE_BYTES {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
+        };
+        match self {
+            Self::Postgres(one) => of_postgres(one, stretch, take).await?,
+            Self::Sqlite(one) => of_sqlite(one, stretch, take).await?,
+        }
         if bytes < PAGE_BYTES && last != until {
             return Err(gap(last + 1));
         }

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use aggregates::session::{Session, SessionCommand};
-use aggregates::user::{User, UserCommand};
+use aggregates::user::{ProfileChange, User, UserCommand};
 use aggregates::values::{EndReason, Timestamp, Username};
 use user_registry::chance::Chance;
 use user_registry::clock::Clock;
 use user_registry::store::leaf::Leaf;
-use user_registry::store::{MasterSource, Store, StoreError};
+use user_registry::registry::Seed;
+use user_registry::store::{EventRecord, MasterSource, Store, StoreError};
 use zeroize::Zeroizing;
 
 use crate::harness::{Database, Instance, Kind, hex, soon};
 use crate::people::{account, account_named, called, context, person, sign_in, staged, tell, tell_user, try_register};
+use crate::rebuild::large_boundary;
 
 const WRITERS: usize = 16;
 const ROUNDS: usize = 24;
@@ -334,4 +336,84 @@ pub async fn both_engines_store_and_hash_the_same_history_alike(database: Arc<Da
     assert_eq!(one.0.len(), 4);
     assert_eq!(one, other);
     told!("postgres and sqlite: the same history has the same leaves: {:?}", one.0);
+}
+
+fn rows(records: &[EventRecord]) -> Vec<String> {
+    records.iter().map(|record| format!("{record:?}")).collect()
+}
+
+/// SQLite gives the log in pieces that grow and shrink with what is in them; nobody may see where one ends.
+pub async fn the_log_is_the_same_however_it_is_read(database: Arc<Database>) {
+    let store = database.open().await;
+    let seed = |users| Seed { users, domains: 5 };
+    seed(400).run(&store, |_| ()).await.unwrap();
+    let id = account(&store, "ada@farm.example").await;
+    for round in 0..6 {
+        // Larger than a piece should be.
+        tell_user(&store, id, || {
+            UserCommand::UpdateProfile(Box::new(ProfileChange {
+                boundary: Some(Some(large_boundary(1, round))),
+                ..ProfileChange::default()
+            }))
+        })
+        .await;
+        tell_user(&store, id, || called(&format!("Ada {round}"))).await;
+    }
+    seed(900).run(&store, |_| ()).await.unwrap();
+    let mut raw = database.raw().await;
+    let payloads = raw.texts("SELECT payload FROM events ORDER BY position").await;
+    let all = store.events_after(0, i64::MAX).await.unwrap();
+    assert!(all.len() > 800, "{} events", all.len());
+    assert!(payloads.iter().map(String::len).max().unwrap() > 256 << 10);
+    assert!((1..).zip(&all).all(|(position, event)| event.position == position));
+    assert!(
+        all.iter().map(|event| &event.payload).eq(&payloads),
+        "payloads are given as they are stored"
+    );
+    let whole = rows(&all);
+    for limit in [1, 63, 64, 65, 127, 500, 5_000] {
+        let (mut read, mut after) = (Vec::new(), 0);
+        loop {
+            let page = store.events_after(after, limit).await.unwrap();
+            let Some(last) = page.last() else { break };
+            assert!(i64::try_from(page.len()).unwrap() <= limit);
+            after = last.position;
+            read.extend(rows(&page));
+        }
+        assert!(read == whole, "pages of {limit} differ");
+    }
+    assert_eq!(store.events_after(0, 0).await.unwrap().len(), 0);
+    assert_eq!(store.events_after(i64::MAX, 10).await.unwrap().len(), 0);
+    let types = ["user.profile_updated", "user.email_verification_requested"];
+    let head = store.head().await.unwrap().position;
+    for (after, until, limit) in [(0, head, 5_000), (3, head - 2, 70), (100, 101, 5), (head, head + 9, 5), (0, head, 64)] {
+        let wanted = all
+            .iter()
+            .filter(|event| event.position > after && event.position <= until)
+            .filter(|event| types.contains(&event.event_type.as_str()));
+        let wanted: Vec<EventRecord> = wanted.take(usize::try_from(limit).unwrap()).cloned().collect();
+        let read = store.events_of_types(&types, after, until, limit).await.unwrap();
+        assert_eq!(rows(&read), rows(&wanted), "{after} to {until}, {limit} at most");
+    }
+
+    // What no append writes is given as it is, at its place, and nothing before or after it is lost.
+    crate::notary::unlocked(&mut raw, database.kind).await;
+    let separator = match database.kind {
+        Kind::Sqlite => "char(30) || 'x' || char(31)",
+        Kind::Postgres => "chr(30) || 'x' || chr(31)",
+    };
+    raw.execute(&format!(
+        "UPDATE events SET subject = subject || {separator} WHERE position = 300"
+    ))
+    .await;
+    let read = store.events_after(290, 100).await.unwrap();
+    let altered = format!("{}\u{1e}x\u{1f}", all[299].subject);
+    assert_eq!(read[9].subject, altered);
+    assert_eq!(rows(&read[..9]), whole[290..299]);
+    assert_eq!(rows(&read[10..]), whole[300..390]);
+    raw.execute("DELETE FROM events WHERE position = 350").await;
+    for limit in [1, 100] {
+        let read = store.events_after(349, limit).await.unwrap();
+        assert_eq!(read[0].position, 351, "a hole is no end");
+    }
 }

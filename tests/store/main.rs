@@ -71,6 +71,7 @@ conformance! {
         log::an_event_cannot_be_changed_deleted_or_replaced,
         log::recorded_at_never_goes_back_even_when_the_clock_does,
         log::the_stored_leaf_is_the_hash_of_the_stored_row,
+        log::the_log_is_the_same_however_it_is_read,
         names::one_address_in_many_spellings_is_registered_once,
         names::a_name_is_free_again_after_a_change_and_after_erasure,
         names::a_name_may_pass_from_one_account_to_another_in_one_batch,

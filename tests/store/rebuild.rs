@@ -612,6 +612,23 @@ pub async fn an_event_taken_out_of_the_log_is_missed(database: Arc<Database>) {
     nothing_is_left(&database).await;
 }
 
+/// A boundary of more than 300 kB.
+pub fn large_boundary(number: usize, round: usize) -> Boundary {
+    let mut ring: Vec<String> = (1..10_000)
+        .map(|point| {
+            let place = 100_000 + round * 20_000 + point;
+            format!(
+                "[{}.1{place}2345678,{}.1{place}2345678,{place}.12345678901]",
+                100 + number,
+                10 + number
+            )
+        })
+        .collect();
+    ring.push(ring[0].clone());
+    let text = format!(r#"{{"type":"Polygon","coordinates":[[{}]]}}"#, ring.join(","));
+    Boundary::parse(&serde_json::from_str(&text).unwrap()).unwrap()
+}
+
 /// Large rows are folded and written in parts; the result is the same.
 pub async fn large_boundaries_are_rebuilt_in_parts(database: Arc<Database>) {
     let store = database.open().await;
@@ -622,19 +639,7 @@ pub async fn large_boundaries_are_rebuilt_in_parts(database: Arc<Database>) {
     // More than one page may hold.
     for round in 0..2 {
         for (number, id) in people.iter().enumerate() {
-            let mut ring: Vec<String> = (1..10_000)
-                .map(|point| {
-                    let place = 100_000 + round * 20_000 + point;
-                    format!(
-                        "[{}.1{place}2345678,{}.1{place}2345678,{place}.12345678901]",
-                        100 + number,
-                        10 + number
-                    )
-                })
-                .collect();
-            ring.push(ring[0].clone());
-            let text = format!(r#"{{"type":"Polygon","coordinates":[[{}]]}}"#, ring.join(","));
-            let boundary = Boundary::parse(&serde_json::from_str(&text).unwrap()).unwrap();
+            let boundary = large_boundary(number, round);
             tell_user(&store, *id, || {
                 UserCommand::UpdateProfile(Box::new(ProfileChange {
                     boundary: Some(Some(boundary.clone())),
