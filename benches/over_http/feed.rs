@@ -87,9 +87,28 @@ pub async fn run(engine: &str, scale: Scale, report: &mut Report) -> Result<()> 
     );
     report.alone(&of("pages read of the log"), "events/s", &queries, Limit::None);
 
+    settle(&mut connection, &admin).await?;
     waiting(&service, &mut connection, &key, &of, report).await?;
     drop(service);
     place.remove().await
+}
+
+/// Until the service's own followers are through the log: what they use is no cost of a stream.
+async fn settle(connection: &mut Connection, admin: &str) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let answer = connection
+            .get("/v1/followers", Some(admin))
+            .await?
+            .expect(200)?
+            .json()?;
+        let followers = answer["items"].as_array().context("no followers")?;
+        if followers.iter().all(|one| one["lag_events"] == 0) {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < Duration::from_secs(300), "the followers stay behind");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// The whole log, page by page, over one connection.

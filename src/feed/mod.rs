@@ -126,12 +126,10 @@ impl Feed {
         let until = head.min(after.saturating_add(WINDOW));
         let types: Vec<&'static str> = wanted.types.names().collect();
         let records = within(store.events_of_types(&types, after, until, limit)).await?;
-        let events = records
-            .iter()
-            .map(|record| self.ready(record).map(Arc::new))
-            .collect::<Result<Vec<_>, _>>()?;
-        let full = i64::try_from(events.len()).unwrap_or(i64::MAX) >= limit;
-        let last = events.last().filter(|_| full).map(|event| event.position);
+        let events = good(records.iter().map(|record| self.ready(record)))?;
+        // All that is wanted up to `until`, unless there are more of them, or one of them makes no sense.
+        let whole = events.len() == records.len() && i64::try_from(events.len()).unwrap_or(i64::MAX) < limit;
+        let last = events.last().filter(|_| !whole).map(|event| event.position);
         Ok(Page {
             met: events
                 .iter()
@@ -167,7 +165,11 @@ impl Feed {
         };
         loop {
             let room = limit - i64::try_from(pulled.events.len()).unwrap_or(i64::MAX);
-            let page = self.page(&wanted, pulled.next, head, room).await?;
+            let page = match self.page(&wanted, pulled.next, head, room).await {
+                // What is there already is given; whoever goes on from it is told.
+                Err(_) if !pulled.events.is_empty() => break,
+                page => page?,
+            };
             pulled.next = page.reached;
             pulled.events.extend(page.events);
             let full = i64::try_from(pulled.events.len()).unwrap_or(i64::MAX) >= limit;
@@ -200,17 +202,27 @@ impl Feed {
 
     /// Makes them ready. One that is missing between two others would be lost to every reader without a word.
     fn dense(&self, after: i64, records: &[EventRecord]) -> Result<Vec<Arc<Ready>>, StoreError> {
-        (after + 1..)
-            .zip(records)
-            .map(|(position, record)| {
-                if record.position == position {
-                    self.ready(record).map(Arc::new)
-                } else {
-                    Err(StoreError::corrupt("events", position, "the log has a gap"))
-                }
-            })
-            .collect()
+        good((after + 1..).zip(records).map(|(position, record)| {
+            if record.position == position {
+                self.ready(record)
+            } else {
+                Err(StoreError::corrupt("events", position, "the log has a gap"))
+            }
+        }))
     }
+}
+
+/// Those before the first that makes no sense: it is no reason to keep them back. Alone it is told of.
+fn good(events: impl Iterator<Item = Result<Ready, StoreError>>) -> Result<Vec<Arc<Ready>>, StoreError> {
+    let mut good = Vec::new();
+    for event in events {
+        match event {
+            Ok(event) => good.push(Arc::new(event)),
+            Err(problem) if good.is_empty() => return Err(problem),
+            Err(_) => break,
+        }
+    }
+    Ok(good)
 }
 
 /// A look at the database, but not for longer than a read may take.

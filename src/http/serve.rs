@@ -8,7 +8,7 @@ use axum::http::header::EXPECT;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -73,8 +73,7 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
                 continue;
             }
         };
-        // Small answers must not wait for more.
-        let _ = stream.set_nodelay(true);
+        fit(&stream, times.idle);
         let body_time = times.body;
         let (begins, ends) = (Arc::clone(&pace), Arc::clone(&pace));
         let service = router
@@ -129,9 +128,40 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
     Ok(())
 }
 
+/// Small answers must not wait for more. And who takes nothing of what was sent for as long as a silence may last is
+/// gone, even if nobody said so: a stream to somebody who vanished would keep its place until the system gives up, a
+/// quarter of an hour later, since the little it is told fits into the socket.
+fn fit(stream: &TcpStream, silence: Duration) {
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(silence)) {
+        tracing::debug!(%error, "a connection whose other end vanishes will be kept long");
+    }
+}
+
 fn log_end(result: hyper::Result<()>) {
     if let Err(error) = result {
         // Clients hang up, time out, speak something else: their business.
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing can vanish without a word on one machine, so what the system is told is looked at.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn who_vanished_is_given_up_after_a_silence() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        fit(&stream, Duration::from_secs(30));
+        assert_eq!(
+            socket2::SockRef::from(&stream).tcp_user_timeout().unwrap(),
+            Some(Duration::from_secs(30))
+        );
+        drop(client);
     }
 }

@@ -23,8 +23,10 @@ use crate::store::StoreError;
 
 /// How often a reader is told how far it is, and kept alive; the contract says 10 s.
 const PROGRESS: Duration = Duration::from_secs(8);
-/// How often to look whether the reader may still read. What happens to its account is seen in the log at once.
+/// How often to look whether the reader may still read. What happens to its account is seen in the log at once, but by
+/// a reader who is behind only when it comes there: so that one is looked at more often.
 const AGAIN: Duration = Duration::from_secs(15);
+const AGAIN_BEHIND: Duration = Duration::from_secs(1);
 /// How long to wait when the database is away.
 const AWAY: Duration = Duration::from_secs(1);
 /// How many events are written at once.
@@ -99,6 +101,8 @@ pub(super) struct Reader {
     progress: Instant,
     /// When to look whether it may still read.
     again: Instant,
+    /// When to look if it is behind.
+    again_behind: Instant,
     begun: bool,
     _counted: Counted,
 }
@@ -134,6 +138,7 @@ impl Reader {
             position,
             progress: now + PROGRESS,
             again: now + AGAIN,
+            again_behind: now + AGAIN_BEHIND,
             begun: false,
             _counted: counted,
             app,
@@ -184,11 +189,11 @@ impl Reader {
             if self.app.closing().is_cancelled() {
                 return Err(End::Closing);
             }
-            if self.again <= Instant::now() {
+            let (now, head) = (Instant::now(), *self.head.borrow_and_update());
+            if self.again <= now || (self.position < head && self.again_behind <= now) {
                 self.look_again().await?;
                 continue;
             }
-            let head = *self.head.borrow_and_update();
             let read = self.app.feed().page(&self.wanted, self.position, head, CHUNK).await;
             let page = match read {
                 Ok(page) => page,
@@ -229,6 +234,7 @@ impl Reader {
         match still(&self.app, &self.credential, Permission::Subscriber).await {
             Ok(()) => {
                 self.again = Instant::now() + AGAIN;
+                self.again_behind = Instant::now() + AGAIN_BEHIND;
                 Ok(())
             }
             Err(problem) if problem.slug() == Slug::Unavailable => {

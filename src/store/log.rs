@@ -6,9 +6,9 @@
 use std::ops::ControlFlow;
 
 use futures::TryStreamExt as _;
+use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::engine::Engine;

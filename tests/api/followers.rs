@@ -68,15 +68,17 @@ pub async fn breaks(app: &App, kind: &str) -> (i64, String) {
     let at = log
         .numbers(&format!("SELECT min(position) FROM events WHERE event_type = '{kind}'"))
         .await[0];
-    let payload = log
-        .texts(
-            &format!("SELECT payload::text FROM events WHERE position = {at}")
-                .replace("::text", if matches!(log, Log::Postgres(_)) { "::text" } else { "" }),
-        )
-        .await
-        .remove(0);
+    let payload = payload(&mut log, at).await;
     overwrite(&mut log, at, "{\"type\":\"user.nonsense\"}").await;
     (at, payload)
+}
+
+/// The payload of an event as it is stored.
+pub async fn payload(log: &mut Log, at: i64) -> String {
+    let cast = if matches!(log, Log::Postgres(_)) { "::text" } else { "" };
+    log.texts(&format!("SELECT payload{cast} FROM events WHERE position = {at}"))
+        .await
+        .remove(0)
 }
 
 /// Changes what must never change, past every guard.
@@ -92,6 +94,18 @@ pub async fn overwrite(log: &mut Log, at: i64, payload: &str) {
         "UPDATE events SET payload = '{payload}'{cast} WHERE position = {at} RETURNING position"
     ))
     .await;
+}
+
+/// Takes an event out of the log, past every guard.
+pub async fn remove(log: &mut Log, at: i64) {
+    log.numbers(if matches!(log, Log::Postgres(_)) {
+        "ALTER TABLE events DISABLE TRIGGER USER"
+    } else {
+        "DROP TRIGGER events_no_delete"
+    })
+    .await;
+    log.numbers(&format!("DELETE FROM events WHERE position = {at} RETURNING position"))
+        .await;
 }
 
 async fn ready(app: &App) -> (u16, Value) {

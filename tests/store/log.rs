@@ -9,8 +9,8 @@ use aggregates::user::{ProfileChange, User, UserCommand};
 use aggregates::values::{EndReason, Timestamp, Username};
 use user_registry::chance::Chance;
 use user_registry::clock::Clock;
-use user_registry::store::leaf::Leaf;
 use user_registry::registry::Seed;
+use user_registry::store::leaf::Leaf;
 use user_registry::store::{EventRecord, MasterSource, Store, StoreError};
 use zeroize::Zeroizing;
 
@@ -386,7 +386,13 @@ pub async fn the_log_is_the_same_however_it_is_read(database: Arc<Database>) {
     assert_eq!(store.events_after(i64::MAX, 10).await.unwrap().len(), 0);
     let types = ["user.profile_updated", "user.email_verification_requested"];
     let head = store.head().await.unwrap().position;
-    for (after, until, limit) in [(0, head, 5_000), (3, head - 2, 70), (100, 101, 5), (head, head + 9, 5), (0, head, 64)] {
+    for (after, until, limit) in [
+        (0, head, 5_000),
+        (3, head - 2, 70),
+        (100, 101, 5),
+        (head, head + 9, 5),
+        (0, head, 64),
+    ] {
         let wanted = all
             .iter()
             .filter(|event| event.position > after && event.position <= until)

@@ -9,10 +9,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
-use super::subscriber;
+use super::{key, subscriber};
 use crate::harness::{App, Client, Engine, Piece, Stream, on_both_engines, until};
 
-on_both_engines![readers_that_do_not_read_cost_nothing_and_miss_nothing];
+on_both_engines![
+    readers_that_do_not_read_cost_nothing_and_miss_nothing,
+    a_reader_that_is_behind_loses_its_right_at_once_too,
+];
 
 /// How many do not read, and how many do.
 const IDLE: usize = 20;
@@ -189,4 +192,29 @@ async fn readers_that_do_not_read_cost_nothing_and_miss_nothing(engine: Engine) 
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     assert!(behind < Duration::from_secs(10), "{behind:?}");
     reading.abort_all();
+}
+
+async fn a_reader_that_is_behind_loses_its_right_at_once_too(engine: Engine) {
+    let app = App::start(engine).await;
+    let admin = app.admin().await;
+    let (key, id) = key(&app, &admin).await;
+    let start = app.log().await.head().await;
+    let verb = ["dev", "seed", "--users", PEOPLE, "--force"];
+    app.place.run(&verb, "").await.unwrap();
+    let head = app.log().await.head().await;
+    let (way, opened) = narrow(app.server.address().to_owned()).await;
+    let mut stream = open(&way, &key, start).await;
+    assert_eq!(stream.must().await, Piece::Comment(format!("position {start}")));
+    opened.send_replace(false);
+    app.command("revoke-api-key", &json!({ "key_id": id }))
+        .bearer(&admin.access)
+        .expect(200)
+        .await;
+    // That it lies far ahead in the log is no reason to go on until there.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    opened.send_replace(true);
+    let given = stream.rest().await;
+    let last = given.last().copied().unwrap_or(start);
+    told!("{engine:?}: {} of {} events were given", last - start, head - start);
+    assert!(last - start < (head - start) / 2, "{last} of {head}");
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{everything, key, number, page, positions, subscriber, two_processes};
-use crate::harness::{App, Engine, on_both_engines, run, until};
+use crate::followers::{overwrite, payload, remove};
+use crate::harness::{App, Engine, Server, on_both_engines, run, until};
 
 on_both_engines![
     every_position_is_shown_once_whatever_the_page,
@@ -14,6 +15,8 @@ on_both_engines![
     a_cursor_beyond_the_end_waits_for_the_log_to_come_there,
     who_waits_is_answered_when_the_service_ends,
     whoever_may_read_no_longer_is_given_nothing_they_waited_for,
+    what_makes_no_sense_keeps_nothing_back_that_is_before_it,
+    who_waits_longer_than_a_look_at_the_database_may_take_hears_all_the_same,
 ];
 
 async fn every_position_is_shown_once_whatever_the_page(engine: Engine) {
@@ -264,4 +267,63 @@ async fn what_one_replica_answers_the_other_shows_and_wakes_for() {
     }
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     told!("two replicas: heard {slowest:?} after the answer at the latest");
+}
+
+async fn what_makes_no_sense_keeps_nothing_back_that_is_before_it(engine: Engine) {
+    let mut app = App::start(engine).await;
+    let admin = app.admin().await;
+    let key = subscriber(&app, &admin).await;
+    for number in 0..5 {
+        app.has_user(&format!("p{number}")).await;
+    }
+    let head = app.log().await.head().await;
+    let whole = everything(&app, &key, 1_000).await;
+    let at = head - 2;
+    let payload = payload(&mut app.log().await, at).await;
+    // By a process that has read none of it.
+    app.server.terminate();
+    overwrite(&mut app.log().await, at, "{\"type\":\"user.nonsense\"}").await;
+    app.server = Server::start(&app.place, &[("REGISTRY__FOLLOWERS__ENABLED", "false")]).await;
+    app.client = app.server.client();
+    for query in ["", "&types=user.*,session.*,domain.*"] {
+        let before = page(&app, &key, &format!("after=0{query}")).await;
+        assert_eq!(positions(&before), (1..at).collect::<Vec<_>>(), "{query}");
+        assert_eq!((number(&before["next"]), number(&before["head"])), (at - 1, head));
+        let from_here = format!("/v1/events?after={}{query}", at - 1);
+        app.get(&from_here).bearer(&key).send().await.refused(500, "internal");
+        let after = page(&app, &key, &format!("after={at}{query}")).await;
+        assert_eq!(positions(&after), [head - 1, head]);
+    }
+    let stream = app.get("/v1/events/stream?after=0").bearer(&key).open().await;
+    assert_eq!(
+        stream.rest().await,
+        (1..at).collect::<Vec<_>>(),
+        "the stream ends before it"
+    );
+    overwrite(&mut app.log().await, at, &payload).await;
+    assert_eq!(everything(&app, &key, 1_000).await, whole);
+
+    // Nor does one that is missing.
+    app.server.terminate();
+    remove(&mut app.log().await, at).await;
+    app.server = Server::start(&app.place, &[("REGISTRY__FOLLOWERS__ENABLED", "false")]).await;
+    app.client = app.server.client();
+    let before = page(&app, &key, "after=0").await;
+    assert_eq!(positions(&before), (1..at).collect::<Vec<_>>());
+}
+
+async fn who_waits_longer_than_a_look_at_the_database_may_take_hears_all_the_same(engine: Engine) {
+    let app = App::start(engine).await;
+    let admin = app.admin().await;
+    let key = subscriber(&app, &admin).await;
+    let head = app.log().await.head().await;
+    let asked = Instant::now();
+    let query = format!("after={head}&wait=20");
+    let (heard, ()) = tokio::join!(page(&app, &key, &query), async {
+        // Longer than a request or one of its looks may take.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        app.has_user("ada").await;
+    });
+    assert_eq!(positions(&heard)[0], head + 1);
+    assert!(asked.elapsed() >= Duration::from_secs(10), "{:?}", asked.elapsed());
 }
