@@ -220,8 +220,8 @@ async fn waiting(
     }
     streams.abort_all();
     let slowest = all.iter().copied().fold(0.0, f64::max);
-    report.alone(&of("500 waiting streams"), "% of a core", &[idle], Limit::None);
-    report.alone(&of("500 waiting streams"), "MB", &[weight], Limit::None);
+    report.alone(&of("500 waiting streams"), "% of a core", &[idle], Limit::Most(5.0));
+    report.alone(&of("500 waiting streams"), "MB", &[weight], Limit::Most(32.0));
     report.alone(&of("all 500 hear, after the answer"), "ms", &last, Limit::Most(1_000.0));
     report.alone(&of("the slowest of 500 x 20"), "ms", &[slowest], Limit::Most(1_000.0));
     Ok(())

@@ -22,6 +22,7 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::engine::{Engine, LATER_HEAD};
@@ -37,11 +38,13 @@ use aggregates::values::Timestamp;
 /// Events read at a time.
 const PAGE: i64 = 2_000;
 /// What those may take together, as they are stored: one event may hold a boundary of 1 MiB.
-const PAGE_BYTES: usize = 16 << 20;
+const PAGE_BYTES: usize = 4 << 20;
+/// Pages that may be ready while rows are written.
+const AHEAD: usize = 4;
 /// Threads that open what was read.
 const OPENERS: usize = 2;
-/// Rows kept in memory before they are written to the shadow.
-const KEPT_ROWS: usize = 50_000;
+/// Rows kept in memory before they are written to the shadow: so few that reading goes on beside it.
+const KEPT_ROWS: usize = 10_000;
 /// What those may take together.
 const KEPT_BYTES: usize = 64 << 20;
 /// From this size on, a boundary counts before its row is read back.
@@ -671,30 +674,48 @@ impl Shadows {
 
     /// Folds the events after `from` up to `to`, writes the rows, and says how many events those were.
     async fn fold(&mut self, snapshot: &mut Snapshot, from: i64, to: i64) -> Result<i64, StoreError> {
-        let mut events = 0;
-        let mut page = snapshot.next(from, to, PAGE).await?;
-        while let Some(current) = page {
-            let (last, size) = (current.last, current.size);
-            // The database reads the next page while this one is opened.
-            let (opened, following) = tokio::join!(open_page(&self.store, current), snapshot.next(last, to, size));
-            let opened = opened?;
-            page = following?;
-            let mut rest = opened.as_slice();
-            while !rest.is_empty() {
-                let (some, later) = rest.split_at(self.fitting(rest));
-                self.read_rows(some).await?;
-                for event in some {
-                    self.fold_one(event);
-                    events += 1;
+        let store = self.store.clone();
+        let (ready, mut pages) = mpsc::channel(AHEAD);
+        // While rows are folded and written, the database reads on, and what it reads is opened.
+        let reading = async move {
+            let mut page = snapshot.next(from, to, PAGE).await?;
+            while let Some(current) = page {
+                let (last, size) = (current.last, current.size);
+                let (opened, following) = tokio::join!(open_page(&store, current), snapshot.next(last, to, size));
+                if ready.send(opened?).await.is_err() {
+                    break;
                 }
-                if self.changed.len() >= KEPT_ROWS || self.kept >= KEPT_BYTES {
-                    self.write().await?;
-                }
-                rest = later;
+                page = following?;
             }
-        }
+            Ok::<_, StoreError>(())
+        };
+        let folding = async {
+            let mut events = 0;
+            while let Some(page) = pages.recv().await {
+                events += i64::try_from(page.len()).unwrap_or(i64::MAX);
+                self.fold_page(&page).await?;
+            }
+            Ok(events)
+        };
+        let ((), events) = tokio::try_join!(reading, folding)?;
         self.write().await?;
         Ok(events)
+    }
+
+    async fn fold_page(&mut self, page: &[Ready]) -> Result<(), StoreError> {
+        let mut rest = page;
+        while !rest.is_empty() {
+            let (some, later) = rest.split_at(self.fitting(rest));
+            self.read_rows(some).await?;
+            for event in some {
+                self.fold_one(event);
+            }
+            if self.changed.len() >= KEPT_ROWS || self.kept >= KEPT_BYTES {
+                self.write().await?;
+            }
+            rest = later;
+        }
+        Ok(())
     }
 
     /// How many of these events, at least one, can be folded before too much is in memory.
