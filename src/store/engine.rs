@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::append::Writer;
-use super::masters::{MasterSource, Sources};
+use super::masters::{MasterSource, OPENING, Sources};
 use super::migrations;
 use super::plan::Head;
 use super::postgres::PostgresWriter;
@@ -215,7 +215,7 @@ impl Engine {
     /// Opens the store's keys; a new store gets its own.
     pub async fn keyring(&self, sources: &Sources, chance: &Chance, now: Timestamp) -> Result<Keyring, StoreError> {
         let known = self.wrapped_keys().await?;
-        let masters = sources.read(chance, known.is_empty())?;
+        let masters = sources.read(chance, known.is_empty(), OPENING).await?;
         if let (true, Some(master)) = (known.is_empty(), masters.first()) {
             self.add_keys(&Keyring::draw(master, chance, now)?).await?;
         }

@@ -23,6 +23,7 @@ mod follow;
 pub mod keys;
 mod lag;
 pub mod leaf;
+mod master_command;
 mod masters;
 mod memory;
 mod migrations;
@@ -176,10 +177,7 @@ impl Store {
         stop: &CancellationToken,
     ) -> Result<Self, StoreError> {
         let engine = Engine::open(options).await?;
-        let sources = Sources {
-            main: options.master.clone(),
-            standby: options.standby.clone(),
-        };
+        let sources = Sources::new(options.master.clone(), options.standby.clone());
         let keyring = engine.keyring(&sources, &chance, clock.now()).await?;
         let (jobs, waiting) = mpsc::channel(WAITING);
         let (head, _) = watch::channel(engine.head().await?.position);
