@@ -65,7 +65,10 @@ async fn list(store: &Store) -> Result<String> {
             (Some(SigningState::Verifies { until }), _) => format!("verifies until {until}"),
             (None, "former") => match row.retired_at {
                 None => "former master; data keys are being re-wrapped".to_owned(),
-                Some(at) => format!("former master; nothing is wrapped by it since {}", Timestamp::from_micros(at)),
+                Some(at) => format!(
+                    "former master; nothing is wrapped by it since {}",
+                    Timestamp::from_micros(at)
+                ),
             },
             (None, "notary") => match row.retired_at {
                 None => "signs heads of the log".to_owned(),

@@ -48,6 +48,7 @@ mod undelivered;
 mod unit;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use aggregates::values::Timestamp;
@@ -115,6 +116,8 @@ struct Inner {
     engine: Engine,
     keyring: Keyring,
     sources: Sources,
+    /// Whether the last write was refused because the database cannot be written.
+    unwritten: Arc<AtomicBool>,
     chance: Chance,
     clock: Clock,
     jobs: mpsc::Sender<Job>,
@@ -181,6 +184,7 @@ impl Store {
         let keyring = engine.keyring(&sources, &chance, clock.now()).await?;
         let (jobs, waiting) = mpsc::channel(WAITING);
         let (head, _) = watch::channel(engine.head().await?.position);
+        let unwritten = Arc::new(AtomicBool::new(false));
         let appender = Appender::new(
             engine.writer(options),
             waiting,
@@ -188,6 +192,7 @@ impl Store {
             keyring.clone(),
             clock.clone(),
             Memory::new(options.cache_entries),
+            Arc::clone(&unwritten),
         );
         let ended = appender
             .start()
@@ -207,6 +212,7 @@ impl Store {
                 engine,
                 keyring,
                 sources,
+                unwritten,
                 chance,
                 clock,
                 jobs,

@@ -135,7 +135,10 @@ mod tests {
     #[tokio::test]
     async fn what_the_command_prints_is_the_key() {
         let text = "ab".repeat(32);
-        let key = Runs::default().told(&format!("echo; echo ' {text}'"), LONG).await.unwrap();
+        let key = Runs::default()
+            .told(&format!("echo; echo ' {text}'"), LONG)
+            .await
+            .unwrap();
         assert_eq!(key.id(), MasterKey::parse(&text).unwrap().id());
         for (command, why) in [
             (format!("echo {text}; exit 3"), "exit status: 3"),
@@ -143,7 +146,10 @@ mod tests {
             ("true".to_owned(), "64 hexadecimal digits"),
         ] {
             let said = failure(Runs::default().told(&command, LONG).await);
-            assert!(said.contains("keys.master_command") && (said.contains(why) || command == "yes"), "{said}");
+            assert!(
+                said.contains("keys.master_command") && (said.contains(why) || command == "yes"),
+                "{said}"
+            );
         }
     }
 
@@ -161,7 +167,9 @@ mod tests {
         assert!(failure(said).contains("in time"));
         assert!(others < Duration::from_millis(300), "{others:?}");
         // What it left behind holds its output, and does not hold us.
-        let said = Runs::default().told("sleep 5 & exit 0", Duration::from_millis(300)).await;
+        let said = Runs::default()
+            .told("sleep 5 & exit 0", Duration::from_millis(300))
+            .await;
         assert!(failure(said).contains("in time"));
     }
 

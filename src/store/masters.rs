@@ -209,7 +209,12 @@ impl Store {
     /// the files cannot be changed, all of them are read as before.
     fn follow_with_files(&self) {
         let masters = self.keyring().masters();
-        let mut done = self.inner.sources.changed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut done = self
+            .inner
+            .sources
+            .changed_over
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if *done == masters.id() {
             return;
         }

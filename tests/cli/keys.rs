@@ -193,7 +193,10 @@ fn a_rotation_that_was_killed_goes_on(place: &Place) {
     assert!(!wraps(place, &old), "{}", list(place));
     let list = list(place);
     let line = list.lines().find(|line| line.contains(&old)).unwrap();
-    assert!(line.contains("former master; nothing is wrapped by it since "), "{line}");
+    assert!(
+        line.contains("former master; nothing is wrapped by it since "),
+        "{line}"
+    );
     let server = place.start();
     let token = sign_in(&server);
     assert_eq!(server.get("/v1/me", &token).1["full_name"], "Ada Lovelace");
@@ -246,6 +249,7 @@ fn write_private(path: &Path, text: &str) {
 
 fn a_master_that_the_store_has_or_had_is_not_the_next_one(place: &Place) {
     let (first, standby) = ("ab".repeat(32), place.data().join("standby.key"));
+    std::fs::create_dir_all(place.data()).unwrap();
     let run = |master: &str, verb: &[&str]| {
         let environment = [
             ("REGISTRY__KEYS__MASTER", master),
@@ -263,7 +267,11 @@ fn a_master_that_the_store_has_or_had_is_not_the_next_one(place: &Place) {
             let said = run(&second, verb);
             assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""), "{said:?}");
             let of = format!("user-registry: {} holds ", standby.display());
-            assert!(said.stderr.starts_with(&of) && said.stderr.contains(why), "{}", said.stderr);
+            assert!(
+                said.stderr.starts_with(&of) && said.stderr.contains(why),
+                "{}",
+                said.stderr
+            );
         }
         assert_eq!(run(&second, &["list"]).stdout, listed);
     };
@@ -288,7 +296,10 @@ fn a_former_master_on_standby_does_not_come_back(place: &Place) {
     let environment = [("REGISTRY__KEYS__STANDBY_FILE", standby.to_str().unwrap())];
     let said = place.run_with(&["keys", "rotate", "master", "--prepare"], &environment, "");
     assert_eq!(said.code, Some(0), "{said:?}");
-    assert!(said.stdout.contains("keys/master.key.next") && !said.stdout.contains(&old), "{said:?}");
+    assert!(
+        said.stdout.contains("keys/master.key.next") && !said.stdout.contains(&old),
+        "{said:?}"
+    );
 }
 
 /// The files of the master, as a kill may leave them.
@@ -386,7 +397,10 @@ fn a_service_changes_its_own_files_over(place: &Place) {
 
 fn a_command_for_the_master_that_hangs_holds_nothing_up(place: &Place) {
     let (first, hangs) = ("ab".repeat(32), place.data().join("hangs"));
-    let command = format!("echo {first}; [ -e {0} ] && echo run >> {0}.runs && sleep 15", hangs.display());
+    let command = format!(
+        "echo {first}; [ -e {0} ] && echo run >> {0}.runs && sleep 15",
+        hangs.display()
+    );
     let environment = [
         ("REGISTRY__KEYS__MASTER_COMMAND", format!("{command}; true")),
         // Whoever blocks this one thread keeps everybody waiting.

@@ -158,6 +158,7 @@ conformance! {
         migrations::every_column_has_a_comment,
     }
     postgres {
+        claims::a_share_that_is_held_keeps_nobody_from_the_others,
         log::both_engines_store_and_hash_the_same_history_alike,
         outages::a_lost_answer_to_commit_neither_loses_nor_doubles,
         outages::a_lost_answer_to_a_whole_batch_neither_loses_nor_doubles,

@@ -111,7 +111,10 @@ pub async fn a_key_that_was_added_meanwhile_is_rewrapped_however_late(database: 
         let _ = std::fs::remove_file(database.folder().join("keys").join(file));
     }
     let store = database.open_at(clock).await;
-    assert_eq!((store.keyring().signing().len(), store.keyring().notary().len()), (2, 2));
+    assert_eq!(
+        (store.keyring().signing().len(), store.keyring().notary().len()),
+        (2, 2)
+    );
     assert_eq!(store.keyring().masters().id(), new.id());
 }
 
