@@ -1,7 +1,8 @@
 //! `keys`: which keys there are, and replacing them, also while the service runs.
 //!
 //! A rotation of the master goes: the new key is on disk before anything is wrapped by it; the store's own keys are
-//! re-wrapped at once; the files change over; the data keys follow. Killed anywhere, the next run goes on from there.
+//! re-wrapped at once; the files change over; the data keys follow. Killed anywhere, the next run goes on from there, and
+//! so does a service.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -62,7 +63,13 @@ async fn list(store: &Store) -> Result<String> {
             (Some(SigningState::Signs { until: Some(at) }), _) => format!("signs until {at}"),
             (Some(SigningState::Published), _) => "published, signs when the one before has ended".to_owned(),
             (Some(SigningState::Verifies { until }), _) => format!("verifies until {until}"),
-            (None, "former") => "former master; data keys are being re-wrapped".to_owned(),
+            (None, "former") => match row.retired_at {
+                None => "former master; data keys are being re-wrapped".to_owned(),
+                Some(at) => format!(
+                    "former master; nothing is wrapped by it since {}",
+                    Timestamp::from_micros(at)
+                ),
+            },
             (None, "notary") => match row.retired_at {
                 None => "signs heads of the log".to_owned(),
                 Some(at) => format!("signed heads of the log until {}", Timestamp::from_micros(at)),
@@ -104,7 +111,8 @@ async fn rotate_signing(store: &Store, flags: &SigningFlags) -> Result<()> {
 
 async fn rotate_master(store: &Store, config: &Config, flags: &MasterFlags) -> Result<()> {
     let source = open::master(config);
-    if let Some(former) = store.former_master().await? {
+    let under_way = store.former_master().await?;
+    if let Some(former) = &under_way {
         ensure!(
             !flags.prepare,
             "a rotation is under way (from {former}); finish it with: user-registry keys rotate master"
@@ -113,8 +121,21 @@ async fn rotate_master(store: &Store, config: &Config, flags: &MasterFlags) -> R
             "going on with the rotation from {former} to {}",
             store.keyring().masters().id()
         ));
-    } else {
-        let (new, path) = next_key(store, &source, config)?;
+    }
+    // A rotation that was killed, or one of another machine, may have left the files as they were.
+    let left = change_files(store)?;
+    if under_way.is_none() {
+        if left {
+            say(&format!(
+                "the file of {} took its place, which a rotation before had left undone",
+                store.keyring().masters().id()
+            ));
+        }
+        if left && !flags.prepare {
+            say("nothing else was done; to replace this master too, run the same again");
+            return Ok(());
+        }
+        let (new, path) = next_key(store, &source, config).await?;
         if flags.prepare {
             say(&format!(
                 "the next master is {} in {}; give it to every replica, back it up, then run: \
@@ -130,70 +151,72 @@ async fn rotate_master(store: &Store, config: &Config, flags: &MasterFlags) -> R
             new.id()
         ));
         store.change_master(&new).await?;
+        change_files(store)?;
     }
-    change_files(store, &source)?;
     rewrap(store).await?;
-    say(&match &source {
-        MasterSource::File(path) | MasterSource::Made(path) => format!(
+    say(&match in_place(store, &source)? {
+        Some(path) => format!(
             "done. Back up {}; {}.previous still opens older backups of the store",
             path.display(),
             path.display()
         ),
-        MasterSource::Text(_) | MasterSource::Command(_) => {
-            "done. Give the new key to every replica as its master, and keep the former one with the older backups"
-                .to_owned()
-        }
+        None => "done. Give the new key to every replica as its master, and keep the former one with the older backups"
+            .to_owned(),
     });
     Ok(())
 }
 
-/// The key that comes next, and its file: one that was prepared, or a new one.
-fn next_key(store: &Store, source: &MasterSource, config: &Config) -> Result<(MasterKey, PathBuf)> {
+/// The key that comes next, and its file: one that was prepared, or a new one. Never one that this store has or had.
+async fn next_key(store: &Store, source: &MasterSource, config: &Config) -> Result<(MasterKey, PathBuf)> {
     let current = store.keyring().masters().id().to_owned();
-    let neighbour = source.neighbours().map(|(next, _)| next);
-    for path in neighbour.iter().chain(&config.keys.standby_file) {
-        if let Some(key) = MasterKey::read(path)?.filter(|key| key.id() != current) {
+    let former = store.former_masters().await?;
+    let (next, previous) = source.neighbours().unzip();
+    let previous = previous.map_or(Ok(None), |path| MasterKey::read(&path))?;
+    let former = |key: &MasterKey| {
+        former.iter().any(|id| id == key.id()) || previous.as_ref().is_some_and(|previous| previous.id() == key.id())
+    };
+    for path in next.iter().chain(&config.keys.standby_file) {
+        if let Some(key) = MasterKey::read(path)?.filter(|key| key.id() != current && !former(key)) {
             return Ok((key, path.clone()));
         }
     }
-    let Some(path) = neighbour.or_else(|| config.keys.standby_file.clone()) else {
+    let Some(path) = next.or_else(|| config.keys.standby_file.clone()) else {
         bail!(
             "the master key comes from the configuration, so say in `keys.standby_file` where the next one is, on \
              every replica"
         )
     };
-    Ok((MasterKey::create(&path, store.chance())?, path))
+    // Where there is a file already, its key is what this gives.
+    let key = MasterKey::create(&path, store.chance())?;
+    ensure!(
+        key.id() != current,
+        "{} holds {current}, which is the master of this store already: see that every replica is given it as its \
+         master, take this file away, and run the same again",
+        path.display()
+    );
+    ensure!(
+        !former(&key),
+        "{} holds {}, which was the master of this store before and must not be again: keep it with the older \
+         backups, take this file away, and run the same again",
+        path.display(),
+        key.id()
+    );
+    Ok((key, path))
 }
 
-/// Puts the new key where the old one was, and the old one beside it. Doing it again changes nothing.
-fn change_files(store: &Store, source: &MasterSource) -> Result<()> {
+/// Puts the new key where the old one was, and the old one beside it. Says whether there was one to put there.
+fn change_files(store: &Store) -> Result<bool> {
+    store.change_files().context("the files of the master key")
+}
+
+/// The file of the master, if the key in it is the one that wraps.
+fn in_place<'a>(store: &Store, source: &'a MasterSource) -> Result<Option<&'a Path>> {
     let (MasterSource::File(path) | MasterSource::Made(path)) = source else {
-        return Ok(());
+        return Ok(None);
     };
-    let Some((next, previous)) = source.neighbours() else {
-        return Ok(());
-    };
-    let current = store.keyring().masters().id().to_owned();
-    let is_current =
-        |path: &Path| -> Result<bool> { Ok(MasterKey::read(path)?.is_some_and(|key| key.id() == current)) };
-    if !is_current(&next)? {
-        return Ok(());
-    }
-    let move_to = |from: &Path, to: &Path| {
-        std::fs::rename(from, to).with_context(|| format!("{} cannot be renamed to {}", from.display(), to.display()))
-    };
-    // Between the two there is no file of that name for a moment: whoever starts then finds the other two.
-    if path.exists() && !is_current(path)? {
-        move_to(path, &previous)?;
-    }
-    move_to(&next, path)?;
-    if let Some(folder) = path.parent() {
-        // The names must be on the disk before the old key is trusted to be superfluous.
-        std::fs::File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .context("the folder of the master key")?;
-    }
-    Ok(())
+    let key = MasterKey::read(path)?;
+    let wraps = key.is_some_and(|key| key.id() == store.keyring().masters().id());
+    Ok(wraps.then_some(path.as_path()))
 }
 
 async fn rewrap(store: &Store) -> Result<()> {

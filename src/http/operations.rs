@@ -74,7 +74,7 @@ async fn readyz(State(app): State<App>) -> Response {
     let mut parts = vec![Part {
         name: "store".to_owned(),
         ready: matches!(store, Ok(Ok(()))),
-        detail: (!matches!(store, Ok(Ok(())))).then(|| "the database does not answer".to_owned()),
+        detail: (!matches!(store, Ok(Ok(())))).then(|| "the database does not answer, or cannot be written".to_owned()),
     }];
     parts.extend(app.health().stopped().into_iter().map(|(follower, position)| Part {
         name: format!("follower {follower}"),

@@ -168,11 +168,17 @@ impl Registry {
         session: Uuid,
         passwords: NewPassword,
     ) -> Result<Receipt, Refusal> {
-        if let Some(key) = &asked.idempotency
-            && let Some(receipt) = self.store().remembered(key).await?
-        {
-            return Ok(receipt);
-        }
+        let work = self.replace_password(asked, user, session, passwords);
+        self.once(asked, Box::pin(work)).await
+    }
+
+    async fn replace_password(
+        &self,
+        asked: &Asked,
+        user: Uuid,
+        session: Uuid,
+        passwords: NewPassword,
+    ) -> Result<Receipt, Refusal> {
         let row = self.store().user(user).await?.ok_or(Refusal::NotFound)?;
         let weak = self.weaknesses_by(asked.caller.dialect, &passwords.new, &own(&row));
         if !weak.is_empty() {

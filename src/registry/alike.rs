@@ -29,9 +29,7 @@ impl Registry {
         answer_at: Instant,
         work: Option<Work<'static, Receipt>>,
     ) -> Result<(), Refusal> {
-        if let Some(key) = &asked.idempotency
-            && self.store().remembered(key).await?.is_some()
-        {
+        if self.first_receipt(asked).await?.is_some() {
             sleep_until(answer_at).await;
             return Ok(());
         }

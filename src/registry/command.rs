@@ -212,9 +212,7 @@ impl Registry {
         subject: Option<Uuid>,
         work: Box<dyn Fn(Unit) -> Work<'a> + Send + 'a>,
     ) -> Result<Receipt, Refusal> {
-        if let Some(key) = &asked.idempotency
-            && let Some(receipt) = self.store().remembered(key).await?
-        {
+        if let Some(receipt) = self.first_receipt(asked).await? {
             return Ok(receipt);
         }
         let mut turn = None;
@@ -231,19 +229,52 @@ impl Registry {
             match work(unit.clone()).await {
                 Ok(()) => {}
                 Err(Trouble::Stale) => continue,
-                Err(Trouble::Refused(refusal)) => return Err(refusal),
+                Err(Trouble::Refused(refusal)) => return self.unless_answered(asked, refusal).await,
             }
             match unit.append().await {
                 Ok(appended) => return Ok(appended.receipt),
                 // A code that somebody else has out is drawn again.
                 Err(StoreError::Stale | StoreError::CodeClash) => {}
                 Err(StoreError::Replayed(receipt)) => return Ok(*receipt),
-                Err(error) => return Err(error.into()),
+                Err(error) => return self.unless_answered(asked, error.into()).await,
             }
         }
         drop(turn);
         tracing::warn!("a command was stale time and again");
         Err(Refusal::Unavailable { retry_after: 1 })
+    }
+
+    /// Does something that may refuse before its command is decided: a request whose idempotency key came before is
+    /// answered as the first one was.
+    pub(super) async fn once(&self, asked: &Asked, work: super::alike::Work<'_, Receipt>) -> Result<Receipt, Refusal> {
+        if let Some(receipt) = self.first_receipt(asked).await? {
+            return Ok(receipt);
+        }
+        match work.await {
+            Err(refusal) => self.unless_answered(asked, refusal).await,
+            done => done,
+        }
+    }
+
+    /// The receipt of the first request with this idempotency key.
+    pub(super) async fn first_receipt(&self, asked: &Asked) -> Result<Option<Receipt>, Refusal> {
+        match &asked.idempotency {
+            Some(key) => Ok(self.store().remembered(key).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// A refusal, unless the first request with the same idempotency key was carried out meanwhile: it took the name, or
+    /// used the code, that this one was refused for.
+    async fn unless_answered(&self, asked: &Asked, refusal: Refusal) -> Result<Receipt, Refusal> {
+        let ours = matches!(
+            refusal,
+            Refusal::IdempotencyMismatch | Refusal::Unavailable { .. } | Refusal::Internal(_)
+        );
+        if ours {
+            return Err(refusal);
+        }
+        self.first_receipt(asked).await?.ok_or(refusal)
     }
 
     /// Lets a user's aggregate decide, minding `If-Match`, and says what to answer if nothing changes.

@@ -53,15 +53,11 @@ impl Registry {
 
     /// Uses a code: the number is verified. Whatever is wrong with a code or its number is one answer.
     pub async fn verify_phone(&self, asked: &Asked, phone: &Phone, code: &str) -> Result<Receipt, Refusal> {
-        refused_alike(Box::pin(self.use_phone_code(asked, phone, code))).await
+        let work = Box::pin(self.use_phone_code(asked, phone, code));
+        refused_alike(Box::pin(self.once(asked, work))).await
     }
 
     async fn use_phone_code(&self, asked: &Asked, phone: &Phone, code: &str) -> Result<Receipt, Refusal> {
-        if let Some(key) = &asked.idempotency
-            && let Some(receipt) = self.store().remembered(key).await?
-        {
-            return Ok(receipt);
-        }
         let holder = self.store().found_by(NameKind::Phone, phone.msisdn()).await?;
         let request = self.guess(CodePurpose::VerifyPhone, holder, code).await?;
         let user = holder.ok_or(Refusal::InvalidToken)?;
@@ -86,11 +82,17 @@ impl Registry {
         phone: &Phone,
         current: Password,
     ) -> Result<Receipt, Refusal> {
-        if let Some(key) = &asked.idempotency
-            && let Some(receipt) = self.store().remembered(key).await?
-        {
-            return Ok(receipt);
-        }
+        let work = self.take_phone(asked, (user, session), phone, current);
+        self.once(asked, Box::pin(work)).await
+    }
+
+    async fn take_phone(
+        &self,
+        asked: &Asked,
+        (user, session): (Uuid, Uuid),
+        phone: &Phone,
+        current: Password,
+    ) -> Result<Receipt, Refusal> {
         let proved = self.prove(user, session, current).await?;
         let budget = &Budget::new();
         self.command(asked, Some(user), |unit| async move {
@@ -132,11 +134,17 @@ impl Registry {
         email: &Email,
         current: Password,
     ) -> Result<Receipt, Refusal> {
-        if let Some(key) = &asked.idempotency
-            && let Some(receipt) = self.store().remembered(key).await?
-        {
-            return Ok(receipt);
-        }
+        let work = self.ask_for_email(asked, (user, session), email, current);
+        self.once(asked, Box::pin(work)).await
+    }
+
+    async fn ask_for_email(
+        &self,
+        asked: &Asked,
+        (user, session): (Uuid, Uuid),
+        email: &Email,
+        current: Password,
+    ) -> Result<Receipt, Refusal> {
         let proved = self.prove(user, session, current).await?;
         let budget = &Budget::new();
         self.command(asked, Some(user), |unit| async move {

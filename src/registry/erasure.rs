@@ -27,11 +27,10 @@ impl Registry {
         if own && matches!(asked.caller.who, Who::ApiKey { .. }) {
             return Err(Refusal::Forbidden);
         }
-        if let Some(key) = &asked.idempotency
-            && let Some(receipt) = self.store().remembered(key).await?
-        {
-            return Ok(receipt);
-        }
+        self.once(asked, Box::pin(self.erase(asked, user, own, current))).await
+    }
+
+    async fn erase(&self, asked: &Asked, user: Uuid, own: bool, current: Option<Password>) -> Result<Receipt, Refusal> {
         let verified = if own {
             Some(self.verify_current_password(user, current).await?)
         } else {

@@ -51,18 +51,16 @@ impl Registry {
         registration: &Registration,
         password: Password,
     ) -> Result<Receipt, Refusal> {
-        if let Some(key) = &asked.idempotency
-            && let Some(receipt) = self.store().remembered(key).await?
-        {
-            return Ok(receipt);
-        }
-        if asked.if_match.is_some_and(|version| version != 0) {
-            return Err(Refusal::Stale);
-        }
-        // Whoever cannot register anyway costs no hash. The append decides: this is only a look.
-        self.look_before_hashing(asked.caller.dialect, registration).await?;
-        let hash = self.hasher().hash(password).await?;
-        self.open_with(asked, registration, &hash, None).await
+        let work = async {
+            if asked.if_match.is_some_and(|version| version != 0) {
+                return Err(Refusal::Stale);
+            }
+            // Whoever cannot register anyway costs no hash. The append decides: this is only a look.
+            self.look_before_hashing(asked.caller.dialect, registration).await?;
+            let hash = self.hasher().hash(password).await?;
+            self.open_with(asked, registration, &hash, None).await
+        };
+        self.once(asked, Box::pin(work)).await
     }
 
     /// The same, and signs in with it: the token is shown once.

@@ -139,11 +139,11 @@ impl Registry {
 
     /// Sets a new password; every session ends. A new password that may not be chosen uses nothing up.
     pub async fn reset_password(&self, asked: &Asked, proof: &ResetProof, new: Password) -> Result<Receipt, Refusal> {
-        if let Some(key) = &asked.idempotency
-            && let Some(receipt) = self.store().remembered(key).await?
-        {
-            return Ok(receipt);
-        }
+        let work = self.set_anew(asked, proof, new);
+        self.once(asked, Box::pin(work)).await
+    }
+
+    async fn set_anew(&self, asked: &Asked, proof: &ResetProof, new: Password) -> Result<Receipt, Refusal> {
         let (user, original) = refused_alike(Box::pin(self.open_reset(asked, proof))).await?;
         let row = self.store().user(user).await?.ok_or(Refusal::InvalidToken)?;
         // Only whoever may set it learns that it is like the owner's own data.

@@ -32,11 +32,18 @@ impl Registry {
         let Some(email) = &registration.email else {
             return self.register(asked, registration, password).await;
         };
-        if let Some(key) = &asked.idempotency
-            && self.store().remembered(key).await?.is_some()
-        {
-            return Ok(told(registration));
-        }
+        let work = self.register_or_tell(asked, registration, email, password);
+        self.once(asked, Box::pin(work)).await?;
+        Ok(told(registration))
+    }
+
+    async fn register_or_tell(
+        &self,
+        asked: &Asked,
+        registration: &Registration,
+        email: &Email,
+        password: Password,
+    ) -> Result<Receipt, Refusal> {
         if asked.if_match.is_some_and(|version| version != 0) {
             return Err(Refusal::Stale);
         }
@@ -59,7 +66,7 @@ impl Registry {
             Err(other) => return Err(other),
         }
         sleep_until(answer_at).await;
-        Ok(told(registration))
+        Ok(Receipt::nothing())
     }
 
     async fn tell_owner(&self, asked: &Asked, email: &Email, may_tell: bool) -> Result<(), Refusal> {

@@ -9,6 +9,8 @@
 //! (lock, read, decide, write, commit).
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aggregates::values::Timestamp;
@@ -203,6 +205,7 @@ pub(super) struct Appender {
     keyring: Keyring,
     clock: Clock,
     memory: Memory,
+    unwritten: Arc<AtomicBool>,
     measured: Measured,
 }
 
@@ -236,6 +239,7 @@ impl Appender {
         keyring: Keyring,
         clock: Clock,
         memory: Memory,
+        unwritten: Arc<AtomicBool>,
     ) -> Self {
         Self {
             writer,
@@ -244,6 +248,7 @@ impl Appender {
             keyring,
             clock,
             memory,
+            unwritten,
             measured: Measured::new(),
         }
     }
@@ -316,16 +321,21 @@ impl Appender {
         let until = Instant::now() + PATIENCE;
         loop {
             match self.attempt(&jobs).await {
-                Ok(decided) => return self.answer(jobs, decided),
+                Ok(decided) => {
+                    if !decided.plan.is_empty() {
+                        self.unwritten.store(false, Ordering::Relaxed);
+                    }
+                    return self.answer(jobs, decided);
+                }
                 Err((Trouble::Unknown(problem), decided)) => {
                     warn!(%problem, "the answer to COMMIT was lost; asking the log");
                     self.measured.unknown_outcomes.increment(1);
                     match self.was_written(&decided.plan, until).await {
                         Ok(true) => return self.answer(jobs, decided),
                         // A disk that is full loses every COMMIT.
-                        Ok(false) if Instant::now() >= until => return refuse_all(jobs, &problem),
+                        Ok(false) if Instant::now() >= until => return self.refuse_all(jobs, &problem),
                         Ok(false) => {}
-                        Err(problem) => return refuse_all(jobs, &problem),
+                        Err(problem) => return self.refuse_all(jobs, &problem),
                     }
                 }
                 Err((Trouble::NotWritten(problem), _)) => match problem {
@@ -333,13 +343,13 @@ impl Appender {
                         self.writer.disconnect();
                         if Instant::now() >= until {
                             error!(%problem, "the log cannot be written");
-                            return refuse_all(jobs, &problem);
+                            return self.refuse_all(jobs, &problem);
                         }
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                     problem if jobs.len() == 1 => {
                         error!(%problem, "a unit cannot be written");
-                        return refuse_all(jobs, &problem);
+                        return self.refuse_all(jobs, &problem);
                     }
                     problem => {
                         warn!(%problem, units = jobs.len(), "a batch cannot be written as a whole; one by one");
@@ -348,6 +358,20 @@ impl Appender {
                 },
             }
         }
+    }
+
+    fn refuse_all(&self, jobs: Vec<Job>, problem: &StoreError) -> Vec<Job> {
+        if matches!(problem, StoreError::Unavailable(_)) {
+            self.unwritten.store(true, Ordering::Relaxed);
+        }
+        for job in jobs {
+            let answer = match problem {
+                StoreError::Unavailable(why) => StoreError::Unavailable(why.clone()),
+                other => StoreError::Refused(other.to_string()),
+            };
+            let _ = job.reply.send(Err(answer));
+        }
+        Vec::new()
     }
 
     /// A batch that failed as a whole: its units each in a transaction of their own.
@@ -560,17 +584,6 @@ impl Appender {
             .filter_map(|index| jobs.get_mut(index).and_then(Option::take))
             .collect()
     }
-}
-
-fn refuse_all(jobs: Vec<Job>, problem: &StoreError) -> Vec<Job> {
-    for job in jobs {
-        let answer = match problem {
-            StoreError::Unavailable(why) => StoreError::Unavailable(why.clone()),
-            other => StoreError::Refused(other.to_string()),
-        };
-        let _ = job.reply.send(Err(answer));
-    }
-    Vec::new()
 }
 
 /// Exact: a batch holds a few hundred units.

@@ -4,6 +4,7 @@
 //! unless somebody else was quicker; then it looks again. Short transactions of their own, beside the log, on
 //! connections that do not wait for the disk: a count that a power cut takes back harms nobody.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aggregates::values::Timestamp;
@@ -23,6 +24,11 @@ const NEW: &str = "
 const CHANGE: &str = "
     UPDATE claims SET turn = turn + 1, state = $3, expires_at = $4
     WHERE guard = $1 AND turn = $2";
+
+/// Another number each time: SQLite writes no page that stays as it is.
+const TRY: &str = "
+    INSERT INTO claims (guard, turn, state, expires_at) VALUES ($1, 0, '', 0)
+    ON CONFLICT (guard) DO UPDATE SET turn = claims.turn + 1";
 
 const FORGET: &str = "DELETE FROM claims WHERE guard = $1";
 
@@ -59,7 +65,20 @@ impl Store {
         // A connection that hangs must not hang the caller.
         let work = self.claim_in_time(guards, now, keep, decide);
         let hangs = |_| StoreError::Unavailable("what is counted cannot be read in time".into());
-        tokio::time::timeout(PATIENCE, work).await.map_err(hangs)?
+        let claimed = tokio::time::timeout(PATIENCE, work).await.map_err(hangs).flatten();
+        if matches!(claimed, Err(StoreError::Unavailable(_))) {
+            self.inner.unwritten.store(true, Ordering::Relaxed);
+        }
+        claimed
+    }
+
+    /// Whether the database can be written, as far as one row of no meaning tells; what was swept away is written anew.
+    pub(super) async fn try_to_write(&self) -> Result<(), StoreError> {
+        on_quick!(&self.inner.engine, pool => {
+            sqlx::query(TRY).bind([0_u8; 32].as_slice()).execute(pool).await?;
+        });
+        self.inner.unwritten.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn claim_in_time<S, T>(

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::append::Writer;
-use super::masters::{MasterSource, Sources};
+use super::masters::{MasterSource, OPENING, Sources};
 use super::migrations;
 use super::plan::Head;
 use super::postgres::PostgresWriter;
@@ -157,7 +157,15 @@ impl Engine {
                         .options(options.iter().copied()),
                 )
         };
-        let quick = pool(2, &[("synchronous_commit", "off")]);
+        // Nor from what is counted: what is waited for there is given up before its caller is.
+        let quick = pool(
+            2,
+            &[
+                ("synchronous_commit", "off"),
+                ("lock_timeout", "1s"),
+                ("idle_in_transaction_session_timeout", "2s"),
+            ],
+        );
         // A process that hangs in the middle of a transaction must not keep others from its followers.
         let side = pool(
             2,
@@ -215,7 +223,7 @@ impl Engine {
     /// Opens the store's keys; a new store gets its own.
     pub async fn keyring(&self, sources: &Sources, chance: &Chance, now: Timestamp) -> Result<Keyring, StoreError> {
         let known = self.wrapped_keys().await?;
-        let masters = sources.read(chance, known.is_empty())?;
+        let masters = sources.read(chance, known.is_empty(), OPENING).await?;
         if let (true, Some(master)) = (known.is_empty(), masters.first()) {
             self.add_keys(&Keyring::draw(master, chance, now)?).await?;
         }
@@ -296,9 +304,68 @@ async fn close<DB: sqlx::Database>(pool: &sqlx::Pool<DB>) {
     }
 }
 
+/// What of the environment `sqlx` takes for what a URL does not say, and the parameters of a URL that say it.
+const FOREIGN: [(&str, &[&str]); 12] = [
+    ("PGHOST", &["host", "hostaddr"]),
+    ("PGHOSTADDR", &["host", "hostaddr"]),
+    ("PGPORT", &["port"]),
+    ("PGUSER", &["user"]),
+    ("PGPASSWORD", &["password"]),
+    ("PGPASSFILE", &["password"]),
+    ("PGDATABASE", &["dbname"]),
+    ("PGSSLMODE", &["sslmode", "ssl-mode"]),
+    ("PGSSLROOTCERT", &["sslrootcert", "ssl-root-cert", "ssl-ca"]),
+    ("PGSSLCERT", &["sslcert", "ssl-cert"]),
+    ("PGSSLKEY", &["sslkey", "ssl-key"]),
+    // What a URL says is added to it.
+    ("PGOPTIONS", &[]),
+];
+
+/// What a URL says, by the names of parameters.
+fn said_by(url: &str) -> Vec<&str> {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (who, place) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (user, password) = who.split_once(':').unwrap_or((who, ""));
+    // An address of IPv6 has colons of its own, in brackets.
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (place, ""),
+    };
+    let parts = [
+        ("host", host),
+        ("port", port),
+        ("user", user),
+        ("password", password),
+        ("dbname", path),
+    ];
+    let said = parts.into_iter().filter(|(_, part)| !part.is_empty());
+    said.map(|(name, _)| name)
+        .chain(query.split('&').filter_map(|pair| Some(pair.split_once('=')?.0)))
+        .collect()
+}
+
+/// The variable of the environment that would change how the database of a URL is reached, if one is set.
+fn foreign(url: &str, is_set: impl Fn(&str) -> bool) -> Option<&'static str> {
+    let said = said_by(url);
+    let acts = |(_, names): &&(&str, &[&str])| !names.iter().any(|name| said.contains(name));
+    let mut acting = FOREIGN.iter().filter(acts).map(|(variable, _)| *variable);
+    acting.find(|variable| is_set(variable))
+}
+
 fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    // Another program's setting must not choose the schema, or take the encryption away.
+    if let Some(variable) = foreign(url, |variable| std::env::var_os(variable).is_some()) {
+        return Err(StoreError::Unavailable(format!(
+            "{variable} is set in the environment and would change how it is reached, which only its URL may: unset it"
+        )));
+    }
+    // Without a password of its own it would be looked for in a file of the user's.
+    let no_password = !said_by(url).contains(&"password");
     // The text of the parse error is not shown: it could quote the password.
     PgConnectOptions::from_str(url)
+        .map(|options| if no_password { options.password("") } else { options })
         .map(|options| {
             options
                 .application_name("user-registry")
@@ -464,5 +531,35 @@ async fn hear(ear: &mut Option<PgListener>) -> Result<(), sqlx::Error> {
     match ear {
         Some(ear) => ear.recv().await.map(|_| ()),
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_url_does_not_say_nobody_else_says() {
+        let full = "postgres://u:p@[::1]:5432/d?sslmode=require&sslrootcert=a&sslcert=b&sslkey=c";
+        for (url, variable, acts) in [
+            (full, "PGOPTIONS", true),
+            (full, "PGSSLMODE", false),
+            (full, "PGHOST", false),
+            (full, "PGPASSFILE", false),
+            (full, "PGSSLKEY", false),
+            ("postgres://u:p@h:1/d", "PGSSLMODE", true),
+            ("postgres://u:p@h:1/d?options=-c%20a=b", "PGOPTIONS", true),
+            ("postgres://u@h/d", "PGPASSWORD", true),
+            ("postgres://u@h/d?password=p", "PGPASSWORD", false),
+            ("postgres://u@[::1]/d", "PGPORT", true),
+            ("postgres://u@h:1/", "PGDATABASE", true),
+            ("postgres:///d?host=/run", "PGHOSTADDR", false),
+            ("postgres:///d", "PGUSER", true),
+            ("postgres:///d", "PGHOSTADDR", true),
+            ("postgres://u:p@h:1/d", "PGAPPNAME", false),
+        ] {
+            let found = foreign(url, |name| name == variable);
+            assert_eq!(found, acts.then_some(variable), "{url}");
+        }
     }
 }

@@ -76,22 +76,43 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// PostgreSQL: connection trouble, shutdown, lock and statement time-outs, resources.
+/// PostgreSQL: connection trouble, shutdown, lock and statement time-outs, resources, a disk that fails, and a server
+/// that only reads, as one that another has taken over from.
 fn is_transient(code: Option<&str>) -> bool {
     code.is_some_and(|code| {
         code.starts_with("08")
             || code.starts_with("57P")
             || code.starts_with("53")
-            || matches!(code, "55P03" | "57014" | "25P03" | "25P02" | "40001" | "40P01")
+            || matches!(
+                code,
+                "55P03" | "57014" | "25006" | "25P03" | "25P02" | "40001" | "40P01" | "58030"
+            )
             || is_transient_sqlite(code)
     })
 }
 
-/// SQLite: busy, locked, I/O, full, cannot open. Its codes are numbers whose lowest byte says which; what stands above
+/// SQLite: busy, locked, read-only, I/O, full, cannot open. Its codes are numbers whose lowest byte says which; what stands above
 /// it says why. The codes of PostgreSQL have five characters.
 fn is_transient_sqlite(code: &str) -> bool {
     code.len() < 5
         && code
             .parse::<u32>()
-            .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14))
+            .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_transient;
+
+    #[test]
+    fn a_database_that_cannot_be_written_is_away() {
+        // Full, failing and read-only; of SQLite also with what stands above the lowest byte.
+        for code in ["53100", "58030", "25006", "13", "10", "778", "8", "1032"] {
+            assert!(is_transient(Some(code)), "{code}");
+        }
+        for code in ["42P01", "23505", "1", "11", "19", "2067"] {
+            assert!(!is_transient(Some(code)), "{code}");
+        }
+        assert!(!is_transient(None));
+    }
 }

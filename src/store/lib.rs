@@ -23,6 +23,7 @@ pub mod keys;
 mod lag;
 pub mod leaf;
 mod log;
+mod master_command;
 mod masters;
 mod memory;
 mod migrations;
@@ -47,6 +48,7 @@ mod undelivered;
 mod unit;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use aggregates::values::Timestamp;
@@ -114,6 +116,8 @@ struct Inner {
     engine: Engine,
     keyring: Keyring,
     sources: Sources,
+    /// Whether the last write was refused because the database cannot be written.
+    unwritten: Arc<AtomicBool>,
     chance: Chance,
     clock: Clock,
     jobs: mpsc::Sender<Job>,
@@ -176,13 +180,11 @@ impl Store {
         stop: &CancellationToken,
     ) -> Result<Self, StoreError> {
         let engine = Engine::open(options).await?;
-        let sources = Sources {
-            main: options.master.clone(),
-            standby: options.standby.clone(),
-        };
+        let sources = Sources::new(options.master.clone(), options.standby.clone());
         let keyring = engine.keyring(&sources, &chance, clock.now()).await?;
         let (jobs, waiting) = mpsc::channel(WAITING);
         let (head, _) = watch::channel(engine.head().await?.position);
+        let unwritten = Arc::new(AtomicBool::new(false));
         let appender = Appender::new(
             engine.writer(options),
             waiting,
@@ -190,6 +192,7 @@ impl Store {
             keyring.clone(),
             clock.clone(),
             Memory::new(options.cache_entries),
+            Arc::clone(&unwritten),
         );
         let ended = appender
             .start()
@@ -209,6 +212,7 @@ impl Store {
                 engine,
                 keyring,
                 sources,
+                unwritten,
                 chance,
                 clock,
                 jobs,

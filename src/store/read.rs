@@ -1,6 +1,7 @@
 //! Reading: rows, secrets and events. The statements are the same on both engines.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 
 use aggregates::values::{StandingKind, Timestamp};
 use cqrs_es::EventEnvelope;
@@ -834,12 +835,15 @@ impl Store {
         })
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, and can be written where the last write was refused.
     ///
     /// A process whose appender is gone cannot write, however well the database does.
     pub async fn ping(&self) -> Result<(), StoreError> {
         if self.inner.jobs.is_closed() {
             return Err(StoreError::Unavailable("the appender has stopped".into()));
+        }
+        if self.inner.unwritten.load(Ordering::Relaxed) {
+            self.try_to_write().await?;
         }
         self.head().await.map(|_| ())
     }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use aggregates::values::Timestamp;
 use sqlx::Row as _;
 
 use super::engine::{insert_key, on_pool, on_side};
@@ -24,15 +25,21 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// How long a retired signing key is kept: longer than any token it signed lives. Microseconds.
 pub const SIGNED_LIFE: i64 = 20 * 60 * 1_000_000;
 
-const KEYS: &str = "SELECT kind, kid, wrapped, kek_id FROM keys ORDER BY kind, kid";
 const REWRAP_KEY: &str = "UPDATE keys SET wrapped = $1, kek_id = $2 WHERE kind = $3 AND kid = $4 AND wrapped = $5";
 const ANOTHER_KEY: &str = "
     INSERT INTO keys (kind, kid, wrapped, kek_id, created_at) VALUES ($1, $2, $3, $4, $5)";
 const NEW_FORMER: &str = "
     INSERT INTO keys (kind, kid, wrapped, kek_id, created_at) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (kind, kid) DO UPDATE SET wrapped = excluded.wrapped, kek_id = excluded.kek_id,
-        created_at = excluded.created_at";
-const OVER: &str = "DELETE FROM keys WHERE kind = $1 AND created_at <= $2";
+        created_at = excluded.created_at, retired_at = NULL";
+/// Like [`REWRAP_KEY`], unless another master wraps by now.
+const REWRAP_LEFT_KEY: &str = "
+    UPDATE keys SET wrapped = $1, kek_id = $2 WHERE kind = $3 AND kid = $4 AND wrapped = $5
+      AND EXISTS (SELECT 1 FROM keys AS now WHERE now.kind = 'fingerprint' AND now.kek_id = $2)";
+/// The id of a former master is kept: it is not to become the master again.
+const OVER: &str = "
+    UPDATE keys SET retired_at = $1 WHERE kind = $2 AND retired_at IS NULL AND created_at <= $3
+      AND NOT EXISTS (SELECT 1 FROM keys AS other WHERE other.kek_id <> $4)";
 const RETIRE: &str = "UPDATE keys SET retired_at = $1 WHERE kind = $2 AND kid <> $3 AND retired_at IS NULL";
 const REVOKE: &str = "DELETE FROM keys WHERE kind = $1 AND kid <> $2";
 const FORGET: &str = "DELETE FROM keys WHERE kind = $1 AND retired_at < $2";
@@ -40,7 +47,10 @@ const DATA_KEYS: &str = "
     SELECT subject, scope, wrapped, kek_id FROM subject_keys
     WHERE (subject, scope) > ($1, $2) ORDER BY subject, scope LIMIT $3";
 const REWRAP_DATA_KEY: &str = "
-    UPDATE subject_keys SET wrapped = $1, kek_id = $2 WHERE subject = $3 AND scope = $4 AND wrapped = $5";
+    UPDATE subject_keys SET wrapped = $1, kek_id = $2 WHERE subject = $3 AND scope = $4 AND wrapped = $5
+      AND EXISTS (SELECT 1 FROM keys AS now WHERE now.kind = 'fingerprint' AND now.kek_id = $2)";
+const LEFT: &str = "
+    SELECT EXISTS (SELECT 1 FROM subject_keys WHERE wrapped IS NOT NULL AND kek_id <> $1) AS found";
 const BY_MASTER: &str = "
     SELECT kek_id, COUNT(*) AS keys FROM subject_keys WHERE wrapped IS NOT NULL GROUP BY kek_id ORDER BY kek_id";
 
@@ -142,35 +152,30 @@ impl Store {
     }
 
     /// Makes this the master key that wraps: re-wraps every key of the table `keys` at once, which is what tells every
-    /// process. Data keys follow by [`Store::rewrap_pass`]. Changes nothing when it already is.
+    /// process. Data keys follow by [`Store::rewrap_pass`], and so does a key that is added meanwhile. Changes nothing
+    /// when it already is.
     pub async fn change_master(&self, new: &MasterKey) -> Result<(), StoreError> {
+        // What another process made of the keys since this one looked is what is changed.
+        self.renew_keys().await?;
         let masters = self.keyring().masters();
+        if masters.id() == new.id() {
+            return Ok(());
+        }
         let mut given = vec![new.clone()];
         given.extend(masters.all().cloned());
         let after = Masters::new(&given, new.id())?;
         let former = Keyring::former(&after, masters.id(), self.chance(), self.now())?;
-        let mut changed = false;
+        // Read before the transaction: one of SQLite that begins by reading cannot go on to write once another wrote.
+        let rows = self.keys_of_others(&after).await?;
         on_side!(&self.inner.engine, pool => {
-            // Read before the transaction: one of SQLite that begins by reading cannot go on to write once another wrote.
-            let rows = sqlx::query(KEYS).fetch_all(pool).await?;
             let mut transaction = pool.begin().await?;
-            for row in rows {
-                let (kind, kid, kek): (&str, &str, &str) =
-                    (row.try_get("kind")?, row.try_get("kid")?, row.try_get("kek_id")?);
-                if kek == new.id() {
-                    continue;
-                }
-                changed = true;
-                let old: &[u8] = row.try_get("wrapped")?;
-                let place = place_of_key(kind, kid);
-                let key = masters.unwrap(&place, old)?;
-                let wrapped = new.wrap(&place, &key, self.chance())?;
+            for row in &rows {
                 let done = sqlx::query(REWRAP_KEY)
-                    .bind(wrapped)
+                    .bind(self.rewrapped(&after, row)?)
                     .bind(new.id())
-                    .bind(kind)
-                    .bind(kid)
-                    .bind(old)
+                    .bind(&row.kind)
+                    .bind(&row.kid)
+                    .bind(&row.wrapped)
                     .execute(&mut *transaction)
                     .await?;
                 if done.rows_affected() == 0 {
@@ -179,7 +184,7 @@ impl Store {
                     return Err(StoreError::Unavailable("the keys changed meanwhile; run it again".into()));
                 }
             }
-            if changed {
+            if !rows.is_empty() {
                 insert_key!(NEW_FORMER, former)
                     .execute(&mut *transaction)
                     .await?;
@@ -187,6 +192,42 @@ impl Store {
             transaction.commit().await?;
         });
         Ok(self.keyring().renew(&given, &self.wrapped_keys().await?)?)
+    }
+
+    /// The rows of `keys` that another master wraps, in the order in which everybody changes them.
+    async fn keys_of_others(&self, masters: &Masters) -> Result<Vec<WrappedKey>, StoreError> {
+        let mut rows = self.wrapped_keys().await?;
+        rows.retain(|row| row.kek_id != masters.id());
+        rows.sort_by(|one, other| (&one.kind, &one.kid).cmp(&(&other.kind, &other.kid)));
+        Ok(rows)
+    }
+
+    /// The key of a row, wrapped by the master that wraps now.
+    fn rewrapped(&self, masters: &Masters, row: &WrappedKey) -> Result<Vec<u8>, MasterError> {
+        let place = place_of_key(&row.kind, &row.kid);
+        let key = masters.unwrap(&place, &row.wrapped)?;
+        masters.wrap(&place, &key, self.chance())
+    }
+
+    /// Re-wraps the rows of `keys` that a process added which had not heard yet of the master that wraps now.
+    async fn rewrap_left_keys(&self) -> Result<u64, StoreError> {
+        let masters = self.keyring().masters();
+        let mut rewrapped = 0;
+        for row in self.keys_of_others(&masters).await? {
+            let wrapped = self.rewrapped(&masters, &row)?;
+            rewrapped += on_side!(&self.inner.engine, pool => {
+                let done = sqlx::query(REWRAP_LEFT_KEY)
+                    .bind(wrapped)
+                    .bind(masters.id())
+                    .bind(&row.kind)
+                    .bind(&row.kid)
+                    .bind(&row.wrapped)
+                    .execute(pool)
+                    .await?;
+                done.rows_affected()
+            });
+        }
+        Ok(rewrapped)
     }
 
     /// Re-wraps the next data keys that another master wraps.
@@ -238,39 +279,70 @@ impl Store {
     }
 
     /// Looks at every data key once and re-wraps those of a former master, telling after each transaction how far it
-    /// is. Says whether the rotation is over; if it is not, it is to be called again.
+    /// is. Says whether the rotation is over; if it is not, it is to be called again. It is never over while anything is
+    /// wrapped by another master than the one that wraps now.
     pub async fn rewrap_pass(&self, mut tell: impl FnMut(&Rewrapping)) -> Result<Pass, StoreError> {
         let started = self.now();
+        let left = self.rewrap_left_keys().await?;
         let mut progress = Rewrapping::default();
         while !progress.done {
             progress = self.rewrap_data_keys(progress).await?;
             tell(&progress);
             tokio::time::sleep(PAUSE).await;
         }
-        if progress.rewrapped > 0 {
+        if left + progress.rewrapped > 0 {
             tracing::info!(
-                keys = progress.rewrapped,
+                keys = left + progress.rewrapped,
                 master = self.keyring().masters().id(),
-                "data keys were re-wrapped"
+                "keys were re-wrapped"
             );
         } else {
-            let settled = started.plus(-SETTLED).as_micros();
-            on_side!(&self.inner.engine, pool => {
-                sqlx::query(OVER).bind(KeyKind::Former.as_str()).bind(settled).execute(pool).await?;
-            });
-            self.renew_keys().await?;
+            self.end_rotation(started).await?;
         }
+        self.renew_keys().await?;
         Ok(Pass {
             rewrapped: progress.rewrapped,
             over: !self.keyring().is_rewrapping(),
         })
     }
 
+    /// Ends a rotation that began long enough before this moment, if nothing is left to re-wrap.
+    async fn end_rotation(&self, started: Timestamp) -> Result<(), StoreError> {
+        let masters = self.keyring().masters();
+        let left: bool = on_pool!(&self.inner.engine, pool => {
+            sqlx::query(LEFT).bind(masters.id()).fetch_one(pool).await?.try_get("found")?
+        });
+        if left {
+            return Ok(());
+        }
+        on_side!(&self.inner.engine, pool => {
+            sqlx::query(OVER)
+                .bind(self.now().as_micros())
+                .bind(KeyKind::Former.as_str())
+                .bind(started.plus(-SETTLED).as_micros())
+                .bind(masters.id())
+                .execute(pool)
+                .await?;
+        });
+        Ok(())
+    }
+
     /// The id of the master whose data keys are being re-wrapped, if a rotation is under way.
     pub async fn former_master(&self) -> Result<Option<String>, StoreError> {
+        let mut rows = self.former_rows().await?;
+        rows.retain(|row| row.retired_at.is_none());
+        Ok(rows.pop().map(|row| row.kid))
+    }
+
+    /// The ids of the masters that this store had before, as far as it knows them.
+    pub async fn former_masters(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.former_rows().await?.into_iter().map(|row| row.kid).collect())
+    }
+
+    async fn former_rows(&self) -> Result<Vec<WrappedKey>, StoreError> {
         let mut rows = self.wrapped_keys().await?;
         rows.retain(|row| row.kind == KeyKind::Former.as_str());
-        Ok(rows.pop().map(|row| row.kid))
+        Ok(rows)
     }
 
     /// How many data keys each master key wraps, by the master's id.

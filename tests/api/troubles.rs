@@ -4,10 +4,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 
 use crate::agstack::faults::run as sql;
 use crate::agstack::web::Web;
-use crate::harness::{App, Engine, Reply, Wire, on_both_engines, run};
+use crate::harness::{App, Engine, Log, Reply, Wire, on_both_engines, run, until};
 use crate::trio::STRONG;
 
 on_both_engines![
@@ -190,6 +191,44 @@ async fn a_full_queue_is_told_in_the_shape_of_the_asked_dialect(engine: Engine) 
         }
         assert!(full > 0, "{}: nobody met a full queue", ask.dialect);
     }
+}
+
+/// As one is that another server has taken over from.
+#[test]
+fn a_database_that_can_only_be_read_is_away_until_it_can_be_written() {
+    run(without_writes());
+}
+
+async fn without_writes() {
+    let app = App::start(Engine::Postgres).await;
+    let Log::Postgres(mut raw) = app.log().await else {
+        unreachable!()
+    };
+    let register = async |username: &str| {
+        let body = json!({ "username": username, "password": STRONG });
+        app.command("register-user", &body).send().await
+    };
+    let ready = async || app.get("/readyz").send().await.status;
+    assert_eq!((register("ada").await.status, ready().await), (201, 200));
+    for (only_read, status) in [("on", 503), ("off", 201)] {
+        let set = format!(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = {only_read}',
+                 current_database()); END $$"
+        );
+        raw.execute(set.as_str()).await.unwrap();
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        raw.execute(end).await.unwrap();
+        // What was read on a connection that has been ended is away as well, and tells nothing of writing.
+        until("the service to notice", || async {
+            let reply = register("eve").await;
+            assert!([503, status].contains(&reply.status), "{reply:?}");
+            let noticed = reply.status == status && (status == 201 || ready().await == 503);
+            noticed.then_some(())
+        })
+        .await;
+    }
+    until("the service to be ready", || async { (ready().await == 200).then_some(()) }).await;
 }
 
 #[test]

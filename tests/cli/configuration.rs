@@ -1,4 +1,4 @@
-//! The configuration as the program sees it. No engine is started.
+//! The configuration as the program sees it.
 
 use crate::harness::Place;
 
@@ -143,4 +143,30 @@ fn a_command_line_that_makes_no_sense_ends_with_two() {
         assert_eq!(ended.stdout, "");
     }
     assert!(!place.data().exists());
+}
+
+#[test]
+fn another_programs_environment_does_not_choose_how_the_database_is_reached() {
+    let place = Place::postgres();
+    let list = |variable: &str, value: &str| place.run_with(&["keys", "list"], &[(variable, value)], "");
+    let refused = |variable: &str, value: &str| {
+        let ended = list(variable, value);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
+        let told = format!(
+            "user-registry: the database is not available: {variable} is set in the environment and would change how it \
+             is reached, which only its URL may: unset it\n"
+        );
+        assert_eq!(ended.stderr, told);
+    };
+    refused("PGOPTIONS", "-c search_path=elsewhere");
+    refused("PGSSLMODE", "disable");
+    // What the URL says is said, and a name for the program is always given.
+    for (variable, value) in [
+        ("PGHOST", "nowhere.invalid"),
+        ("PGDATABASE", "nothing"),
+        ("PGAPPNAME", "other"),
+    ] {
+        let ended = list(variable, value);
+        assert_eq!(ended.code, Some(0), "{variable}: {ended:?}");
+    }
 }

@@ -133,7 +133,12 @@ impl Place {
 
     /// Starts a verb and lets it run.
     pub fn begin(&self, arguments: &[&str]) -> Server {
-        Server::of(self.command(arguments, &[]).spawn().unwrap())
+        self.begin_with(arguments, &[])
+    }
+
+    /// The same with an environment.
+    pub fn begin_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Server {
+        Server::of(self.command(arguments, environment).spawn().unwrap())
     }
 
     /// Starts the service; it may not be ready yet.

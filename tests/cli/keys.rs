@@ -1,5 +1,8 @@
 //! Keys are listed and replaced while the service runs.
 
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -15,6 +18,11 @@ on_both_engines!(
     the_service_finishes_a_rotation_that_was_killed,
     a_prepared_master_is_given_to_every_replica_first,
     the_former_master_alone_is_refused_in_one_sentence,
+    a_master_that_the_store_has_or_had_is_not_the_next_one,
+    a_former_master_on_standby_does_not_come_back,
+    files_that_a_killed_rotation_left_are_changed_over,
+    a_service_changes_its_own_files_over,
+    a_command_for_the_master_that_hangs_holds_nothing_up,
 );
 
 fn sign_in(server: &Server) -> String {
@@ -64,6 +72,14 @@ fn master(place: &Place) -> String {
     let list = list(place);
     let line = list.lines().find(|line| line.starts_with("fingerprint")).unwrap();
     line.split_whitespace().nth(2).unwrap().to_owned()
+}
+
+/// Whether anything is wrapped by this master.
+fn wraps(place: &Place, master: &str) -> bool {
+    list(place).lines().any(|line| {
+        let of_a_key = line.split_whitespace().nth(2) == Some(master);
+        of_a_key || line.ends_with(&format!("wrapped by master {master}"))
+    })
 }
 
 fn a_new_signing_key_is_published_before_it_signs(place: &Place) {
@@ -120,7 +136,7 @@ fn the_master_is_replaced_while_the_service_runs(place: &Place) {
         said.contains("re-wrapped ") && said.contains("done. Back up "),
         "{said}"
     );
-    assert!(!list(place).contains(&old), "{}", list(place));
+    assert!(!wraps(place, &old), "{}", list(place));
 
     // What was sealed before opens, and what is sealed now is wrapped by the new one.
     let (_, me) = server.get("/v1/me", &token);
@@ -130,7 +146,7 @@ fn the_master_is_replaced_while_the_service_runs(place: &Place) {
     register(&server, "grace");
     let all = list(place);
     assert!(
-        all.contains(&format!("wrapped by master {new}")) && !all.contains(&old),
+        all.contains(&format!("wrapped by master {new}")) && !wraps(place, &old),
         "{all}"
     );
     assert_eq!(server.stop().code, Some(0));
@@ -174,7 +190,13 @@ fn a_rotation_that_was_killed_goes_on(place: &Place) {
         "{said}"
     );
     assert_eq!(master(place), new);
-    assert!(!list(place).contains(&old), "{}", list(place));
+    assert!(!wraps(place, &old), "{}", list(place));
+    let list = list(place);
+    let line = list.lines().find(|line| line.contains(&old)).unwrap();
+    assert!(
+        line.contains("former master; nothing is wrapped by it since "),
+        "{line}"
+    );
     let server = place.start();
     let token = sign_in(&server);
     assert_eq!(server.get("/v1/me", &token).1["full_name"], "Ada Lovelace");
@@ -184,7 +206,7 @@ fn the_service_finishes_a_rotation_that_was_killed(place: &Place) {
     let server = with_ada(place);
     let old = master(place);
     killed_rotation(place);
-    eventually(|| (!list(place).contains(&old)).then_some(()));
+    eventually(|| (!wraps(place, &old)).then_some(()));
     let token = sign_in(&server);
     assert_eq!(server.get("/v1/me", &token).0, 200);
 }
@@ -216,4 +238,192 @@ fn the_former_master_alone_is_refused_in_one_sentence(place: &Place) {
         "user-registry: this is not the master key of this store (its keys were wrapped by {new}, this one is {old})\n"
     );
     assert_eq!(ended.stderr, sentence);
+}
+
+/// A file that only its owner may read.
+fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn a_master_that_the_store_has_or_had_is_not_the_next_one(place: &Place) {
+    let (first, standby) = ("ab".repeat(32), place.data().join("standby.key"));
+    std::fs::create_dir_all(place.data()).unwrap();
+    let run = |master: &str, verb: &[&str]| {
+        let environment = [
+            ("REGISTRY__KEYS__MASTER", master),
+            ("REGISTRY__KEYS__STANDBY_FILE", standby.to_str().unwrap()),
+        ];
+        place.run_with(&[&["keys"], verb].concat(), &environment, "")
+    };
+    let rotate: &[&str] = &["rotate", "master"];
+    let said = run(&first, rotate);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let second = std::fs::read_to_string(&standby).unwrap();
+    let listed = run(&second, &["list"]).stdout;
+    let refused = |why: &str| {
+        for verb in [rotate, &["rotate", "master", "--prepare"]] {
+            let said = run(&second, verb);
+            assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""), "{said:?}");
+            let of = format!("user-registry: {} holds ", standby.display());
+            assert!(
+                said.stderr.starts_with(&of) && said.stderr.contains(why),
+                "{}",
+                said.stderr
+            );
+        }
+        assert_eq!(run(&second, &["list"]).stdout, listed);
+    };
+    refused("is the master of this store already");
+    write_private(&standby, &first);
+    refused("was the master of this store before");
+    std::fs::remove_file(&standby).unwrap();
+    let said = run(&second, &["rotate", "master", "--prepare"]);
+    assert!(said.stdout.starts_with("the next master is "), "{said:?}");
+    let third = std::fs::read_to_string(&standby).unwrap();
+    assert!(third.trim() != first && third != second);
+}
+
+fn a_former_master_on_standby_does_not_come_back(place: &Place) {
+    let old = master(place);
+    let first = std::fs::read_to_string(place.data().join("keys/master.key")).unwrap();
+    run(place, &["keys", "rotate", "master"]);
+    // Kept for older backups, under another name.
+    std::fs::remove_file(place.data().join("keys/master.key.previous")).unwrap();
+    let standby = place.data().join("standby.key");
+    write_private(&standby, &first);
+    let environment = [("REGISTRY__KEYS__STANDBY_FILE", standby.to_str().unwrap())];
+    let said = place.run_with(&["keys", "rotate", "master", "--prepare"], &environment, "");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        said.stdout.contains("keys/master.key.next") && !said.stdout.contains(&old),
+        "{said:?}"
+    );
+}
+
+/// The files of the master, as a kill may leave them.
+struct Files {
+    /// The file, the next one, and the one before.
+    paths: [PathBuf; 3],
+    /// What was in the file before the rotation, and after it.
+    keys: [String; 2],
+}
+
+impl Files {
+    /// After a rotation that has ended.
+    fn of(place: &Place) -> Self {
+        let path = |ending: &str| place.data().join(format!("keys/master.key{ending}"));
+        let paths = [path(""), path(".next"), path(".previous")];
+        let keys = [&paths[2], &paths[0]].map(|path| std::fs::read_to_string(path).unwrap());
+        Self { paths, keys }
+    }
+
+    /// Which key is in each of them.
+    fn are(&self) -> [Option<usize>; 3] {
+        self.paths.each_ref().map(|path| {
+            let text = std::fs::read_to_string(path).ok()?;
+            Some(self.keys.iter().position(|key| *key == text).unwrap())
+        })
+    }
+
+    fn set(&self, keys: [Option<usize>; 3]) {
+        for (path, key) in self.paths.iter().zip(keys) {
+            let _ = std::fs::remove_file(path);
+            if let Some(key) = key {
+                write_private(path, &self.keys[key]);
+            }
+        }
+    }
+}
+
+/// As a rotation leaves the files when it has ended.
+const CHANGED_OVER: [Option<usize>; 3] = [Some(1), None, Some(0)];
+/// As it finds them once the store has changed its master.
+const NOT_YET: [Option<usize>; 3] = [Some(0), Some(1), None];
+
+fn files_that_a_killed_rotation_left_are_changed_over(place: &Place) {
+    assert_eq!(with_ada(place).stop().code, Some(0));
+    run(place, &["keys", "rotate", "master"]);
+    let (files, new) = (Files::of(place), master(place));
+    for left in [
+        NOT_YET,
+        [Some(0), Some(1), Some(0)],
+        [None, Some(1), Some(0)],
+        [Some(1), Some(1), Some(0)],
+    ] {
+        for data_keys_left in [false, true] {
+            files.set(left);
+            if data_keys_left {
+                assert_eq!(place.sql("UPDATE keys SET retired_at = NULL WHERE kind = 'former'"), 1);
+            }
+            let said = run(place, &["keys", "rotate", "master"]);
+            let begins = if data_keys_left {
+                "going on with the rotation from ".to_owned()
+            } else {
+                format!("the file of {new} took its place")
+            };
+            assert!(said.starts_with(&begins), "{left:?}: {said}");
+            assert_eq!(files.are(), CHANGED_OVER, "{left:?}");
+            assert_eq!(master(place), new);
+        }
+    }
+    let names: Vec<_> = place.permissions().into_iter().map(|(name, _)| name).collect();
+    assert!(!names.iter().any(|name| name.contains("part")), "{names:?}");
+    // Nothing is left to do: this one replaces it.
+    files.set(NOT_YET);
+    let said = run(place, &["keys", "rotate", "master", "--prepare"]);
+    assert!(said.contains("\nthe next master is "), "{said}");
+    let third = std::fs::read_to_string(&files.paths[1]).unwrap();
+    run(place, &["keys", "rotate", "master"]);
+    assert_ne!(master(place), new);
+    assert_eq!(std::fs::read_to_string(&files.paths[0]).unwrap(), third);
+}
+
+/// On another machine nobody runs the command.
+fn a_service_changes_its_own_files_over(place: &Place) {
+    assert_eq!(with_ada(place).stop().code, Some(0));
+    run(place, &["keys", "rotate", "master"]);
+    let files = Files::of(place);
+    files.set(NOT_YET);
+    let server = place.start();
+    let told = "the file of the next master key took its place";
+    server.told(told);
+    assert_eq!(files.are(), CHANGED_OVER);
+    sign_in(&server);
+    let ended = server.stop();
+    assert!(!ended.stderr.contains(told), "{}", ended.stderr);
+}
+
+fn a_command_for_the_master_that_hangs_holds_nothing_up(place: &Place) {
+    let (first, hangs) = ("ab".repeat(32), place.data().join("hangs"));
+    let command = format!(
+        "echo {first}; [ -e {0} ] && echo run >> {0}.runs && sleep 15",
+        hangs.display()
+    );
+    let environment = [
+        ("REGISTRY__KEYS__MASTER_COMMAND", format!("{command}; true")),
+        // Whoever blocks this one thread keeps everybody waiting.
+        ("TOKIO_WORKER_THREADS", "1".to_owned()),
+    ];
+    let server = place.start_with(&environment.each_ref().map(|(name, value)| (*name, value.as_str())));
+    register(&server, "ada");
+    std::fs::write(&hangs, "").unwrap();
+    // Another process makes another master, of which the service is not told where it is.
+    let standby = place.data().join("standby.key");
+    let environment = [
+        ("REGISTRY__KEYS__MASTER", first.as_str()),
+        ("REGISTRY__KEYS__STANDBY_FILE", standby.to_str().unwrap()),
+    ];
+    let rotation = place.begin_with(&["keys", "rotate", "master"], &environment);
+    let runs = place.data().join("hangs.runs");
+    eventually(|| runs.exists().then_some(()));
+    let asked = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(server.read("/healthz").0, 200);
+    }
+    // The command runs for 15 s.
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    server.told("the command of keys.master_command failed: it did not end in time");
+    assert_eq!(rotation.wait().code, Some(0));
 }

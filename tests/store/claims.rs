@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use user_registry::guards::{Allowance, Sent};
-use user_registry::store::{GuardKey, Store};
+use user_registry::store::{GuardKey, Store, StoreError};
 
 use crate::harness::{Database, soon};
 use crate::people::DAY;
@@ -77,6 +77,29 @@ pub async fn several_shares_are_taken_together_or_not_at_all(database: Arc<Datab
     }
     let sum: Vec<i32> = taken.iter().zip(left).map(|(taken, left)| taken + left).collect();
     assert_eq!(sum, [10; 3]);
+}
+
+/// As a replica does that hangs in the middle of a claim.
+pub async fn a_share_that_is_held_keeps_nobody_from_the_others(database: Arc<Database>) {
+    let store = database.open().await;
+    assert!(take(&store, &[[7; 32]], TEN).await);
+    let mut raw = database.raw().await;
+    raw.execute("BEGIN").await;
+    assert_eq!(raw.execute("UPDATE claims SET turn = turn").await, 1);
+    let claim = async |guard: GuardKey| {
+        let now = store.now();
+        let claimed = store.claim(&[guard], now, DAY, |states: &mut [Sent]| {
+            states[0].take(&TEN, now.as_micros()).then_some(())
+        });
+        claimed.await.map(|taken| taken.is_some())
+    };
+    // More of them than there are connections.
+    for refused in join_all((0..4).map(|_| claim([7; 32]))).await {
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    }
+    assert!(claim([8; 32]).await.unwrap());
+    raw.execute("ROLLBACK").await;
+    assert!(claim([7; 32]).await.unwrap());
 }
 
 pub async fn what_was_taken_is_forgotten_after_its_time(database: Arc<Database>) {

@@ -112,6 +112,8 @@ conformance! {
         secrets::a_live_code_cannot_be_drawn_again_and_a_newer_one_replaces_the_older,
         secrets::an_older_credential_never_replaces_a_newer_one,
         rotation::every_data_key_is_rewrapped_and_a_destroyed_one_stays_so,
+        rotation::a_key_that_was_added_meanwhile_is_rewrapped_however_late,
+        rotation::a_process_that_is_behind_wraps_nothing_back,
         rotation::a_retired_signing_key_is_destroyed_once_its_last_token_has_ended,
         upkeep::a_registration_nobody_verified_ends_after_a_day_and_no_other_does,
         upkeep::replicas_that_find_the_same_registrations_due_end_each_once,
@@ -157,6 +159,7 @@ conformance! {
         migrations::every_column_has_a_comment,
     }
     postgres {
+        claims::a_share_that_is_held_keeps_nobody_from_the_others,
         log::both_engines_store_and_hash_the_same_history_alike,
         outages::a_lost_answer_to_commit_neither_loses_nor_doubles,
         outages::a_lost_answer_to_a_whole_batch_neither_loses_nor_doubles,

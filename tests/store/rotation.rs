@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aggregates::values::Timestamp;
 use user_registry::clock::Clock;
 use user_registry::keys::MasterKey;
+use user_registry::store::{Former, SIGNED_LIFE};
 
 use crate::harness::Database;
 use crate::people::{account, called, erase, tell_user};
@@ -68,8 +69,74 @@ pub async fn every_data_key_is_rewrapped_and_a_destroyed_one_stays_so(database: 
     assert_eq!(store.rebuild(false).await.unwrap().differences, []);
 }
 
+/// A process that has not heard of the new master adds a key under the one before.
+pub async fn a_key_that_was_added_meanwhile_is_rewrapped_however_late(database: Arc<Database>) {
+    let clock = Clock::test(Timestamp::parse("2026-11-20T12:00:00Z").unwrap());
+    let [store, late, later] = [0; 3].map(|_| database.open_at(clock.clone()));
+    let (store, late, later) = (store.await, late.await, later.await);
+    account(&store, "ada@farm.example").await;
+    let old = store.keyring().masters().id().to_owned();
+    let next = database.master().with_extension("key.next");
+    let new = MasterKey::create(&next, store.chance()).unwrap();
+    let under_old = async || {
+        let rows = store.wrapped_keys().await.unwrap().into_iter();
+        rows.filter(|row| row.kek_id == old).count()
+    };
+    store.change_master(&new).await.unwrap();
+    assert_eq!(under_old().await, 0);
+    clock.advance(1);
+    late.add_signing_key(Former::Retire { after: 0 }).await.unwrap();
+    assert_eq!(under_old().await, 1);
+    // Long enough for the rotation to be over, if it were not for that key.
+    clock.advance(60);
+    let pass = store.rewrap_pass(|_| ()).await.unwrap();
+    assert_eq!((under_old().await, pass.over), (0, false));
+    while !store.rewrap_pass(|_| ()).await.unwrap().over {}
+    assert_eq!(store.former_master().await.unwrap(), None);
+    assert_eq!(store.former_masters().await.unwrap(), [old.clone()]);
+
+    // Somebody has slept through all of it.
+    later.add_notary_key().await.unwrap();
+    assert_eq!(under_old().await, 1);
+    store.renew_keys().await.unwrap();
+    assert!(store.keyring().is_rewrapping());
+    while !store.rewrap_pass(|_| ()).await.unwrap().over {}
+    assert_eq!(under_old().await, 0);
+
+    // The new master alone opens all of it.
+    for instance in [store, late, later] {
+        instance.close().await;
+    }
+    for file in ["master.key.next", "master.key.previous"] {
+        let _ = std::fs::remove_file(database.folder().join("keys").join(file));
+    }
+    let store = database.open_at(clock).await;
+    assert_eq!(
+        (store.keyring().signing().len(), store.keyring().notary().len()),
+        (2, 2)
+    );
+    assert_eq!(store.keyring().masters().id(), new.id());
+}
+
+/// Its own master is not the one that wraps now, and it does not know.
+pub async fn a_process_that_is_behind_wraps_nothing_back(database: Arc<Database>) {
+    let store = database.open().await;
+    let user = account(&store, "ada@farm.example").await;
+    let new = MasterKey::create(&database.master().with_extension("key.next"), store.chance()).unwrap();
+    let behind = database.open().await;
+    store.change_master(&new).await.unwrap();
+    store.rewrap_pass(|_| ()).await.unwrap();
+    let wrapped = async || store.data_keys_by_master().await.unwrap();
+    let after = wrapped().await;
+    assert_eq!(after[0].0, new.id());
+    assert_ne!(behind.keyring().masters().id(), new.id());
+    let pass = behind.rewrap_pass(|_| ()).await.unwrap();
+    assert_eq!((pass.rewrapped, pass.over), (0, false));
+    assert_eq!(wrapped().await, after);
+    tell_user(&store, user, || called("Ada")).await;
+}
+
 pub async fn a_retired_signing_key_is_destroyed_once_its_last_token_has_ended(database: Arc<Database>) {
-    use user_registry::store::{Former, SIGNED_LIFE};
     let clock = Clock::test(Timestamp::parse("2026-11-20T12:00:00Z").unwrap());
     let store = database.open_at(clock.clone()).await;
     let kids = async || {

@@ -27,7 +27,8 @@ pub enum KeyKind {
     Signing,
     /// Heads of the log, Ed25519.
     Notary,
-    /// No key: says, by its id, from which master data keys are still being re-wrapped.
+    /// No key: names, by its id, a master that the store had before. Until it is retired, data keys are being re-wrapped
+    /// from it.
     Former,
 }
 
@@ -88,7 +89,11 @@ impl Live {
         Ok(Self {
             signing: pairs(KeyKind::Signing, &masters, rows)?,
             notary: pairs(KeyKind::Notary, &masters, rows)?,
-            rewrapping: rows.iter().any(|row| row.kind == KeyKind::Former.as_str()),
+            rewrapping: rows.iter().any(|row| {
+                let under_way = row.kind == KeyKind::Former.as_str() && row.retired_at.is_none();
+                // Somebody who had not heard of the new master may have added one, however late.
+                under_way || row.kek_id != masters.id()
+            }),
             masters: Arc::new(masters),
         })
     }
@@ -231,7 +236,7 @@ impl Keyring {
         Arc::clone(&live.masters)
     }
 
-    /// Whether data keys may still be wrapped by a former master.
+    /// Whether keys may still be wrapped by a former master.
     #[must_use]
     pub fn is_rewrapping(&self) -> bool {
         self.inner

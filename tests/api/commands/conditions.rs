@@ -1,8 +1,11 @@
 //! `If-Match` and `Idempotency-Key`.
 
-use serde_json::{Value, json};
+use std::time::Duration;
 
-use crate::harness::{App, Engine, PASSWORD, Reply, on_both_engines};
+use serde_json::{Value, json};
+use sqlx::Executor as _;
+
+use crate::harness::{App, Engine, Log, PASSWORD, Reply, on_both_engines, run, until};
 
 on_both_engines![
     a_stale_version_is_refused_and_the_current_one_is_not,
@@ -10,7 +13,90 @@ on_both_engines![
     a_repeat_with_its_key_gets_the_first_answer,
     anonymous_callers_share_their_keys,
     many_repeats_at_once_register_one_account,
+    repeats_that_come_a_little_later_are_answered_as_the_first_was,
 ];
+
+/// Only there can a request be held up where it looks.
+#[test]
+fn a_request_whose_twin_is_carried_out_while_it_looks_gets_its_answer() {
+    run(overtaken_by_its_twin());
+}
+
+async fn overtaken_by_its_twin() {
+    let app = App::start(Engine::Postgres).await;
+    let body = json!({ "username": "ada", "password": PASSWORD });
+    let register = |key: &'static str| {
+        app.command("register-user", &body)
+            .header("idempotency-key", key)
+            .send()
+    };
+    let Log::Postgres(mut raw) = app.log().await else {
+        unreachable!()
+    };
+    let first = register("k-1").await;
+    assert_eq!(first.status, 201, "{first:?}");
+    // As if the first one were not there yet, until the second one has looked for it.
+    for (key, answered) in [("k-1", true), ("k-2", false)] {
+        let hide = "CREATE TABLE kept AS SELECT * FROM idempotency; DELETE FROM idempotency;
+                    BEGIN; LOCK TABLE names IN ACCESS EXCLUSIVE MODE";
+        for statement in hide.split(';') {
+            raw.execute(statement).await.unwrap();
+        }
+        let twin = async {
+            until("the twin to look for the name", || async {
+                let waits = "SELECT position FROM log_head WHERE EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted
+                             AND relation = 'names'::regclass)";
+                (!app.log().await.numbers(waits).await.is_empty()).then_some(())
+            })
+            .await;
+            for statement in [
+                "INSERT INTO idempotency SELECT * FROM kept",
+                "DROP TABLE kept",
+                "COMMIT",
+            ] {
+                raw.execute(statement).await.unwrap();
+            }
+        };
+        let (reply, ()) = futures::future::join(register(key), twin).await;
+        if answered {
+            same(&first, &reply);
+        } else {
+            reply.refused(409, "taken");
+        }
+    }
+}
+
+async fn repeats_that_come_a_little_later_are_answered_as_the_first_was(engine: Engine) {
+    const ROUNDS: usize = 6;
+    let app = App::start(engine).await;
+    let all = async |command: &'static str, body: Value, key: String| {
+        let calls = (0..6_u64).map(|number| {
+            let call = app.command(command, &body).header("idempotency-key", key.clone());
+            async move {
+                tokio::time::sleep(Duration::from_millis(number * 7)).await;
+                call.send().await
+            }
+        });
+        let replies = futures::future::join_all(calls).await;
+        for reply in &replies {
+            assert!(reply.status < 300, "{reply:?}");
+            same(&replies[0], reply);
+        }
+    };
+    app.with_email("ada").await;
+    for round in 0..ROUNDS {
+        let body = json!({ "username": format!("person{round}"), "password": PASSWORD });
+        all("register-user", body, format!("register-{round}")).await;
+        app.command("request-password-reset", &json!({ "email": "ada@farm.example" }))
+            .expect(202)
+            .await;
+        // Each new password brings a mail of its own.
+        let mail = app.mailbox().nth_to("ada@farm.example", 2 + 2 * round).await;
+        let body = json!({ "token": mail.token(), "new_password": format!("nine grey geese by pond {round}") });
+        all("reset-password", body, format!("reset-{round}")).await;
+        app.mailbox().nth_to("ada@farm.example", 3 + 2 * round).await;
+    }
+}
 
 async fn a_stale_version_is_refused_and_the_current_one_is_not(engine: Engine) {
     let app = App::start(engine).await;
