@@ -125,7 +125,13 @@ fn work(params: &Params) -> u64 {
 }
 
 /// The one place where a password is worked on. None only when the machine has no memory left, or the hash makes no sense.
-fn compute(argon2: &Argon2<'_>, password: &Password, salt: &[u8], output: &mut [u8], memory: &mut Memory) -> Option<()> {
+fn compute(
+    argon2: &Argon2<'_>,
+    password: &Password,
+    salt: &[u8],
+    output: &mut [u8],
+    memory: &mut Memory,
+) -> Option<()> {
     #[cfg(test)]
     tests::DONE.with(|done| done.set(done.get() + work(argon2.params())));
     let blocks = memory.blocks(argon2.params().block_count());

@@ -214,7 +214,10 @@ async fn how_long_requests_take_is_counted_by_method_and_route(engine: Engine) {
     let before = samples(&app).await;
     for _ in 0..3 {
         app.get("/v1/users/nobody").send().await.refused(401, "unauthenticated");
-        app.call("BREW", "/healthz").send().await.refused(405, "method-not-allowed");
+        app.call("BREW", "/healthz")
+            .send()
+            .await
+            .refused(405, "method-not-allowed");
     }
     let after = samples(&app).await;
     for labels in [

@@ -296,10 +296,7 @@ async fn a_server_that_hangs_or_leaves_is_asked_again(engine: Engine) {
 async fn a_server_that_falls_silent_at_every_mail_is_left_alone(engine: Engine) {
     let sink = MailServer::start(Offers::default()).await;
     let url = sink.url();
-    let settings = settings(&[
-        ("SMTP_URL", &url),
-        ("REGISTRY__MAIL__TIMEOUT_MS", "150"),
-    ]);
+    let settings = settings(&[("SMTP_URL", &url), ("REGISTRY__MAIL__TIMEOUT_MS", "150")]);
     let app = App::start_with(engine, &settings).await;
     sink.answer(Step::Text, "", Answer::Waits);
     let names = ["ada", "bob", "eve", "kim"];

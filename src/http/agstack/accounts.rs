@@ -214,9 +214,7 @@ async fn sign_up_device(visit: &Visit) -> Response {
                 "device_secret": new.secret.as_str(),
             }),
         ),
-        Err(taken @ Refusal::Taken(_)) => {
-            Rule::of(&taken).on(told(StatusCode::BAD_REQUEST, words::DEVICE_EXISTS))
-        }
+        Err(taken @ Refusal::Taken(_)) => Rule::of(&taken).on(told(StatusCode::BAD_REQUEST, words::DEVICE_EXISTS)),
         Err(refusal) => visit.failed(refusal, words::SIGNUP_ERROR),
     }
 }

@@ -81,10 +81,7 @@ pub(super) fn problem(refusal: Refusal) -> Problem {
                 NameKind::Phone => "/phone",
                 NameKind::Device => "/device",
             };
-            Problem::of_field(
-                slug,
-                FieldError::new(pointer, "taken", "belongs to another account"),
-            )
+            Problem::of_field(slug, FieldError::new(pointer, "taken", "belongs to another account"))
         }
         Refusal::DomainBlocked(rule) => Problem::new(slug).detail(format!(
             "refused by the rule for {} ({}, version {})",
@@ -92,8 +89,9 @@ pub(super) fn problem(refusal: Refusal) -> Problem {
             rule.kind.as_str(),
             rule.version
         )),
-        Refusal::AddressBlocked(rule) => Problem::new(slug)
-            .detail(format!("refused by a rule for this address (version {})", rule.version)),
+        Refusal::AddressBlocked(rule) => {
+            Problem::new(slug).detail(format!("refused by a rule for this address (version {})", rule.version))
+        }
         Refusal::WrongPassword => Problem::of_field(
             slug,
             FieldError::new("/current_password", "wrong-password", "is not the current password"),

@@ -44,7 +44,9 @@ async fn answer(stream: &mut TcpStream, request: &str) -> String {
 /// A counter of the service; 0 if it was never raised.
 async fn counted(app: &App, name: &str) -> u64 {
     let metrics = app.get("/metrics").send().await.body;
-    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.map_or(0, |value| value.parse().unwrap())
 }
 

@@ -68,13 +68,20 @@ async fn a_fault_of_ours_is_told_and_logged_and_uses_up_no_link(engine: Engine) 
         ("/verify-email", token, "/verify-email"),
     ];
     run(&app, "ALTER TABLE log_head RENAME TO log_head_gone").await;
-    let told = join_all(presses.iter().map(|(path, fields, _)| press(&app, path, fields.clone()))).await;
+    let told = join_all(
+        presses
+            .iter()
+            .map(|(path, fields, _)| press(&app, path, fields.clone())),
+    )
+    .await;
     run(&app, "ALTER TABLE log_head_gone RENAME TO log_head").await;
     for reply in &told {
         is_page(reply, 500, "Something went wrong");
     }
     let log = app.server.log();
-    let logged = log.lines().filter(|line| line.contains("a request met a fault of ours"));
+    let logged = log
+        .lines()
+        .filter(|line| line.contains("a request met a fault of ours"));
     assert!(logged.count() >= presses.len(), "{log}");
     let metrics = app.get("/metrics").send().await.body;
     for (path, fields, route) in presses {
@@ -107,7 +114,12 @@ async fn a_full_queue_is_told_with_a_time_to_come_back(engine: Engine) {
         async move {
             let body = json!({ "email": "ada@farm.example" });
             app.command("request-password-reset", &body).expect(202).await;
-            let token = app.mailbox().nth_to("ada@farm.example", number).await.token().to_owned();
+            let token = app
+                .mailbox()
+                .nth_to("ada@farm.example", number)
+                .await
+                .token()
+                .to_owned();
             let fields = format!("token={token}&new_password=brisk+meadow+saddle");
             let replies = join_all((0..20).map(|_| press(app, "/reset-password", fields.clone()))).await;
             replies.into_iter().find(|reply| reply.status == 503)

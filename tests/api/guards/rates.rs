@@ -120,7 +120,10 @@ async fn whoever_calls_through_a_dialect_is_told_of_the_rates_too(engine: Engine
                 "\"ip\";q=1200;w=60, \"account\";q=2;w=60"
             );
         }
-        assert!(refused.header("ratelimit").contains("\"account\";r=0;"), "{path}: {refused:?}");
+        assert!(
+            refused.header("ratelimit").contains("\"account\";r=0;"),
+            "{path}: {refused:?}"
+        );
         assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0, "{path}");
     }
     // Of an address: a few more of each are too many.
@@ -141,7 +144,10 @@ async fn whoever_calls_through_a_dialect_is_told_of_the_rates_too(engine: Engine
         .await;
         let told = reply.header("ratelimit");
         assert!(told.starts_with(&format!("\"{rate}\";r=0;t=")), "{path}: {told}");
-        assert!(reply.header("retry-after").parse::<u32>().unwrap() > 0, "{path}: {reply:?}");
+        assert!(
+            reply.header("retry-after").parse::<u32>().unwrap() > 0,
+            "{path}: {reply:?}"
+        );
     }
     let after = number_of(&app, "registry_refusals_total{rule=\"too-many-requests\"}").await;
     assert_eq!(after - before, 4);
@@ -158,8 +164,15 @@ async fn readiness_is_found_out_a_few_times_a_second_however_many_ask(engine: En
     };
     let (before, began) = (reads(), std::time::Instant::now());
     let replies = futures::future::join_all((0..ASKED).map(|_| app.get("/readyz").send())).await;
-    assert!(replies.iter().all(|reply| reply.status == 200 && reply.body == replies[0].body));
-    let (read, took) = (until("a read", || async { Some(reads() - before).filter(|read| *read > 0) }).await, began.elapsed());
+    assert!(
+        replies
+            .iter()
+            .all(|reply| reply.status == 200 && reply.body == replies[0].body)
+    );
+    let (read, took) = (
+        until("a read", || async { Some(reads() - before).filter(|read| *read > 0) }).await,
+        began.elapsed(),
+    );
     told!("{engine:?}: {ASKED} who asked at once cost {read} reads in {took:?}");
     assert!(read <= took.as_millis() / 250 + 1, "{read} in {took:?}");
 }

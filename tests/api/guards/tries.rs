@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::{WIDE, events};
 use crate::agstack::faults::run;
+use crate::agstack::web::Web;
 use crate::harness::{App, Client, Engine, PASSWORD, Place, Reply, Server, on_both_engines, soon, until};
 
 on_both_engines![
@@ -407,12 +408,10 @@ async fn what_was_never_compared_for_a_fault_of_ours_is_no_failure(engine: Engin
     const DEVICE: &str = "0123456789abcdef";
     let app = App::start_with(engine, &WIDE).await;
     let ada = app.user("ada").await;
-    let device = |method: &str, path: &str| {
-        let call = app.call(method, path).header("accept", "application/json");
-        call.header("x-device-id", DEVICE)
-    };
-    let secret = device("POST", "/signup").expect(201).await["device_secret"].clone();
-    let signs_in = || device("POST", "/login").header("x-device-secret", secret.as_str().unwrap());
+    let web = Web::python(&app);
+    let device = |path: &str| web.call("POST", path).header("x-device-id", DEVICE);
+    let secret = device("/signup").send().await.json()["device_secret"].clone();
+    let signs_in = || device("/login").header("x-device-secret", secret.as_str().unwrap());
     let change = || {
         let body = json!({ "current_password": PASSWORD, "new_password": OTHER });
         app.command("change-password", &body).bearer(&ada.access)

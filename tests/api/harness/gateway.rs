@@ -152,12 +152,7 @@ impl Drop for Gateway {
     }
 }
 
-async fn take(
-    State(state): State<Arc<Mutex<Seen>>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: String,
-) -> Response {
+async fn take(State(state): State<Arc<Mutex<Seen>>>, uri: Uri, headers: HeaderMap, body: String) -> Response {
     let json: Value = serde_json::from_str(&body).unwrap();
     let (status, said, instead) = {
         let mut state = state.lock().unwrap();
