@@ -110,13 +110,13 @@ impl Gateway {
             }
             // It may have been taken: the key says that it is the same one.
             Err(error) => {
-                inner.breaker.works();
                 let how = if error.is_timeout() {
                     "does not answer in time"
                 } else {
                     "closed the connection"
                 };
-                return Ok(Fate::Later(Problem(format!("the SMS gateway {how}"))).into());
+                let problem = Problem(format!("the SMS gateway {how}"));
+                return Ok(Fate::Later(inner.breaker.unanswered(id.as_u128(), problem)).into());
             }
         };
         let status = response.status();

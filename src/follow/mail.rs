@@ -382,7 +382,10 @@ impl MailFollower {
             Err(problem) => return Ok(Fate::Refused(problem)),
         };
         match &self.mailer {
-            Mailer::Smtp(smtp) => Ok(smtp.send(&to.email, &message).await?),
+            Mailer::Smtp(smtp) => {
+                let about = event.record.event_id.as_u128().wrapping_add(number as u128);
+                Ok(smtp.send(about, &to.email, &message).await?)
+            }
             Mailer::Outbox(outbox) => {
                 let name = outbox::name(event, number);
                 outbox

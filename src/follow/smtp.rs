@@ -214,8 +214,8 @@ impl Smtp {
         })))
     }
 
-    /// Sends one mail. An error is about the server as a whole.
-    pub(super) async fn send(&self, to: &Address, mail: &[u8]) -> Result<Fate, Problem> {
+    /// Sends one mail; `about` is the same when it is sent again, and no other's. An error is about the server as a whole.
+    pub(super) async fn send(&self, about: u128, to: &Address, mail: &[u8]) -> Result<Fate, Problem> {
         let inner = &*self.0;
         inner.breaker.ask()?;
         let outside = |problem| {
@@ -223,8 +223,8 @@ impl Smtp {
             inner.breaker.failed(problem)
         };
         let mut connection = inner.begin(to).await.map_err(outside)?;
-        inner.breaker.works();
         let Some(open) = connection.as_mut() else {
+            inner.breaker.works();
             return Ok(Fate::Refused(Problem::new(
                 "the mail server takes no address beyond ASCII",
             )));
@@ -237,20 +237,21 @@ impl Smtp {
                 return Err(outside(failed.problem("a recipient")));
             }
             inner.put_back(connection, &failed).await;
-            return Ok(failed.fate("a recipient"));
+            return Ok(inner.fate(about, &failed, "a recipient"));
         }
         if let Err(failed) = inner.step(open.command(Data)).await {
             inner.put_back(connection, &failed).await;
-            return Ok(failed.fate("a mail"));
+            return Ok(inner.fate(about, &failed, "a mail"));
         }
         let taken = tokio::time::timeout(inner.step * LAST_STEP, open.command(stuffed(mail))).await;
         match answered(taken) {
             Ok(_) => inner.keep(connection),
             Err(failed) => {
                 inner.put_back(connection, &failed).await;
-                return Ok(failed.fate("a mail"));
+                return Ok(inner.fate(about, &failed, "a mail"));
             }
         }
+        inner.breaker.works();
         Ok(Fate::Sent)
     }
 }
@@ -281,6 +282,18 @@ fn answered<T>(answer: Result<Result<T, Error>, tokio::time::error::Elapsed>) ->
 }
 
 impl Inner {
+    /// What a recipient or a text that did not go well means for this mail. A server that answers works, whatever it says;
+    /// one that takes our sender and then falls silent at every mail does not.
+    fn fate(&self, about: u128, failed: &Failed, step: &str) -> Fate {
+        match failed {
+            Failed::Said(_) => {
+                self.breaker.works();
+                failed.fate(step)
+            }
+            Failed::Lost(_) => Fate::Later(self.breaker.unanswered(about, failed.problem(step))),
+        }
+    }
+
     async fn step<T>(&self, step: impl Future<Output = Result<T, Error>>) -> Result<T, Failed> {
         answered(tokio::time::timeout(self.step, step).await)
     }

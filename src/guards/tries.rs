@@ -72,7 +72,7 @@ impl Tries {
                 ..Self::default()
             };
         }
-        if self.open > 0 && now - self.began_at > LOST {
+        if self.open > 0 && !(-SKEW..=LOST).contains(&(now - self.began_at)) {
             self.failures += self.open;
             self.total += self.open;
             self.failed_at = self.began_at;
@@ -81,11 +81,11 @@ impl Tries {
         if self.total + self.open >= MOST {
             return Start::Locked;
         }
-        let over_at = self.failed_at + pause(self.failures);
+        let left = self.left(now);
         let full = self.open >= if self.failures > 0 { 1 } else { AT_ONCE };
-        if full || now < over_at {
-            return if self.failures < PATIENT && over_at - now <= pause(1) {
-                Start::Wait(if full { AGAIN } else { over_at - now })
+        if full || left > 0 {
+            return if self.failures < PATIENT {
+                Start::Wait(if full { AGAIN } else { left })
             } else {
                 Start::Locked
             };
@@ -93,6 +93,16 @@ impl Tries {
         self.open += 1;
         self.began_at = now;
         Start::Go
+    }
+
+    /// How much of the pause is left, microseconds. While nothing has failed there is none. One that began later than now
+    /// is of a clock that was set back since, and is over: it cannot begin anew, as only what may compare is written down.
+    fn left(&self, now: i64) -> i64 {
+        let pause = pause(self.failures);
+        match now - self.failed_at {
+            before if before < -SKEW => 0,
+            since => (pause - since).clamp(0, pause),
+        }
     }
 
     /// Counts how a try ended.
@@ -212,6 +222,50 @@ mod tests {
         let mut tries = Tries::default();
         fail(&mut tries, START);
         assert_eq!(tries.start(START - 3_600 * SECOND), Start::Go);
+    }
+
+    #[test]
+    fn a_clock_set_back_in_a_window_that_is_hours_old_locks_nobody_out() {
+        const HOUR: i64 = 3_600 * SECOND;
+        let mut tries = Tries::default();
+        fail(&mut tries, START);
+        for number in 0..5 {
+            fail(&mut tries, START + 5 * HOUR + number * 10 * SECOND);
+        }
+        assert_eq!(tries.start(START + 4 * HOUR), Start::Go);
+        assert_eq!((tries.failures, tries.total), (6, 6), "nothing is forgotten either");
+        tries.end(End::Wrong, START + 4 * HOUR);
+        // From then on its pauses are those of the clock as it is.
+        assert_eq!(tries.start(START + 4 * HOUR + 3 * SECOND - 1), Start::Locked);
+        assert_eq!(tries.start(START + 4 * HOUR + 3 * SECOND), Start::Go);
+        // That one never ends, and the clock is set back once more.
+        assert_eq!(tries.start(START + 3 * HOUR), Start::Go);
+        assert_eq!((tries.failures, tries.open), (8, 1));
+    }
+
+    #[test]
+    fn where_nothing_has_failed_no_clock_makes_a_pause() {
+        for back in [1, SECOND, 30 * SECOND, SKEW, SKEW + 1, 3_600 * SECOND] {
+            let mut tries = Tries::default();
+            fail(&mut tries, START);
+            let later = START + 5 * 3_600 * SECOND;
+            fail(&mut tries, later);
+            assert_eq!(tries.start(later + SECOND), Start::Go);
+            tries.end(End::Right, later + SECOND);
+            assert_eq!(tries.start(later - back), Start::Go, "{back}");
+        }
+    }
+
+    /// Whoever mistyped at one replica and comes to another, whose clock is a little behind, may wait as they might
+    /// at the first.
+    #[test]
+    fn a_replica_slightly_behind_makes_nobody_wait_longer_than_a_pause_and_its_delay() {
+        let behind = 50_000;
+        let mut tries = Tries::default();
+        fail(&mut tries, START);
+        assert_eq!(tries.start(START - behind), Start::Wait(SECOND));
+        assert_eq!(tries.start(START - behind + SECOND), Start::Wait(behind));
+        assert_eq!(tries.start(START + SECOND), Start::Go);
     }
 
     proptest! {

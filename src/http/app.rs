@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::agstack::AssetRegistry;
 use super::document::Document;
+use super::fresh::Fresh;
 use super::streams::Streams;
 use super::{caller, canonical, cors, dialects, edge, operations, pages};
 use crate::config::Config;
@@ -31,6 +32,7 @@ struct Inner {
     base_url: String,
     metrics: Option<Metrics>,
     health: Health,
+    store_answers: Fresh<bool>,
     guards: Option<Guards>,
     document: OnceLock<Document>,
     feed: Feed,
@@ -64,6 +66,7 @@ impl App {
                 config,
                 metrics,
                 health,
+                store_answers: Fresh::default(),
                 guards,
                 document: OnceLock::new(),
                 feed,
@@ -98,6 +101,11 @@ impl App {
 
     pub(super) fn health(&self) -> &Health {
         &self.inner.health
+    }
+
+    /// Whether the store answers, as it was found out a moment ago.
+    pub(super) fn store_answers(&self) -> &Fresh<bool> {
+        &self.inner.store_answers
     }
 
     /// The rates, unless they are lifted.

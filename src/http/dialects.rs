@@ -13,6 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use super::limited::Heard;
 use super::problem::{Problem, Slug};
 use super::{App, agstack, cadasta, deadline, taxi, xhoppe};
 use crate::config::Config;
@@ -49,8 +50,17 @@ pub(super) fn router(app: &App) -> Router<App> {
     }
 }
 
+/// Tells what the rates say of a request.
+async fn shape(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let heard = Heard::default();
+    request.extensions_mut().insert(heard.clone());
+    let mut response = shaped(&app, request, next).await;
+    heard.told().tell(&mut response);
+    response
+}
+
 /// Gives up a request that hangs, and words a method that a path does not have.
-async fn shape(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn shaped(app: &App, request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let limit = deadline::of(&method, app.config());
     let Some(response) = deadline::in_time(limit, request, |request| next.run(request)).await else {

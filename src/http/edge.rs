@@ -12,7 +12,7 @@ use metrics::{counter, histogram};
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
-use super::problem::{Problem, Slug};
+use super::problem::{Problem, Rule, Slug};
 use super::{App, dialects};
 use crate::trace::TraceParent;
 
@@ -42,7 +42,7 @@ pub(super) async fn request(State(app): State<App>, mut request: Request, next: 
         None
     };
     let voice = dialects::Voice::of(&app, &request);
-    let span = tracing::info_span!("http", request.id = %id, method = %method, route = %route, traceparent = Empty);
+    let span = tracing::info_span!("http", request.id = %id, method = method_label(&method), route = %route, traceparent = Empty);
     if let Some(trace) = trace(request.headers()) {
         span.record("traceparent", trace.as_str());
         request.extensions_mut().insert(trace);
@@ -55,10 +55,8 @@ pub(super) async fn request(State(app): State<App>, mut request: Request, next: 
     }
     .instrument(span.clone())
     .await;
-    if let Some(problem) = response.extensions().get::<Problem>()
-        && !problem.slug().status().is_server_error()
-    {
-        counter!("registry_refusals_total", "rule" => problem.slug().as_str()).increment(1);
+    if let Some(rule) = Rule::behind(&response).filter(|rule| !rule.status().is_server_error()) {
+        counter!("registry_refusals_total", "rule" => rule.as_str()).increment(1);
     }
     // Counted by now: a dialect's own words leave no kind behind.
     let response = match voice {
@@ -144,11 +142,27 @@ mod tests {
 
     use super::*;
 
+    async fn panics() {
+        panic!("canary in a panic: {}", "hunter2");
+    }
+
+    #[test]
+    fn a_panic_is_counted() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        metrics::with_local_recorder(&recorder, || {
+            for _ in 0..2 {
+                let router: Router = Router::new().route("/", get(panics)).layer(from_fn(catch_panic));
+                let response = runtime.block_on(router.oneshot(Request::new(Body::empty()))).unwrap();
+                assert_eq!(response.status().as_u16(), 500);
+            }
+        });
+        let told = recorder.handle().render();
+        assert!(told.contains("registry_panics_total 2"), "{told}");
+    }
+
     #[tokio::test]
     async fn a_panic_is_answered_without_a_word_of_what_it_said() {
-        async fn panics() {
-            panic!("canary in a panic: {}", "hunter2");
-        }
         let router: Router = Router::new().route("/", get(panics)).layer(from_fn(catch_panic));
         let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
         assert_eq!(response.status().as_u16(), 500);

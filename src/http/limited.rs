@@ -2,8 +2,9 @@
 //! `httpapi-ratelimit-headers` on every answer of a limited route.
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{Extensions, HeaderName, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use uuid::Uuid;
 
@@ -17,6 +18,23 @@ const STATE: HeaderName = HeaderName::from_static("ratelimit");
 /// What the rates have said of one request so far.
 #[derive(Debug, Default)]
 pub(super) struct Told(Vec<Verdict>);
+
+/// The same of a request whose handlers read their own credentials: they count, and a layer before them writes into the
+/// answer what they were told.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Heard(Arc<Mutex<Told>>);
+
+impl Heard {
+    /// What was said so far.
+    pub fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of the request with these extensions. One that went through no such layer is told nothing.
+    pub fn of(extensions: &Extensions) -> Self {
+        extensions.get::<Self>().cloned().unwrap_or_default()
+    }
+}
 
 impl Told {
     /// Counts a request of an address; the answer if it may not go on.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::App;
 use super::caller::{client_address, stranger};
-use super::limited::Told;
+use super::limited::Heard;
 use crate::guards::Class;
 use crate::registry::{Bearer, Caller};
 
@@ -25,8 +25,8 @@ pub(super) struct Member {
 
 impl Member {
     /// Whom a live token says, counted under their own rate.
-    pub fn of(app: &App, mut caller: Caller, bearer: Bearer) -> Result<Self, Throttled> {
-        if let Some(seconds) = Told::default().wait_of_account(app, bearer.account.id) {
+    pub fn of(app: &App, extensions: &Extensions, mut caller: Caller, bearer: Bearer) -> Result<Self, Throttled> {
+        if let Some(seconds) = Heard::of(extensions).told().wait_of_account(app, bearer.account.id) {
             return Err(Throttled(seconds));
         }
         caller.who = bearer.who();
@@ -48,7 +48,7 @@ pub(super) fn anybody(
     class: Class,
 ) -> Result<Caller, Throttled> {
     let address = client_address(app, headers, extensions);
-    match Told::default().wait_of(app, class, address) {
+    match Heard::of(extensions).told().wait_of(app, class, address) {
         Some(seconds) => Err(Throttled(seconds)),
         None => Ok(stranger(dialect, headers, extensions, address)),
     }

@@ -13,6 +13,7 @@ mod deadline;
 mod dialects;
 mod document;
 mod edge;
+mod fresh;
 mod limited;
 mod linger;
 mod members;

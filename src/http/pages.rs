@@ -4,8 +4,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Form, FromRequest as _, Query, Request, State};
-use axum::http::StatusCode;
-use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
+use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::App;
 use super::body::{self, BodyError, Limits};
 use super::caller::Known;
+use super::problem::Rule;
 use crate::passwords::Password;
 use crate::passwords::rules::{OwnData, Weakness};
 use crate::registry::{Asked, LinkToken, Refusal, ResetProof};
@@ -97,6 +98,60 @@ pub(super) fn page(status: StatusCode, heading: &str, body: &str) -> Response {
         .into_response()
 }
 
+/// The page for what was not done; `invalid` is the one for a link that opens nothing. Only what lies in the link is
+/// told of it: a fault of ours goes to the log, and what is away or asked for too often says when to come back.
+pub(super) fn refused(refusal: &Refusal, invalid: impl FnOnce() -> Response) -> Response {
+    let response = match refusal {
+        Refusal::Unavailable { retry_after } => wait(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "<p>Something is busy. Try again in a moment.</p>",
+            *retry_after,
+        ),
+        Refusal::TooMany { retry_after } => wait(
+            StatusCode::TOO_MANY_REQUESTS,
+            "<p>This was asked for too often. Try again in a moment; the link was not used.</p>",
+            *retry_after,
+        ),
+        Refusal::Internal(problem) => {
+            tracing::error!(%problem, "a request met a fault of ours");
+            page(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Something went wrong",
+                "<p>The fault is ours, and nothing has changed. Try again later.</p>",
+            )
+        }
+        Refusal::DomainBlocked(_) | Refusal::AddressBlocked(_) => page(
+            StatusCode::FORBIDDEN,
+            "This address cannot be used",
+            "<p>An administrator does not admit it. Nothing has changed.</p>",
+        ),
+        Refusal::Taken(_)
+        | Refusal::InvalidToken
+        | Refusal::StaleCode
+        | Refusal::InvalidCredentials
+        | Refusal::Denied(_)
+        | Refusal::WrongPassword
+        | Refusal::Weak(_)
+        | Refusal::Revoked
+        | Refusal::Expired
+        | Refusal::Forbidden
+        | Refusal::NotFound
+        | Refusal::Stale
+        | Refusal::IdempotencyMismatch
+        | Refusal::Conflict(_) => invalid(),
+    };
+    Rule::of(refusal).on(response)
+}
+
+/// The page that says when to come back.
+fn wait(status: StatusCode, body: &str, seconds: u32) -> Response {
+    let mut response = page(status, "Please try again", body);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    response
+}
+
 fn invalid() -> Response {
     page(
         StatusCode::GONE,
@@ -125,20 +180,10 @@ impl Landing {
         page(status, self.asks, &form)
     }
 
-    fn answer(&self, refused: Option<&Refusal>) -> Response {
-        match refused {
+    fn answer(&self, refusal: Option<&Refusal>) -> Response {
+        match refusal {
             None => page(StatusCode::OK, self.done, &format!("<p>{}</p>", self.then)),
-            Some(Refusal::Unavailable { .. }) => page(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Please try again",
-                "<p>Something is busy. Try again in a moment.</p>",
-            ),
-            Some(Refusal::DomainBlocked(_) | Refusal::AddressBlocked(_)) => page(
-                StatusCode::FORBIDDEN,
-                "This address cannot be used",
-                "<p>An administrator does not admit it. Nothing has changed.</p>",
-            ),
-            Some(_) => invalid(),
+            Some(refusal) => refused(refusal, invalid),
         }
     }
 }

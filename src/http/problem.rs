@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::document::{Absent, Word, shape};
+use crate::registry::{Denial, Refusal};
 
 pub(super) use self::page::escaped;
 pub use self::page::{index, page};
@@ -21,6 +22,35 @@ pub use self::slug::Slug;
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="user-registry""#);
 const INVALID_TOKEN: HeaderValue = HeaderValue::from_static(r#"Bearer realm="user-registry", error="invalid_token""#);
+
+/// Which kind of problem an answer in another API's words is about: what it is counted as.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule(Slug);
+
+impl Rule {
+    /// The rule of a refusal, for the answer it becomes. Where a contract tells that there were too many tries, that is
+    /// what it was refused by.
+    pub fn of(refusal: &Refusal) -> Self {
+        Self(match refusal {
+            Refusal::Denied(Denial::TooManyTries { .. }) => Slug::TooManyRequests,
+            other => Slug::of(other),
+        })
+    }
+
+    /// The answer, which now says what it is about to whoever counts it and to no client.
+    pub fn on(self, mut response: Response) -> Response {
+        response.extensions_mut().insert(self);
+        response
+    }
+
+    /// What an answer was refused by. None: it was not. One that says no more than its status is of that status's kind.
+    pub fn behind(response: &Response) -> Option<Slug> {
+        let extensions = response.extensions();
+        let problem = || extensions.get::<Problem>().map(Problem::slug);
+        let told = extensions.get::<Self>().map(|rule| rule.0).or_else(problem);
+        told.or_else(|| Slug::of_status(response.status()))
+    }
+}
 
 /// What is wrong with one member of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,5 +1,6 @@
 //! The accept loop: connections with limits of their own, and an end that lets requests finish.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::pace::{Answer, Paced, Times, Worded};
 use super::problem::Problem;
 use super::seats::Seats;
 use super::{App, dialects};
+use crate::config::Network;
 use crate::guards::network_of;
 
 /// How long running requests may take to end once the service stops.
@@ -64,9 +66,7 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
                 }
             },
         };
-        // A proxy connects for many; whom it connects for is counted by the rate limits.
-        let proxied = config.trusted_proxies.iter().any(|network| network.contains(peer.ip()));
-        let (seat, pace) = match seats.take((!proxied).then(|| network_of(peer.ip()))) {
+        let (seat, pace) = match seats.take(counted_as(&config.trusted_proxies, peer.ip())) {
             Ok(taken) => taken,
             Err(full) => {
                 metrics::counter!("registry_connections_refused_total", "why" => full.as_str()).increment(1);
@@ -139,6 +139,13 @@ fn fit(stream: &TcpStream, silence: Duration) {
     }
 }
 
+/// Whose connection one counts as. None: a proxy's, which connects for many; whom it connects for is counted by the rate
+/// limits.
+fn counted_as(proxies: &[Network], peer: IpAddr) -> Option<IpAddr> {
+    let proxied = proxies.iter().any(|network| network.contains(peer));
+    (!proxied).then(|| network_of(peer))
+}
+
 fn log_end(result: hyper::Result<()>) {
     if let Err(error) = result {
         // Clients hang up, time out, speak something else: their business.
@@ -147,8 +154,27 @@ fn log_end(result: hyper::Result<()>) {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_subscriber_counts_as_one_and_a_proxy_as_nobody() {
+        let proxies: Vec<Network> = ["10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap()).into();
+        let of = |ip: &str| counted_as(&proxies, ip.parse().unwrap()).map(|ip| ip.to_string());
+        let is = |ip: &str| Some(ip.to_owned());
+        for host in ["2001:db8::1", "2001:db8::ffff:1:2:3"] {
+            assert_eq!(of(host), is("2001:db8::"), "{host}");
+        }
+        assert_eq!(of("2001:db8:0:1::1"), is("2001:db8:0:1::"));
+        assert_eq!(of("192.0.2.1"), is("192.0.2.1"));
+        assert_eq!(of("192.0.2.2"), is("192.0.2.2"));
+        // A listener for both families writes the older one like this.
+        assert_eq!(of("::ffff:192.0.2.1"), is("192.0.2.1"));
+        for proxy in ["10.1.2.3", "::ffff:10.1.2.3", "fd00::1"] {
+            assert_eq!(of(proxy), None, "{proxy}");
+        }
+    }
 
     /// Nothing can vanish without a word on one machine, so what the system is told is looked at.
     #[cfg(target_os = "linux")]

@@ -74,13 +74,9 @@ impl Recipe {
 
     /// None only when the machine has no memory left.
     pub fn hash(&self, password: &Password, salt: [u8; SALT], memory: &mut Memory) -> Option<PasswordHash> {
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone());
         let mut output = [0; OUTPUT];
-        let blocks = memory.blocks(self.params.block_count());
-        let text = password.expose().as_bytes();
-        argon2
-            .hash_password_into_with_memory(text, &salt, &mut output, blocks)
-            .ok()?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone());
+        compute(&argon2, password, &salt, &mut output, memory)?;
         let hash = phc::PasswordHash {
             algorithm: Algorithm::Argon2id.ident(),
             version: Some(Version::V0x13.into()),
@@ -97,6 +93,25 @@ impl Recipe {
         Verdict::NO
     }
 
+    /// The work that a weaker stored hash has spared, for nothing: an account from before the parameters were raised is
+    /// answered no sooner than nobody's. A hash whose work was lowered since takes longer than nobody's for as long as it
+    /// is stored, which nothing here can hide.
+    fn make_up(&self, stored: &Params, password: &Password, memory: &mut Memory) {
+        let (most, lanes) = (self.params.m_cost(), self.params.p_cost());
+        let missing = work(&self.params).saturating_sub(work(stored));
+        let whole = u32::try_from(missing / u64::from(most)).unwrap_or(u32::MAX);
+        let rest = u32::try_from(missing % u64::from(most)).unwrap_or_default();
+        for (memory_kib, passes) in [(most, whole), (rest, 1)] {
+            // So little that it is no hash is no time either.
+            let Ok(params) = Params::new(memory_kib, passes, lanes, Some(OUTPUT)) else {
+                continue;
+            };
+            let mut output = [0; OUTPUT];
+            let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+            std::hint::black_box(compute(&argon2, password, &[0; SALT], &mut output, memory));
+        }
+    }
+
     fn is_weaker(&self, stored: &Params) -> bool {
         stored.m_cost() < self.params.m_cost()
             || stored.t_cost() < self.params.t_cost()
@@ -104,7 +119,28 @@ impl Recipe {
     }
 }
 
-/// Compares a password with whatever kind of hash is stored. One format, one arm.
+/// How long a hash takes: the memory it fills, KiB, as often as it does.
+fn work(params: &Params) -> u64 {
+    u64::from(params.m_cost()) * u64::from(params.t_cost())
+}
+
+/// The one place where a password is worked on. None only when the machine has no memory left, or the hash makes no sense.
+fn compute(
+    argon2: &Argon2<'_>,
+    password: &Password,
+    salt: &[u8],
+    output: &mut [u8],
+    memory: &mut Memory,
+) -> Option<()> {
+    #[cfg(test)]
+    tests::DONE.with(|done| done.set(done.get() + work(argon2.params())));
+    let blocks = memory.blocks(argon2.params().block_count());
+    let text = password.expose().as_bytes();
+    argon2.hash_password_into_with_memory(text, salt, output, blocks).ok()
+}
+
+/// Compares a password with whatever kind of hash is stored. One format, one arm. Takes at least the work of a hash that
+/// is made today.
 pub(super) fn verify(recipe: &Recipe, password: &Password, stored: Option<&str>, memory: &mut Memory) -> Verdict {
     let verdict = match stored {
         None => return recipe.pretend(password, memory),
@@ -129,14 +165,13 @@ fn argon(recipe: &Recipe, password: &Password, stored: &str, memory: &mut Memory
         params.m_cost() <= MOST_MEMORY_KIB && params.t_cost() <= MOST_PASSES && params.p_cost() <= MOST_LANES;
     let (salt, expected) = (hash.salt.filter(|_| bearable)?, hash.hash?);
     let mut output = vec![0; expected.len()];
-    let blocks = memory.blocks(params.block_count());
     let current = algorithm == Algorithm::Argon2id
         && version == Version::V0x13
         && !recipe.is_weaker(&params)
         && expected.len() >= OUTPUT;
-    Argon2::new(algorithm, version, params)
-        .hash_password_into_with_memory(password.expose().as_bytes(), &salt, &mut output, blocks)
-        .ok()?;
+    let argon2 = Argon2::new(algorithm, version, params.clone());
+    compute(&argon2, password, &salt, &mut output, memory)?;
+    recipe.make_up(&params, password, memory);
     let ok = bool::from(output.ct_eq(expected.as_bytes()));
     Some(Verdict {
         ok,
@@ -147,7 +182,21 @@ fn argon(recipe: &Recipe, password: &Password, stored: &str, memory: &mut Memory
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// The work of every hash of this thread.
+        pub(super) static DONE: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// The work that something takes.
+    fn work_of(does: impl FnOnce()) -> u64 {
+        let before = DONE.get();
+        does();
+        DONE.get() - before
+    }
 
     /// Cheap on purpose: what is tested here does not depend on the price.
     fn recipe(memory_kib: u32, iterations: u32) -> Recipe {
@@ -207,6 +256,38 @@ mod tests {
         assert!(again(&recipe(64, 3), "correct horse"));
         assert!(!again(&recipe(128, 2), "wrong horse"));
         assert!(!again(&recipe(32, 1), "correct horse"));
+    }
+
+    #[test]
+    fn an_account_with_a_weaker_hash_takes_as_much_work_as_nobody() {
+        for (stored_with, now) in [
+            ((64, 2), (64, 3)),
+            ((64, 2), (128, 2)),
+            ((64, 2), (200, 1)),
+            ((64, 2), (96, 5)),
+            ((64, 1), (4_096, 3)),
+            ((128, 1), (64, 3)),
+            ((64, 2), (64, 2)),
+        ] {
+            let weak = stored(&recipe(stored_with.0, stored_with.1), "correct horse");
+            let recipe = recipe(now.0, now.1);
+            let nobody = work_of(|| {
+                verdict(&recipe, "wrong horse", None);
+            });
+            assert_eq!(nobody, u64::from(now.0) * u64::from(now.1));
+            for text in ["wrong horse", "correct horse"] {
+                let known = work_of(|| {
+                    verdict(&recipe, text, Some(&weak));
+                });
+                assert_eq!(known, nobody, "{stored_with:?} and {now:?}: {text}");
+            }
+        }
+        // What is no hash takes as much too.
+        let recipe = recipe(64, 3);
+        let odd = work_of(|| {
+            verdict(&recipe, "wrong horse", Some("$argon2id$"));
+        });
+        assert_eq!(odd, 192);
     }
 
     /// From the PHC reference: argon2i, made by another program.

@@ -35,7 +35,8 @@ impl Registry {
             self.hasher().verify(current, None).await?;
             return Err(Refusal::WrongPassword);
         };
-        let credential = self.store().credential(user).await?;
+        let credential = self.store().credential(user).await;
+        let (attempt, credential) = attempt.unless(credential).await?;
         let version = credential.as_ref().map_or(0, |credential| credential.version);
         let hash = credential.map(|credential| credential.hash);
         match self.hasher().verify(current, hash).await {
@@ -48,7 +49,7 @@ impl Registry {
                 Err(Refusal::WrongPassword)
             }
             Err(busy) => {
-                attempt.end(End::Void).await?;
+                attempt.give_back().await;
                 Err(busy.into())
             }
         }

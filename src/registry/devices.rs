@@ -114,11 +114,15 @@ impl Registry {
             let retry_after = TRY_AGAIN;
             return Err(Refusal::Denied(Denial::TooManyTries { retry_after }));
         };
-        let holder = self.store().found_by(NameKind::Device, key.as_str()).await?;
-        let proved = match proof {
-            DeviceProof::Bare => true,
-            DeviceProof::Secret(text) => self.is_secret_of(&key, text).await?,
+        let read = async {
+            let holder = self.store().found_by(NameKind::Device, key.as_str()).await?;
+            let proved = match proof {
+                DeviceProof::Bare => true,
+                DeviceProof::Secret(text) => self.is_secret_of(&key, text).await?,
+            };
+            Ok::<_, Refusal>((holder, proved))
         };
+        let (attempt, (holder, proved)) = attempt.unless(read.await).await?;
         let (Some(user), true) = (holder, proved) else {
             attempt.end(End::Wrong).await?;
             return Err(Refusal::Denied(Denial::NoSuchUser));
@@ -136,10 +140,18 @@ impl Registry {
                 self.stage_shared(&unit, user, session, SessionMethod::Device).await
             })
             .await;
-        attempt
-            .end(if started.is_ok() { End::Right } else { End::Wrong })
-            .await?;
-        started?;
+        match started {
+            Ok(_) => attempt.end(End::Right).await?,
+            Err(refusal @ Refusal::InvalidCredentials) => {
+                attempt.end(End::Wrong).await?;
+                return Err(refusal);
+            }
+            // The proof was right, and the fault is not its bearer's.
+            Err(other) => {
+                attempt.give_back().await;
+                return Err(other);
+            }
+        }
         self.pair_for(user, session).await
     }
 

@@ -4,9 +4,10 @@
 //! one that does not exist: what is counted for somebody is counted for nobody too.
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use aggregates::values::{Email, Phone};
+use aggregates::values::{Email, Phone, Timestamp};
 use futures::FutureExt as _;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -22,6 +23,14 @@ use crate::store::GuardKey;
 pub(super) const SIGN_IN: &str = "tries-to-sign-in";
 pub(super) const SIGN_IN_AS_NOBODY: &str = "tries-as-nobody";
 pub(super) const CURRENT: &str = "tries-at-current";
+
+/// When a try that could not be given back is given back again: within the time after which it is lost, and before a stop
+/// is tired of waiting.
+const GIVEN_BACK: [Duration; 3] = [
+    Duration::from_millis(500),
+    Duration::from_millis(1_500),
+    Duration::from_secs(4),
+];
 
 /// How long a try waits for others that are under way, or for the end of a short pause.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -58,6 +67,9 @@ const MAIL: Allowance = Allowance {
 
 /// When to come back for one that is withheld, in seconds: by then the hour's share is free again.
 pub(super) const MAIL_AGAIN: u32 = 3_600;
+
+/// What stands against a message when the day's budget is used up.
+const BUDGET: &str = "budget";
 
 /// Asking for one mail again and again.
 const AGAIN: Allowance = Allowance {
@@ -113,6 +125,40 @@ impl Try {
             Some(guard) => self.registry.end_try(guard, end).await,
             None => Ok(()),
         }
+    }
+
+    /// Goes on with what is to be compared, once it is read. Where it cannot be, nothing is compared, and the try is
+    /// given back: an outage is nobody's guess.
+    pub async fn unless<T, E: Into<Refusal>>(self, read: Result<T, E>) -> Result<(Self, T), Refusal> {
+        match read {
+            Ok(read) => Ok((self, read)),
+            Err(problem) => {
+                self.give_back().await;
+                Err(problem.into())
+            }
+        }
+    }
+
+    /// Ends it as one that compared nothing. A store that is away is asked again for a while, as a try that never ends
+    /// counts as one that failed.
+    pub async fn give_back(mut self) {
+        let Some(guard) = self.guard.take() else { return };
+        let registry = self.registry.clone();
+        if registry.end_try(guard, End::Void).await.is_ok() {
+            return;
+        }
+        self.registry.inner.tasks.spawn(
+            async move {
+                for pause in GIVEN_BACK {
+                    tokio::time::sleep(pause).await;
+                    if registry.end_try(guard, End::Void).await.is_ok() {
+                        return;
+                    }
+                }
+                tracing::warn!("a try that compared nothing could not be given back: it will count as failed");
+            }
+            .boxed(),
+        );
     }
 }
 
@@ -226,7 +272,7 @@ impl Registry {
                 per_day: Some(rules.daily_budget),
                 ..Allowance::default()
             };
-            shares.push(("budget", key("codes-in-all", b""), budget));
+            shares.push((BUDGET, key("codes-in-all", b""), budget));
         }
         self.take(&shares).await
     }
@@ -271,13 +317,19 @@ impl Registry {
         if let Some(what) = used_up {
             withheld(what);
         }
+        if used_up == Some(BUDGET) && self.inner.budget_told.swap(today(now), Ordering::Relaxed) != today(now) {
+            // Once a day, not once for everybody who asks.
+            tracing::warn!("the day's budget of short messages is used up; none goes out before tomorrow");
+        }
         Ok(taken)
     }
 }
 
+/// The day of a moment, by UTC.
+fn today(now: Timestamp) -> i64 {
+    now.as_micros().div_euclid(KEPT)
+}
+
 fn withheld(why: &'static str) {
     metrics::counter!("registry_messages_withheld_total", "why" => why).increment(1);
-    if why == "budget" {
-        tracing::warn!("the day's budget of short messages is used up; none goes out before tomorrow");
-    }
 }

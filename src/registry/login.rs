@@ -173,12 +173,14 @@ impl Registry {
             }
         };
         // For nobody the same is read as for somebody.
-        let credential = self.store().credential(user.unwrap_or_default()).await?;
+        let credential = self.store().credential(user.unwrap_or_default()).await;
         let Some(attempt) = attempt else {
+            credential?;
             self.hasher().verify(password, None).await?;
             let retry_after = TRY_AGAIN;
             return Err(Refusal::Denied(Denial::TooManyTries { retry_after }));
         };
+        let (attempt, credential) = attempt.unless(credential).await?;
         // What keeps an account from signing in is read along, so that finding it out takes no time of its own.
         let known = credential
             .as_ref()
@@ -189,7 +191,7 @@ impl Registry {
         let verdict = match self.hasher().verify(password, hash).await {
             Ok(verdict) => verdict,
             Err(busy) => {
-                attempt.end(End::Void).await?;
+                attempt.give_back().await;
                 return Err(busy.into());
             }
         };
@@ -252,7 +254,7 @@ impl Registry {
                 return Err(Refusal::InvalidCredentials);
             }
             Err(other) => {
-                attempt.end(End::Void).await?;
+                attempt.give_back().await;
                 return Err(other);
             }
         }

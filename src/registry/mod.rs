@@ -45,6 +45,7 @@ mod token_keys;
 mod upkeep;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use aggregates::values::DefaultRule;
 
@@ -118,6 +119,8 @@ struct Inner {
     shared: std::sync::OnceLock<SharedKey>,
     /// The minute in which each API key was last noted as used.
     key_uses: Cache<i64>,
+    /// The day, since 1970, on which it was last told that the budget of short messages is used up.
+    budget_told: AtomicI64,
 }
 
 /// What the configuration says about the use cases.
@@ -189,6 +192,7 @@ impl Registry {
                 tasks,
                 shared: std::sync::OnceLock::new(),
                 key_uses: Cache::new(KEYS),
+                budget_told: AtomicI64::default(),
             }),
         })
     }

@@ -2,13 +2,16 @@
 
 use serde_json::json;
 
-use crate::harness::{App, Engine, Gateway, MailServer, PASSWORD, Place, Server, on_both_engines, until};
+use crate::harness::{App, Engine, Gateway, Instead, MailServer, PASSWORD, Place, Server, on_both_engines, until};
 
 on_both_engines![
     a_code_leaves_and_works,
     what_is_not_taken_now_is_sent_again_under_the_same_key,
     what_is_never_taken_is_given_up_and_told_of,
     a_gateway_that_does_not_know_us_or_is_away_costs_no_code,
+    a_gateway_that_takes_messages_and_says_nothing_is_left_alone,
+    a_gateway_that_hangs_up_holds_up_no_message_but_the_one,
+    a_gateway_that_sends_us_elsewhere_is_not_followed,
     a_kill_loses_no_code,
     after_a_change_of_the_sim_no_code_sets_a_password,
     without_the_setting_nothing_is_heard_of_a_sim,
@@ -204,6 +207,58 @@ async fn a_gateway_that_does_not_know_us_or_is_away_costs_no_code(engine: Engine
     .await;
     gateway.relent();
     verify(&app, &phone, &gateway.taken(&phone).await.code()).await;
+}
+
+/// One message that gets no answer is put off; when the next one gets none either, the others wait in the log, asked of
+/// nobody.
+async fn a_gateway_that_takes_messages_and_says_nothing_is_left_alone(engine: Engine) {
+    let gateway = Gateway::start().await;
+    let app = start(engine, &gateway.url(), &[("REGISTRY__SMS__TIMEOUT_MS", "300")]).await;
+    gateway.instead(Instead::Waits);
+    let phones: Vec<String> = (1..=4).map(number).collect();
+    for phone in &phones {
+        register(&app, phone).await;
+    }
+    assert_eq!(waits(&app.place).await, "the SMS gateway does not answer in time");
+    assert_eq!(app.get("/readyz").send().await.status, 200);
+    gateway.relent();
+    for phone in &phones {
+        verify(&app, phone, &gateway.taken(phone).await.code()).await;
+    }
+}
+
+async fn a_gateway_that_hangs_up_holds_up_no_message_but_the_one(engine: Engine) {
+    let gateway = Gateway::start().await;
+    let app = start(engine, &gateway.url(), &[]).await;
+    gateway.instead(Instead::Leaves);
+    let phone = number(1);
+    register(&app, &phone).await;
+    gateway.nth_to(&phone, 3).await;
+    assert_eq!(
+        undelivered(&app.place).await,
+        ["waiting: the SMS gateway closed the connection"]
+    );
+    gateway.relent();
+    let other = number(2);
+    register(&app, &other).await;
+    for phone in [&other, &phone] {
+        verify(&app, phone, &gateway.taken(phone).await.code()).await;
+    }
+}
+
+/// Wherever it points to, code, number and password go nowhere but to the address of the settings.
+async fn a_gateway_that_sends_us_elsewhere_is_not_followed(engine: Engine) {
+    let (gateway, elsewhere) = (Gateway::start().await, Gateway::start().await);
+    let app = start(engine, &gateway.url(), &[]).await;
+    gateway.instead(Instead::SendsTo(elsewhere.url()));
+    let phone = number(1);
+    register(&app, &phone).await;
+    assert_eq!(waits(&app.place).await, "the SMS gateway answered 307");
+    gateway.nth_to(&phone, 2).await;
+    assert!(elsewhere.everything().is_empty());
+    gateway.relent();
+    verify(&app, &phone, &gateway.taken(&phone).await.code()).await;
+    assert!(elsewhere.everything().is_empty());
 }
 
 async fn a_kill_loses_no_code(engine: Engine) {

@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::agstack::web::Web;
 use crate::followers::{breaks, overwrite};
 use crate::harness::{App, Call, Engine, PASSWORD, Server, on_both_engines, soon, until};
+use crate::trio::STRONG;
+
+const OTHER: &str = "nine grey geese by a pond";
 
 on_both_engines![
     how_far_a_follower_is_behind_is_told_until_it_goes_on,
     every_refusal_counts_for_its_rule_and_for_no_other,
+    how_long_requests_take_is_counted_by_method_and_route,
+    refusals_through_every_dialect_count_for_their_rule,
     appends_are_counted_by_their_events_and_by_the_commands_of_a_batch,
     of_many_with_one_version_those_that_lose_in_the_log_are_counted,
     only_addresses_of_those_who_run_the_service_may_read,
@@ -201,6 +207,76 @@ async fn every_refusal_counts_for_its_rule_and_for_no_other(engine: Engine) {
     update(profile("Augusta")).expect(200).await;
     let after = samples(&app).await;
     assert_eq!(grown(&before, &after, "registry_refusals_total"), BTreeMap::new());
+}
+
+async fn how_long_requests_take_is_counted_by_method_and_route(engine: Engine) {
+    let app = App::start(engine).await;
+    let before = samples(&app).await;
+    for _ in 0..3 {
+        app.get("/v1/users/nobody").send().await.refused(401, "unauthenticated");
+        app.call("BREW", "/healthz")
+            .send()
+            .await
+            .refused(405, "method-not-allowed");
+    }
+    let after = samples(&app).await;
+    for labels in [
+        r#"{method="GET",route="/v1/users/{id}"}"#,
+        r#"{method="other",route="/healthz"}"#,
+    ] {
+        let of = |samples: &BTreeMap<String, f64>, what: &str| {
+            let name = format!("registry_http_request_seconds_{what}{labels}");
+            samples.get(&name).copied().unwrap_or_default()
+        };
+        let rose = |what: &str| of(&after, what) - of(&before, what);
+        assert!((rose("count") - 3.0).abs() < 0.5, "{labels}: {after:?}");
+        assert!(rose("sum") > 0.0, "{labels}");
+    }
+}
+
+/// A dialect words a refusal its own way; the operator counts it like any other.
+async fn refusals_through_every_dialect_count_for_their_rule(engine: Engine) {
+    let app = App::start(engine).await;
+    app.with_email("ada").await;
+    app.with_phone("eve", "+6584932466").await;
+    let boss = app.admin().await;
+    let block = json!({ "domain": "blocked.example" });
+    app.command("block-domain", &block)
+        .bearer(&boss.access)
+        .expect(201)
+        .await;
+    let signs_up = json!({ "email": "bob@blocked.example", "username": "bob", "password": STRONG });
+    let named = json!({ "username": "ada", "password": OTHER });
+    let mailed = json!({ "email": "ada@farm.example", "password": OTHER });
+    let numbered = json!({ "msisdn": "+6584932466", "password": OTHER });
+    let taken = json!({ "email": "ada@farm.example", "username": "ada", "password": STRONG });
+    let code = json!({ "msisdn": "+6584932466", "code": "000000" });
+    let asks = [
+        ("domain-blocked", 401, "/signup", &signs_up),
+        ("domain-blocked", 400, "/api/v1/account/register/", &signs_up),
+        ("domain-blocked", 400, "/api/v1/user/register", &signs_up),
+        ("invalid-credentials", 401, "/login", &mailed),
+        ("invalid-credentials", 400, "/api/v1/account/login/", &named),
+        ("invalid-credentials", 401, "/api/v1/login", &numbered),
+        ("taken", 202, "/signup", &taken),
+        ("taken", 400, "/api/v1/user/register", &taken),
+        ("invalid", 400, "/api/v1/account/register/", &numbered),
+        ("invalid", 422, "/api/v1/users", &named),
+        ("invalid-token", 422, "/api/v1/users/verify", &code),
+        ("not-found", 404, "/api/v1/nothing/", &named),
+        ("method-not-allowed", 405, "/api/v1/user/me", &named),
+        ("unauthenticated", 401, "/update", &named),
+    ];
+    let web = Web::python(&app);
+    let mut before = samples(&app).await;
+    for (rule, status, path, body) in asks {
+        let reply = web.post(path, body).send().await;
+        assert_eq!(reply.status, status, "{path}: {reply:?}");
+        let after = samples(&app).await;
+        let grown = grown(&before, &after, "registry_refusals_total");
+        assert_eq!(grown, [(format!("{{rule=\"{rule}\"}}"), 1.0)].into(), "{path}");
+        before = after;
+    }
 }
 
 /// Only what this process appends counts, so nothing else may append meanwhile: no command line, no follower, and no

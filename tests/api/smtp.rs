@@ -14,6 +14,7 @@ on_both_engines![
     while_the_server_is_away_nothing_is_lost,
     a_password_that_is_refused_costs_no_mail,
     a_server_that_hangs_or_leaves_is_asked_again,
+    a_server_that_falls_silent_at_every_mail_is_left_alone,
     a_kill_loses_neither_what_is_under_way_nor_what_was_put_off,
     the_line_is_encrypted_as_it_was_asked_for,
     texts_of_a_folder_are_sent,
@@ -289,6 +290,27 @@ async fn a_server_that_hangs_or_leaves_is_asked_again(engine: Engine) {
     verify(&app, &sink.to("hung@farm.example").await).await;
     verify(&app, &sink.to("left@farm.example").await).await;
     assert_eq!(app.server.log().matches("another process follows").count(), 0);
+}
+
+/// It takes our sender and the recipient, and then says nothing: the first mails are put off, the others wait in the log.
+async fn a_server_that_falls_silent_at_every_mail_is_left_alone(engine: Engine) {
+    let sink = MailServer::start(Offers::default()).await;
+    let url = sink.url();
+    let settings = settings(&[("SMTP_URL", &url), ("REGISTRY__MAIL__TIMEOUT_MS", "150")]);
+    let app = App::start_with(engine, &settings).await;
+    sink.answer(Step::Text, "", Answer::Waits);
+    let names = ["ada", "bob", "eve", "kim"];
+    for name in names {
+        register(&app, name).await;
+    }
+    assert_eq!(
+        waits(&app.place).await,
+        "the mail server does not answer in time at a mail"
+    );
+    sink.relent();
+    for name in names {
+        verify(&app, &sink.to(&address(name)).await).await;
+    }
 }
 
 async fn a_kill_loses_neither_what_is_under_way_nor_what_was_put_off(engine: Engine) {

@@ -13,6 +13,7 @@ use super::form::{Encoding, Form, Unreadable};
 use super::visit::{NoVisitor, Visit, answer, told};
 use super::{pages, refusals, words};
 use crate::http::App;
+use crate::http::problem::Rule;
 use crate::passwords::Password;
 use crate::passwords::rules::OwnData;
 use crate::registry::{Activation, Asked, Details, Refusal, Registration, Resent, SharedDenial, SharedWant};
@@ -160,23 +161,28 @@ pub(super) async fn sign_up(State(app): State<App>, visit: Visit, request: Reque
             pages::sign_up_again(&visit, status, Some(text), &form, &Errors::new())
         }
     };
-    match app.registry().register(&asked, &registration, password).await {
-        Ok(receipt) if visit.json => answer(
-            StatusCode::CREATED,
-            json!({ "message": words::SIGNED_UP, "user_id": receipt.id }),
-        ),
-        Ok(_) => visit.away_saying("/", words::SIGNED_UP),
-        Err(Refusal::DomainBlocked(_) | Refusal::AddressBlocked(_)) => {
-            says(StatusCode::UNAUTHORIZED, words::NOT_ALLOWED)
+    let refusal = match app.registry().register(&asked, &registration, password).await {
+        Ok(receipt) if visit.json => {
+            return answer(
+                StatusCode::CREATED,
+                json!({ "message": words::SIGNED_UP, "user_id": receipt.id }),
+            );
         }
-        Err(Refusal::Taken(NameKind::Phone)) => refuse_sign_up(
+        Ok(_) => return visit.away_saying("/", words::SIGNED_UP),
+        Err(refusal) => refusal,
+    };
+    let rule = Rule::of(&refusal);
+    let response = match refusal {
+        Refusal::DomainBlocked(_) | Refusal::AddressBlocked(_) => says(StatusCode::UNAUTHORIZED, words::NOT_ALLOWED),
+        Refusal::Taken(NameKind::Phone) => refuse_sign_up(
             &visit,
             Some(&form),
             &Errors::from([("phone_num", vec![words::PHONE_TAKEN])]),
         ),
-        Err(Refusal::Taken(_)) => says(StatusCode::ACCEPTED, words::EXISTS),
-        Err(refusal) => visit.failed(refusal, words::SIGNUP_ERROR),
-    }
+        Refusal::Taken(_) => says(StatusCode::ACCEPTED, words::EXISTS),
+        other => visit.failed(other, words::SIGNUP_ERROR),
+    };
+    rule.on(response)
 }
 
 fn refuse_sign_up(visit: &Visit, form: Option<&Form>, errors: &Errors) -> Response {
@@ -208,7 +214,7 @@ async fn sign_up_device(visit: &Visit) -> Response {
                 "device_secret": new.secret.as_str(),
             }),
         ),
-        Err(Refusal::Taken(_)) => told(StatusCode::BAD_REQUEST, words::DEVICE_EXISTS),
+        Err(taken @ Refusal::Taken(_)) => Rule::of(&taken).on(told(StatusCode::BAD_REQUEST, words::DEVICE_EXISTS)),
         Err(refusal) => visit.failed(refusal, words::SIGNUP_ERROR),
     }
 }

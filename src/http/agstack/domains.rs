@@ -77,7 +77,10 @@ async fn administrator(visit: &Visit) -> Result<Caller, Response> {
     let header = visit.headers.get(axum::http::header::AUTHORIZATION);
     let text = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let who = match caller::bearer(&visit.app, text).await {
-        Ok((who, _)) => who,
+        Ok((who, account)) => match visit.counts(account.id) {
+            Ok(()) => who,
+            Err(refusal) => return Err(visit.failed(refusal, words::NEED_LOGIN)),
+        },
         Err(problem) if problem.slug() == Slug::Unavailable => return Err(problem.into_response()),
         Err(_) => Who::Anonymous,
     };

@@ -28,7 +28,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
 
 use super::caller::client_address;
-use super::limited::Told;
+use super::limited::Heard;
 use super::problem::{Problem, Slug};
 use super::{App, deadline};
 use crate::config;
@@ -138,10 +138,11 @@ async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Resp
     let address = client_address(&app, request.headers(), request.extensions());
     let trusted = address.is_some_and(|address| is_trusted(&app.config().agstack, address));
     let class = refusals::class(request.method(), path, request.headers(), trusted);
-    let mut told = Told::default();
-    if let Some(response) = told.by_address(&app, class, address) {
+    let heard = Heard::default();
+    if let Some(response) = heard.told().by_address(&app, class, address) {
         return response;
     }
+    request.extensions_mut().insert(heard.clone());
     let read = request.method().is_safe() && PEERS.contains(&path);
     request.extensions_mut().insert(Original(original.clone()));
     let limit = if read {
@@ -154,7 +155,7 @@ async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Resp
     };
     let answered = deadline::in_time(limit, request, |request| next.run(request)).await;
     let mut response = answered.unwrap_or_else(|| Problem::unavailable(2).into_response());
-    told.tell(&mut response);
+    heard.told().tell(&mut response);
     response
 }
 

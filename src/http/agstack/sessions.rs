@@ -12,7 +12,7 @@ use super::push::News;
 use super::visit::{NoVisitor, Visit, answer, local, told};
 use super::{cookies, negotiate, pages, refusals, words};
 use crate::http::App;
-use crate::http::problem::{Problem, Slug};
+use crate::http::problem::{Problem, Rule, Slug};
 use crate::passwords::Password;
 use crate::registry::{
     Asked, Denial, DeviceProof, Identifier, Refusal, SharedBearer, SharedDenial, SharedPair, SharedWant,
@@ -171,7 +171,8 @@ fn kept_out(visit: &Visit, refusal: Refusal, email: &str) -> Response {
             pages::log_in(visit, status, Some(text), email)
         }
     };
-    match refusal {
+    let rule = Rule::of(&refusal);
+    let response = match refusal {
         Refusal::Denied(Denial::NoSuchUser) if !uniform => {
             if visit.json {
                 told(StatusCode::UNAUTHORIZED, words::UNKNOWN_USER)
@@ -185,7 +186,8 @@ fn kept_out(visit: &Visit, refusal: Refusal, email: &str) -> Response {
         Refusal::Denied(_) | Refusal::InvalidCredentials => says(StatusCode::UNAUTHORIZED, words::WRONG_PASSWORD),
         Refusal::AddressBlocked(_) => says(StatusCode::FORBIDDEN, &format!("\"{email}\" is blacklisted")),
         other => visit.failed(other, "Login Error"),
-    }
+    };
+    rule.on(response)
 }
 
 async fn sign_in_device(visit: &Visit, device: &str) -> Response {
@@ -195,14 +197,19 @@ async fn sign_in_device(visit: &Visit, device: &str) -> Response {
     } else {
         DeviceProof::Secret(secret.as_deref().map(str::trim))
     };
-    match visit.app.registry().sign_in_device(&visit.caller, device, proof).await {
-        Ok(pair) => let_in(visit, &pair),
-        Err(Refusal::Denied(Denial::TooManyTries { retry_after })) => {
+    let refusal = match visit.app.registry().sign_in_device(&visit.caller, device, proof).await {
+        Ok(pair) => return let_in(visit, &pair),
+        Err(refusal) => refusal,
+    };
+    let rule = Rule::of(&refusal);
+    let response = match refusal {
+        Refusal::Denied(Denial::TooManyTries { retry_after }) => {
             refusals::retry_after(told(StatusCode::TOO_MANY_REQUESTS, words::TOO_MANY), retry_after)
         }
-        Err(Refusal::Denied(_) | Refusal::InvalidCredentials) => told(StatusCode::BAD_REQUEST, words::INVALID_DEVICE),
-        Err(other) => visit.failed(other, "Login Error"),
-    }
+        Refusal::Denied(_) | Refusal::InvalidCredentials => told(StatusCode::BAD_REQUEST, words::INVALID_DEVICE),
+        other => visit.failed(other, "Login Error"),
+    };
+    rule.on(response)
 }
 
 /// `/logout`: the session ends, whichever of its tokens is shown.

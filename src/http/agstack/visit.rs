@@ -22,6 +22,7 @@ use super::refusals::Manner;
 use super::{cookies, negotiate, words};
 use crate::http::App;
 use crate::http::caller::{client_address, stranger};
+use crate::http::limited::Heard;
 use crate::http::problem::{Problem, Slug};
 use crate::registry::{Caller, Refusal, SharedDenial, SharedPair, SharedWant};
 
@@ -30,6 +31,8 @@ pub(super) struct Visit {
     pub app: App,
     /// Nobody known, through this dialect.
     pub caller: Caller,
+    /// What the rates say of it.
+    heard: Heard,
     pub headers: HeaderMap,
     pub method: Method,
     pub address: Option<IpAddr>,
@@ -76,6 +79,7 @@ impl FromRequestParts<App> for Visit {
         let within = super::within(prefix, all);
         Ok(Self {
             caller: stranger(Dialect::Agstack, &parts.headers, &parts.extensions, address),
+            heard: Heard::of(&parts.extensions),
             headers: parts.headers.clone(),
             method: parts.method.clone(),
             json: negotiate::wants_json(&parts.headers),
@@ -177,7 +181,15 @@ impl Visit {
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
     }
 
-    /// Who shows a token: in the header, else in a cookie.
+    /// Counts a request of an account under its own rate.
+    pub fn counts(&self, account: Uuid) -> Result<(), Refusal> {
+        match self.heard.told().wait_of_account(&self.app, account) {
+            Some(retry_after) => Err(Refusal::TooMany { retry_after }),
+            None => Ok(()),
+        }
+    }
+
+    /// Who shows a token: in the header, else in a cookie. Counted under their own rate.
     pub async fn visitor(&self, want: SharedWant) -> Result<Visitor, NoVisitor> {
         let from_cookies = || {
             let access = || cookies::value(&self.headers, cookies::ACCESS);
@@ -202,6 +214,8 @@ impl Visit {
             shown = self.app.registry().authenticate_shared(refresh, want).await;
         }
         let shown = shown.map_err(NoVisitor::Denied)?;
+        self.counts(shown.user.id)
+            .map_err(|refusal| NoVisitor::Denied(SharedDenial::Refused(refusal)))?;
         Ok(Visitor {
             caller: Caller {
                 who: shown.who(),

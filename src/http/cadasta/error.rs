@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::http::body::{BodyError, Fault};
 use crate::http::members::Throttled;
-use crate::http::problem::Slug;
+use crate::http::problem::{Rule, Slug};
 use crate::passwords::rules::Weakness;
 use crate::registry::{Denial, Refusal};
 
@@ -19,6 +19,7 @@ pub(super) struct Refused {
     status: StatusCode,
     body: Value,
     retry_after: Option<u32>,
+    rule: Option<Rule>,
 }
 
 pub(super) const TAKEN_USERNAME: &str = "A user with that username already exists.";
@@ -33,6 +34,7 @@ impl Refused {
             status,
             body,
             retry_after: None,
+            rule: None,
         }
     }
 
@@ -118,7 +120,8 @@ impl From<Throttled> for Refused {
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        match refusal {
+        let rule = Some(Rule::of(&refusal));
+        let refused = match refusal {
             Refusal::Taken(NameKind::Username) => Self::field("username", TAKEN_USERNAME),
             Refusal::Taken(NameKind::Email) => Self::field("email", TAKEN_EMAIL),
             Refusal::Taken(NameKind::Phone | NameKind::Device) => Self::together("Another user has it already."),
@@ -147,7 +150,8 @@ impl From<Refusal> for Refused {
                 tracing::error!(%problem, "a request met a fault of ours");
                 Self::detail(StatusCode::INTERNAL_SERVER_ERROR, "A server error occurred.")
             }
-        }
+        };
+        Self { rule, ..refused }
     }
 }
 
@@ -185,7 +189,10 @@ impl IntoResponse for Refused {
                 .headers_mut()
                 .insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
-        response
+        match self.rule {
+            Some(rule) => rule.on(response),
+            None => response,
+        }
     }
 }
 

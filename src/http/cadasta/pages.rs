@@ -1,5 +1,6 @@
 //! The pages behind the links of this dialect's mails. Opening one changes nothing: its button does.
 
+use aggregates::values::Dialect;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -10,16 +11,16 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::fields::user_of;
-use super::token::anybody;
 use crate::guards::Class;
 use crate::http::App;
 use crate::http::body::Limits;
 use crate::http::body::any::{Encodings, read_any};
-use crate::http::pages::page;
+use crate::http::members::{Throttled, anybody};
+use crate::http::pages::{page, refused};
 use crate::http::problem::escaped;
 use crate::passwords::Password;
 use crate::passwords::rules::OwnData;
-use crate::registry::{Asked, LinkToken, Refusal, ResetProof};
+use crate::registry::{Asked, Caller, LinkToken, Refusal, ResetProof};
 
 const FORM: Encodings = Encodings {
     form: true,
@@ -62,20 +63,17 @@ fn form(status: StatusCode, heading: &str, before: &str, inner: &str) -> Respons
     )
 }
 
-fn trouble(refusal: &Refusal) -> Response {
-    match refusal {
-        Refusal::Unavailable { .. } => page(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Please try again",
-            "<p>Something is busy. Try again in a moment.</p>",
-        ),
-        Refusal::DomainBlocked(_) | Refusal::AddressBlocked(_) => page(
-            StatusCode::FORBIDDEN,
-            "This address cannot be used",
-            "<p>An administrator does not admit it. Nothing has changed.</p>",
-        ),
-        _ => invalid(),
-    }
+/// Whoever presses a button, and what their link brings.
+fn pressed(
+    app: &App,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    uri: &Uri,
+) -> Result<(Caller, Uuid, String), Refusal> {
+    let caller = anybody(app, Dialect::Cadasta, headers, extensions, Class::Secret)
+        .map_err(|Throttled(retry_after)| Refusal::TooMany { retry_after })?;
+    let (user, token) = link(uri).ok_or(Refusal::InvalidToken)?;
+    Ok((caller, user, token))
 }
 
 async fn ask_to_activate(uri: Uri) -> Response {
@@ -91,8 +89,9 @@ async fn ask_to_activate(uri: Uri) -> Response {
 }
 
 async fn activate(State(app): State<App>, headers: HeaderMap, extensions: Extensions, uri: Uri) -> Response {
-    let (Some((user, token)), Ok(caller)) = (link(&uri), anybody(&app, &headers, &extensions, Class::Secret)) else {
-        return invalid();
+    let (caller, user, token) = match pressed(&app, &headers, &extensions, &uri) {
+        Ok(pressed) => pressed,
+        Err(refusal) => return refused(&refusal, invalid),
     };
     let asked = Asked::plainly(caller);
     match app.registry().confirm_address(&asked, user, &token).await {
@@ -101,7 +100,7 @@ async fn activate(State(app): State<App>, headers: HeaderMap, extensions: Extens
             "Your e-mail address is confirmed",
             "<p>You can log in now.</p>",
         ),
-        Err(refusal) => trouble(&refusal),
+        Err(refusal) => refused(&refusal, invalid),
     }
 }
 
@@ -123,8 +122,9 @@ async fn ask_to_reset(uri: Uri) -> Response {
 }
 
 async fn reset(State(app): State<App>, headers: HeaderMap, extensions: Extensions, uri: Uri, body: Body) -> Response {
-    let (Some((user, token)), Ok(caller)) = (link(&uri), anybody(&app, &headers, &extensions, Class::Secret)) else {
-        return invalid();
+    let (caller, user, token) = match pressed(&app, &headers, &extensions, &uri) {
+        Ok(pressed) => pressed,
+        Err(refusal) => return refused(&refusal, invalid),
     };
     let limits = Limits::configured(&app.config().http, false);
     let Ok(fields) = read_any(&headers, body, limits, FORM).await else {
@@ -151,7 +151,7 @@ async fn reset(State(app): State<App>, headers: HeaderMap, extensions: Extension
     match app.registry().link_is_of(user, &token).await {
         Ok(true) => {}
         Ok(false) => return invalid(),
-        Err(refusal) => return trouble(&refusal),
+        Err(refusal) => return refused(&refusal, invalid),
     }
     let asked = Asked::plainly(caller);
     match app
@@ -165,6 +165,6 @@ async fn reset(State(app): State<App>, headers: HeaderMap, extensions: Extension
             "<p>All sessions have ended. Log in with it now.</p>",
         ),
         Err(Refusal::Weak(weak)) => again(words(weak)),
-        Err(refusal) => trouble(&refusal),
+        Err(refusal) => refused(&refusal, invalid),
     }
 }

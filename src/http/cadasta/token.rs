@@ -40,7 +40,7 @@ pub(super) async fn member(app: &App, headers: &HeaderMap, extensions: &Extensio
             },
         ));
     }
-    Ok(Member::of(app, caller, bearer)?)
+    Ok(Member::of(app, extensions, caller, bearer)?)
 }
 
 /// The key of the header. Several such headers are one, parted by commas, as servers of old join them.

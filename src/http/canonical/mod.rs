@@ -72,6 +72,7 @@ pub(super) fn router() -> Router<App> {
 
 /// The problem that words a refusal. A new refusal must choose its problem before it compiles.
 pub(super) fn problem(refusal: Refusal) -> Problem {
+    let slug = Slug::of(&refusal);
     match refusal {
         Refusal::Taken(kind) => {
             let pointer = match kind {
@@ -80,38 +81,38 @@ pub(super) fn problem(refusal: Refusal) -> Problem {
                 NameKind::Phone => "/phone",
                 NameKind::Device => "/device",
             };
-            Problem::of_field(
-                Slug::Taken,
-                FieldError::new(pointer, "taken", "belongs to another account"),
-            )
+            Problem::of_field(slug, FieldError::new(pointer, "taken", "belongs to another account"))
         }
-        Refusal::DomainBlocked(rule) => Problem::new(Slug::DomainBlocked).detail(format!(
+        Refusal::DomainBlocked(rule) => Problem::new(slug).detail(format!(
             "refused by the rule for {} ({}, version {})",
             rule.domain,
             rule.kind.as_str(),
             rule.version
         )),
-        Refusal::AddressBlocked(rule) => Problem::new(Slug::AddressBlocked)
-            .detail(format!("refused by a rule for this address (version {})", rule.version)),
-        Refusal::InvalidToken | Refusal::StaleCode => Problem::new(Slug::InvalidToken),
-        Refusal::InvalidCredentials | Refusal::Denied(_) => Problem::new(Slug::InvalidCredentials),
+        Refusal::AddressBlocked(rule) => {
+            Problem::new(slug).detail(format!("refused by a rule for this address (version {})", rule.version))
+        }
         Refusal::WrongPassword => Problem::of_field(
-            Slug::WrongPassword,
+            slug,
             FieldError::new("/current_password", "wrong-password", "is not the current password"),
         ),
         Refusal::Weak(weaknesses) => Problem::invalid(weak(&weaknesses)),
-        Refusal::Revoked => Problem::new(Slug::TokenRevoked),
-        Refusal::Expired => Problem::new(Slug::TokenExpired),
-        Refusal::Forbidden => Problem::new(Slug::Forbidden),
-        Refusal::NotFound => Problem::new(Slug::NotFound),
-        Refusal::Stale => Problem::new(Slug::Stale),
-        Refusal::IdempotencyMismatch => Problem::new(Slug::IdempotencyMismatch),
-        Refusal::Conflict(why) => Problem::new(Slug::Conflict).detail(why),
+        Refusal::InvalidToken
+        | Refusal::StaleCode
+        | Refusal::InvalidCredentials
+        | Refusal::Denied(_)
+        | Refusal::Revoked
+        | Refusal::Expired
+        | Refusal::Forbidden
+        | Refusal::NotFound
+        | Refusal::Stale
+        | Refusal::IdempotencyMismatch => Problem::new(slug),
+        Refusal::Conflict(why) => Problem::new(slug).detail(why),
         Refusal::TooMany { retry_after } => Problem::too_many_requests(retry_after),
         Refusal::Unavailable { retry_after } => Problem::unavailable(retry_after),
         Refusal::Internal(problem) => {
             tracing::error!(%problem, "a request met a fault of ours");
-            Problem::new(Slug::Internal)
+            Problem::new(slug)
         }
     }
 }

@@ -114,6 +114,8 @@ fn posted(path: &'static str, does: &'static str, password: bool) -> Operation {
         .page(410, "The link is wrong, used or too old.")
         .page(413, "The form is too large.")
         .page(415, "This is no form.")
+        .page(429, "This was asked for too often.")
+        .page(500, "A fault of the service.")
         .page(503, "Something is busy.");
     if password {
         page

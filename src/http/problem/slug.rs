@@ -4,6 +4,8 @@ use std::fmt;
 
 use axum::http::StatusCode;
 
+use crate::registry::Refusal;
+
 macro_rules! slugs {
     ($($variant:ident $text:literal $status:ident $title:literal $meaning:literal)*) => {
         /// One kind of problem.
@@ -95,6 +97,54 @@ slugs! {
         "Something the service needs is away or busy. Nothing was changed; the Retry-After header says when to come back."
 }
 
+impl Slug {
+    /// The kind that a refusal is.
+    #[must_use]
+    pub fn of(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Taken(_) => Self::Taken,
+            Refusal::DomainBlocked(_) => Self::DomainBlocked,
+            Refusal::AddressBlocked(_) => Self::AddressBlocked,
+            Refusal::InvalidToken | Refusal::StaleCode => Self::InvalidToken,
+            Refusal::InvalidCredentials | Refusal::Denied(_) => Self::InvalidCredentials,
+            Refusal::WrongPassword => Self::WrongPassword,
+            Refusal::Weak(_) => Self::Invalid,
+            Refusal::Revoked => Self::TokenRevoked,
+            Refusal::Expired => Self::TokenExpired,
+            Refusal::Forbidden => Self::Forbidden,
+            Refusal::NotFound => Self::NotFound,
+            Refusal::Stale => Self::Stale,
+            Refusal::IdempotencyMismatch => Self::IdempotencyMismatch,
+            Refusal::Conflict(_) => Self::Conflict,
+            Refusal::TooMany { .. } => Self::TooManyRequests,
+            Refusal::Unavailable { .. } => Self::Unavailable,
+            Refusal::Internal(_) => Self::Internal,
+        }
+    }
+
+    /// The kind of an answer of which only the status is known. None: it refuses nothing.
+    #[must_use]
+    pub fn of_status(status: StatusCode) -> Option<Self> {
+        Some(match status.as_u16() {
+            401 => Self::Unauthenticated,
+            403 => Self::Forbidden,
+            404 => Self::NotFound,
+            405 => Self::MethodNotAllowed,
+            406 => Self::NotAcceptable,
+            409 => Self::Conflict,
+            410 => Self::InvalidToken,
+            412 => Self::Stale,
+            413 | 414 | 431 => Self::TooLarge,
+            415 => Self::UnsupportedMediaType,
+            429 => Self::TooManyRequests,
+            400..=499 => Self::Invalid,
+            503 => Self::Unavailable,
+            500..=599 => Self::Internal,
+            _ => return None,
+        })
+    }
+}
+
 impl fmt::Display for Slug {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -104,6 +154,18 @@ impl fmt::Display for Slug {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kind_known_by_its_status_only_has_that_status() {
+        for slug in Slug::ALL {
+            let known = Slug::of_status(slug.status());
+            let same = known.is_some_and(|known| known.status() == slug.status());
+            assert!(same || *slug == Slug::IdempotencyMismatch, "{slug}: {known:?}");
+        }
+        for status in [StatusCode::OK, StatusCode::FOUND, StatusCode::NOT_MODIFIED] {
+            assert_eq!(Slug::of_status(status), None);
+        }
+    }
 
     /// The table of the contract, line by line.
     #[test]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::http::body::BodyError;
 use crate::http::members::Throttled;
-use crate::http::problem::Slug;
+use crate::http::problem::{Rule, Slug};
 use crate::registry::{Denial, Refusal};
 
 /// What every answer is wrapped in.
@@ -37,12 +37,13 @@ impl<T: Serialize> Envelope<T> {
 }
 
 /// An answer that is not the one hoped for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Refused {
     status: StatusCode,
     code: i32,
     error: &'static str,
     retry_after: Option<u32>,
+    rule: Option<Rule>,
 }
 
 impl Refused {
@@ -52,6 +53,7 @@ impl Refused {
             code,
             error,
             retry_after: None,
+            rule: None,
         }
     }
 
@@ -67,6 +69,7 @@ impl Refused {
             code: -4,
             error,
             retry_after: None,
+            rule: None,
         }
     }
 
@@ -76,6 +79,7 @@ impl Refused {
             code: -5,
             error: "Too many requests",
             retry_after: Some(seconds),
+            rule: None,
         }
     }
 
@@ -85,6 +89,7 @@ impl Refused {
             code: -6,
             error: "Service unavailable",
             retry_after: Some(seconds),
+            rule: None,
         }
     }
 }
@@ -109,7 +114,8 @@ impl From<Throttled> for Refused {
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        match refusal {
+        let rule = Some(Rule::of(&refusal));
+        let refused = match refusal {
             Refusal::Taken(NameKind::Username) => Self::TAKEN_USERNAME,
             Refusal::Taken(NameKind::Email | NameKind::Phone | NameKind::Device) => Self::TAKEN_EMAIL,
             Refusal::Weak(_) => Self::WEAK,
@@ -141,7 +147,8 @@ impl From<Refusal> for Refused {
                     ..Self::outside(StatusCode::INTERNAL_SERVER_ERROR, "Internal error")
                 }
             }
-        }
+        };
+        Self { rule, ..refused }
     }
 }
 
@@ -165,7 +172,10 @@ impl IntoResponse for Refused {
                 .headers_mut()
                 .insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
-        response
+        match self.rule {
+            Some(rule) => rule.on(response),
+            None => response,
+        }
     }
 }
 

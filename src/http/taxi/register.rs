@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::Response;
-use projections::NameKind;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -89,8 +88,7 @@ fn read(members: &serde_json::Map<String, Value>) -> Option<(Registration, Zeroi
 async fn refuse_taken(app: &App, registration: &Registration) -> Result<(), Refused> {
     let taken = app.registry().taken_names(registration, None).await?;
     match taken.first() {
-        Some(NameKind::Username) => Err(Refused::TAKEN_USERNAME),
-        Some(_) => Err(Refused::TAKEN_EMAIL),
+        Some(kind) => Err(Refusal::Taken(*kind).into()),
         None => Ok(()),
     }
 }
@@ -111,7 +109,7 @@ pub(super) async fn me(
     let nobody = || Refused::from(Refusal::Revoked);
     let bearer = app.registry().bearer(Dialect::Taxi, token.ok_or_else(nobody)?).await?;
     let bearer = bearer.filter(|bearer| bearer.live).ok_or_else(nobody)?;
-    let member = Member::of(&app, caller, bearer)?;
+    let member = Member::of(&app, &extensions, caller, bearer)?;
     let customer = CustomerBody::new(&member.account, None);
     Ok(Envelope::of(StatusCode::OK, "User details", customer))
 }

@@ -134,11 +134,12 @@ pub(super) async fn verify(
 
 /// A refusal under the name the request gave its code.
 pub(super) fn about_code(name: &'static str, refusal: Refusal) -> Refused {
-    match refusal {
-        Refusal::StaleCode => Refused::field(name, EXPIRED),
-        Refusal::InvalidToken | Refusal::Conflict(_) | Refusal::NotFound => Refused::field(name, INVALID),
-        other => other.into(),
-    }
+    let about = match refusal {
+        Refusal::StaleCode => EXPIRED,
+        Refusal::InvalidToken | Refusal::Conflict(_) | Refusal::NotFound => INVALID,
+        other => return other.into(),
+    };
+    Refused::field(name, about).by(&Refusal::InvalidToken)
 }
 
 /// `POST users/resend_verify`: always the same answer.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::http::body::BodyError;
 use crate::http::members::Throttled;
-use crate::http::problem::Slug;
+use crate::http::problem::{Rule, Slug};
 use crate::passwords::rules::Weakness;
 use crate::registry::{Denial, Refusal};
 
@@ -31,6 +31,7 @@ pub(super) struct Refused {
     error: &'static str,
     errors: Errors,
     retry_after: Option<u32>,
+    rule: Option<Rule>,
 }
 
 #[derive(Serialize)]
@@ -47,6 +48,7 @@ impl Refused {
             error,
             errors: Errors::new(),
             retry_after: None,
+            rule: None,
         }
     }
 
@@ -63,6 +65,12 @@ impl Refused {
 
     pub fn field(name: &'static str, text: &str) -> Self {
         Self::fields(Errors::from([(name, vec![text.to_owned()])]))
+    }
+
+    /// The same, counted as what a refusal is.
+    pub fn by(self, refusal: &Refusal) -> Self {
+        let rule = Some(Rule::of(refusal));
+        Self { rule, ..self }
     }
 
     pub const fn malformed() -> Self {
@@ -114,7 +122,8 @@ impl From<Throttled> for Refused {
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        match refusal {
+        let rule = Some(Rule::of(&refusal));
+        let refused = match refusal {
             Refusal::Taken(NameKind::Phone) => Self::field("msisdn", TAKEN),
             Refusal::Taken(NameKind::Email) => Self::field("email", TAKEN),
             Refusal::Taken(NameKind::Username) => Self::field("username", TAKEN),
@@ -152,7 +161,8 @@ impl From<Refusal> for Refused {
                 tracing::error!(%problem, "a request met a fault of ours");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error.")
             }
-        }
+        };
+        Self { rule, ..refused }
     }
 }
 
@@ -170,7 +180,10 @@ impl IntoResponse for Refused {
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
-        response
+        match self.rule {
+            Some(rule) => rule.on(response),
+            None => response,
+        }
     }
 }
 

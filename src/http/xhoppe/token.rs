@@ -38,7 +38,7 @@ pub(super) async fn member(app: &App, headers: &HeaderMap, extensions: &Extensio
     let token = token.to_str().map_err(|_| Refused::unauthorized())?;
     let bearer = app.registry().bearer(Dialect::Xhoppe, token.trim()).await?;
     let bearer = bearer.filter(|bearer| bearer.live).ok_or_else(Refused::unauthorized)?;
-    Ok(Member::of(app, caller, bearer)?)
+    Ok(Member::of(app, extensions, caller, bearer)?)
 }
 
 /// The account a handle of the request stands for. One that stands for nobody counts as none.

@@ -41,6 +41,15 @@ async fn answer(stream: &mut TcpStream, request: &str) -> String {
     String::from_utf8_lossy(&told).into_owned()
 }
 
+/// A counter of the service; 0 if it was never raised.
+async fn counted(app: &App, name: &str) -> u64 {
+    let metrics = app.get("/metrics").send().await.body;
+    let value = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(0, |value| value.parse().unwrap())
+}
+
 /// What a socket is slow about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slow {
@@ -204,6 +213,8 @@ async fn whoever_is_slow_makes_room_and_a_stream_does_not(engine: Engine) {
         }
         slow.shutdown().await;
     }
+    let displaced = counted(&app, "registry_connections_displaced_total").await;
+    assert!(displaced >= Slow::ALL.len() as u64, "{displaced}");
     // Nor is it whoever waited longest when all others are quick.
     let mut held = Vec::new();
     for _ in 0..2 * PLACES {
@@ -265,6 +276,7 @@ async fn a_connection_has_five_seconds_for_its_head(engine: Engine) {
             "{time:?}"
         );
     }
+    assert!(counted(&app, "registry_connections_late_total").await >= 2);
 }
 
 async fn one_address_has_sixty_four_connections(engine: Engine) {
@@ -355,6 +367,7 @@ async fn whoever_speaks_no_http_is_told_so_in_a_problem(engine: Engine) {
         );
         assert_eq!(head.matches("HTTP/1.1").count(), 1, "{what}: one answer");
     }
+    assert_eq!(counted(&app, "registry_requests_unreadable_total").await, 5);
 }
 
 /// Only where headers may be so long that the reader's own bound on addresses comes first.

@@ -1,9 +1,12 @@
 //! Codes and mails: so many and no more, and the public learns nothing from it.
 
-use serde_json::json;
+use futures::FutureExt as _;
+use futures::future::LocalBoxFuture;
+use serde_json::{Value, json};
 
 use super::{ON, WIDE, events};
-use crate::harness::{App, Engine, PASSWORD, Server, on_both_engines};
+use crate::harness::{App, Engine, PASSWORD, Server, on_both_engines, until};
+use crate::trio::STRONG;
 
 on_both_engines![
     a_number_is_sent_one_code_a_minute_and_nobody_learns_which,
@@ -13,6 +16,9 @@ on_both_engines![
     the_budget_of_a_day_is_all_replicas_together,
     an_address_is_sent_so_many_mails_of_a_purpose,
     what_sends_no_mail_has_no_part_in_the_share,
+    a_number_has_five_codes_an_hour_and_ten_a_day,
+    a_number_has_five_codes_an_hour_through_xhoppe_whatever_the_day,
+    an_address_has_twenty_mails_of_a_purpose_a_day,
     a_version_is_minded_where_no_mail_is_sent_any_more,
 ];
 
@@ -27,6 +33,105 @@ async fn register(app: &App, name: &str, phone: &str, from: &str) -> bool {
         .expect(201)
         .await;
     receipt["events"].as_array().unwrap().contains(&json!(ASKED))
+}
+
+/// Lets time pass for what was counted: so many minutes, and so many days for what counts by days.
+async fn later(app: &App, minutes: i64, days: i64) {
+    let mut log = app.log().await;
+    // Several counts may be the same.
+    for state in log.sorted("SELECT state FROM claims").await {
+        let mut older: Value = serde_json::from_str(&state).unwrap();
+        let Some(latest) = older["latest"].as_array().cloned() else {
+            continue;
+        };
+        let moved: Vec<i64> = latest
+            .iter()
+            .map(|at| at.as_i64().unwrap() - minutes * 60_000_000)
+            .collect();
+        older["latest"] = json!(moved);
+        older["day"] = json!(older["day"].as_i64().unwrap() - days);
+        let sql =
+            format!("UPDATE claims SET state = '{older}', turn = turn + 1 WHERE state = '{state}' RETURNING turn");
+        assert!(!log.numbers(&sql).await.is_empty());
+    }
+}
+
+/// How many were withheld by a limit.
+async fn withheld(app: &App, why: &str) -> u64 {
+    let name = format!("registry_messages_withheld_total{{why=\"{why}\"}} ");
+    let metrics = app.get("/metrics").send().await.body;
+    let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
+    value.map_or(0, |value| value.parse().unwrap())
+}
+
+/// Something that is asked for, and how that is answered.
+type Ask<'a> = dyn Fn() -> LocalBoxFuture<'a, u16> + 'a;
+
+/// Asks a few minutes later; so many have gone then, and so many were withheld.
+async fn asked(app: &App, ask: &Ask<'_>, kind: &str, why: &str, (gone, kept): (i64, u64)) {
+    later(app, 2, 0).await;
+    let status = ask().await;
+    assert!((200..300).contains(&status), "{status}");
+    until("a message to go or not", || async {
+        let counts = (events(app, kind).await, withheld(app, why).await);
+        assert!(counts.0 <= gone && counts.1 <= kept, "{counts:?} of {:?}", (gone, kept));
+        (counts == (gone, kept)).then_some(())
+    })
+    .await;
+}
+
+async fn a_number_has_five_codes_an_hour_and_ten_a_day(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    assert!(register(&app, "ada", "+6584932466", "192.0.2.1").await);
+    let body = json!({ "phone": "+6584932466" });
+    let ask = || async { app.command("request-phone-verification", &body).send().await.status }.boxed_local();
+    for gone in 2..=5 {
+        asked(&app, &ask, ASKED, "number", (gone, 0)).await;
+    }
+    asked(&app, &ask, ASKED, "number", (5, 1)).await;
+    later(&app, 60, 0).await;
+    for gone in 6..=10 {
+        asked(&app, &ask, ASKED, "number", (gone, 1)).await;
+    }
+    later(&app, 60, 0).await;
+    asked(&app, &ask, ASKED, "number", (10, 2)).await;
+    later(&app, 0, 1).await;
+    asked(&app, &ask, ASKED, "number", (11, 2)).await;
+}
+
+async fn a_number_has_five_codes_an_hour_through_xhoppe_whatever_the_day(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    let number = "+6584932466";
+    let body = json!({ "msisdn": number, "password": STRONG, "password_confirmation": STRONG });
+    assert_eq!(app.ask("POST", "/api/v1/users", &body).await.status, 201);
+    let body = json!({ "msisdn": number });
+    let ask = || async { app.ask("POST", "/api/v1/users/resend_verify", &body).await.status }.boxed_local();
+    for gone in 2..=5 {
+        asked(&app, &ask, ASKED, "number", (gone, 0)).await;
+    }
+    // Another day has begun meanwhile: what is left is the hour.
+    later(&app, 0, 1).await;
+    asked(&app, &ask, ASKED, "number", (5, 1)).await;
+    later(&app, 60, 0).await;
+    asked(&app, &ask, ASKED, "number", (6, 1)).await;
+}
+
+async fn an_address_has_twenty_mails_of_a_purpose_a_day(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    app.with_email("ada").await;
+    let body = json!({ "email": "ada@farm.example" });
+    let ask = || async { app.command("request-password-reset", &body).send().await.status }.boxed_local();
+    let kind = "user.password_reset_requested";
+    for gone in 1..=20 {
+        if gone % 6 == 1 {
+            later(&app, 60, 0).await;
+        }
+        asked(&app, &ask, kind, "mail", (gone, 0)).await;
+    }
+    later(&app, 60, 0).await;
+    asked(&app, &ask, kind, "mail", (20, 1)).await;
+    later(&app, 0, 1).await;
+    asked(&app, &ask, kind, "mail", (21, 1)).await;
 }
 
 async fn a_number_is_sent_one_code_a_minute_and_nobody_learns_which(engine: Engine) {
@@ -153,10 +258,21 @@ async fn the_budget_of_a_day_is_all_replicas_together(engine: Engine) {
     other.command("register-user", &body).expect(201).await;
     assert_eq!(events(&app, ASKED).await, 2);
     assert!(!register(&app, "three", "+6584930466", "192.0.2.1").await);
-    let body = json!({ "username": "four", "phone": "+6584929466", "password": PASSWORD });
-    other.command("register-user", &body).expect(201).await;
+    for (name, phone) in [("four", "+6584929466"), ("five", "+6584928466"), ("six", "+6584927466")] {
+        let body = json!({ "username": name, "phone": phone, "password": PASSWORD });
+        other.command("register-user", &body).expect(201).await;
+    }
     assert_eq!(events(&app, ASKED).await, 2);
-    assert!(second.log().contains("budget of short messages"), "{}", second.log());
+    // Told once, not to everybody's request; how many it were is counted.
+    assert_eq!(
+        second.log().matches("budget of short messages").count(),
+        1,
+        "{}",
+        second.log()
+    );
+    let metrics = other.get("/metrics").send().await.body;
+    let withheld = "registry_messages_withheld_total{why=\"budget\"} 3";
+    assert!(metrics.contains(withheld), "{metrics}");
 }
 
 async fn an_address_is_sent_so_many_mails_of_a_purpose(engine: Engine) {

@@ -4,6 +4,7 @@ mod connections;
 mod messages;
 mod origins;
 mod outages;
+mod pages;
 mod rates;
 mod strict;
 mod tries;

@@ -3,11 +3,15 @@
 use serde_json::json;
 
 use super::ON;
-use crate::harness::{App, Engine, PASSWORD, Reply, on_both_engines};
+use crate::agstack;
+use crate::agstack::web::{Web, activated};
+use crate::harness::{App, Engine, PASSWORD, Reply, on_both_engines, until};
 
 on_both_engines![
     an_address_signs_in_so_often_and_is_told_when_to_come_back,
     an_account_calls_so_often_wherever_it_calls_from,
+    whoever_calls_through_a_dialect_is_told_of_the_rates_too,
+    readiness_is_found_out_a_few_times_a_second_however_many_ask,
     lifted_limits_are_lifted,
     only_a_trusted_proxy_tells_of_clients,
 ];
@@ -72,6 +76,111 @@ async fn an_account_calls_so_often_wherever_it_calls_from(engine: Engine) {
     refused.refused(429, "too-many-requests");
     assert!(refused.header("ratelimit").contains("\"account\";r=0"), "{refused:?}");
     assert_eq!(me(&eve.access, "192.0.2.3").await.status, 200);
+}
+
+/// With the fields on every answer, the 429 in each one's words, and the rate of an account whoever's API it uses.
+async fn whoever_calls_through_a_dialect_is_told_of_the_rates_too(engine: Engine) {
+    let settings = [
+        ON,
+        THREE_SIGN_INS,
+        ("REGISTRY__LIMITS__CUSTOMERS_PER_HOUR", "1"),
+        ("REGISTRY__LIMITS__ACCOUNT_REQUESTS_PER_MINUTE", "2"),
+    ];
+    let app = App::start_with(engine, &settings).await;
+    let key = app.cadasta_user("ada").await;
+    let customer = app.taxi_user("tim").await;
+    let number = app.xhoppe_user("+6584932466").await;
+    let web = Web::python(&app);
+    let email = "grace@farm.example";
+    activated(&app, &web, email).await;
+    let (access, _) = web.logs_in_with(email, agstack::web::PASSWORD).await;
+    // An account has two a minute, each its own.
+    let token = customer["api_token"].as_str().unwrap();
+    let opened = [
+        ("/api/v1/account/", "authorization", format!("Token {key}")),
+        ("/api/v1/user_info", "x-xhoppe-token", number),
+        ("/api/v1/user/me", "authorization", format!("Bearer {token}")),
+        ("/update", "authorization", format!("Bearer {access}")),
+    ];
+    for (path, name, credential) in &opened {
+        let ask = || web.get(path).header(name, credential).send();
+        let mut left = Vec::new();
+        let refused = loop {
+            let reply = ask().await;
+            if reply.status == 429 {
+                break reply;
+            }
+            assert!(reply.status < 300, "{path}: {reply:?}");
+            left.push(reply);
+        };
+        assert!(!left.is_empty(), "{path}");
+        for reply in &left {
+            assert_eq!(
+                reply.header("ratelimit-policy"),
+                "\"ip\";q=1200;w=60, \"account\";q=2;w=60"
+            );
+        }
+        assert!(
+            refused.header("ratelimit").contains("\"account\";r=0;"),
+            "{path}: {refused:?}"
+        );
+        assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0, "{path}");
+    }
+    // Of an address: a few more of each are too many.
+    let body = json!({ "username": "x", "email": "x@farm.example", "msisdn": "+6584932467", "password": "x" });
+    let before = number_of(&app, "registry_refusals_total{rule=\"too-many-requests\"}").await;
+    for (path, rate) in [
+        ("/api/v1/account/login/", "sign-in"),
+        ("/api/v1/login", "sign-in"),
+        ("/login", "sign-in"),
+        ("/api/v1/user/register", "customer"),
+    ] {
+        let reply = until("the end of a share", || async {
+            let reply = web.post(path, &body).send().await;
+            let policy = reply.header("ratelimit-policy");
+            assert!(policy.starts_with(&format!("\"{rate}\";q=")), "{path}: {policy}");
+            (reply.status == 429).then_some(reply)
+        })
+        .await;
+        let told = reply.header("ratelimit");
+        assert!(told.starts_with(&format!("\"{rate}\";r=0;t=")), "{path}: {told}");
+        assert!(
+            reply.header("retry-after").parse::<u32>().unwrap() > 0,
+            "{path}: {reply:?}"
+        );
+    }
+    let after = number_of(&app, "registry_refusals_total{rule=\"too-many-requests\"}").await;
+    assert_eq!(after - before, 4);
+}
+
+/// Anybody may ask, and there is no rate.
+async fn readiness_is_found_out_a_few_times_a_second_however_many_ask(engine: Engine) {
+    const ASKED: u128 = 60;
+    let app = App::start_with(engine, &[ON, ("REGISTRY__LOG__LEVEL", "trace")]).await;
+    let reads = || {
+        let log = app.server.log();
+        let read = |line: &&str| line.contains("db.statement") && line.contains("/readyz");
+        log.lines().filter(read).count() as u128
+    };
+    let (before, began) = (reads(), std::time::Instant::now());
+    let replies = futures::future::join_all((0..ASKED).map(|_| app.get("/readyz").send())).await;
+    assert!(
+        replies
+            .iter()
+            .all(|reply| reply.status == 200 && reply.body == replies[0].body)
+    );
+    let (read, took) = (
+        until("a read", || async { Some(reads() - before).filter(|read| *read > 0) }).await,
+        began.elapsed(),
+    );
+    told!("{engine:?}: {ASKED} who asked at once cost {read} reads in {took:?}");
+    assert!(read <= took.as_millis() / 250 + 1, "{read} in {took:?}");
+}
+
+async fn number_of(app: &App, name: &str) -> u64 {
+    let metrics = app.get("/metrics").send().await.body;
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name));
+    value.map_or(0, |value| value.trim().parse().unwrap())
 }
 
 async fn lifted_limits_are_lifted(engine: Engine) {

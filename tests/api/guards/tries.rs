@@ -8,6 +8,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::{WIDE, events};
+use crate::agstack::faults::run;
+use crate::agstack::web::Web;
 use crate::harness::{App, Client, Engine, PASSWORD, Place, Reply, Server, on_both_engines, soon, until};
 
 on_both_engines![
@@ -22,6 +24,8 @@ on_both_engines![
     a_full_hashing_queue_says_so_without_hashing,
     five_failures_between_locks_are_told_and_no_locked_try_is,
     whoever_hangs_up_has_tried_all_the_same,
+    a_replica_that_dies_in_a_try_has_lost_it_and_locks_nobody_out,
+    what_was_never_compared_for_a_fault_of_ours_is_no_failure,
 ];
 
 const OTHER: &str = "nine grey geese by a pond";
@@ -55,7 +59,8 @@ async fn delay_failures(place: &Place, by: i64) {
     }
 }
 
-const HOUR: i64 = 3_600_000_000;
+/// Less than the clocks of replicas may be apart: of what is later nothing is thought.
+const AHEAD: i64 = 50_000_000;
 
 fn alike(reply: &Reply) -> (u16, String, Vec<(String, String)>) {
     let mut headers = reply.steady_headers();
@@ -71,16 +76,18 @@ async fn a_failure_locks_an_account_for_a_second_and_nobody_can_tell(engine: Eng
     let failed_after = Instant::now();
     let wrong = try_in(&app, "ada", OTHER).await;
     wrong.refused(401, "invalid-credentials");
-    delay_failures(&app.place, HOUR).await;
+    delay_failures(&app.place, AHEAD).await;
     let right = try_in(&app, "ada", PASSWORD).await;
     right.refused(401, "invalid-credentials");
     assert_eq!(alike(&wrong), alike(&right));
+    let metrics = app.get("/metrics").send().await.body;
+    assert_eq!(number(&metrics, "registry_tries_locked_total "), 1);
     for _ in 0..3 {
         assert_eq!(alike(&wrong), alike(&try_in(&app, "nobody", PASSWORD).await));
     }
     // Whoever is in stays in.
     app.get("/v1/me").bearer(&ada.access).expect(200).await;
-    delay_failures(&app.place, -HOUR).await;
+    delay_failures(&app.place, -AHEAD).await;
     in_at_last(&app, PASSWORD).await;
     assert!(failed_after.elapsed() >= Duration::from_secs(1));
     // A right one ends it: the next is let in at once.
@@ -158,10 +165,10 @@ async fn replicas_count_together(engine: Engine) {
     for (one, another) in [(&app.client, &other), (&other, &app.client)] {
         let failed_after = Instant::now();
         assert_eq!(try_in(one, "ada", OTHER).await.status, 401);
-        delay_failures(&app.place, HOUR).await;
+        delay_failures(&app.place, AHEAD).await;
         let status = try_in(another, "ada", PASSWORD).await.status;
         assert_eq!(status, 401, "the other replica knows of the failure");
-        delay_failures(&app.place, -HOUR).await;
+        delay_failures(&app.place, -AHEAD).await;
         in_at_last(another, PASSWORD).await;
         assert!(failed_after.elapsed() >= Duration::from_secs(1));
     }
@@ -171,7 +178,7 @@ async fn a_reset_opens_a_locked_account(engine: Engine) {
     let app = App::start_with(engine, &WIDE).await;
     app.with_email("ada").await;
     assert_eq!(try_in(&app, "ada", OTHER).await.status, 401);
-    delay_failures(&app.place, HOUR).await;
+    delay_failures(&app.place, AHEAD).await;
     assert_eq!(try_in(&app, "ada", PASSWORD).await.status, 401);
     let body = json!({ "email": "ada@farm.example" });
     app.command("request-password-reset", &body).expect(202).await;
@@ -191,7 +198,7 @@ async fn a_current_password_has_a_count_of_its_own(engine: Engine) {
     let failed_after = Instant::now();
     let wrong = change(OTHER).await;
     assert_eq!(wrong.refused(403, "wrong-password"), ["/current_password"]);
-    delay_failures(&app.place, HOUR).await;
+    delay_failures(&app.place, AHEAD).await;
     let locked = change(PASSWORD).await;
     // Every command that takes one counts in the same place.
     let body = json!({ "current_password": PASSWORD, "reason": "gone" });
@@ -203,7 +210,7 @@ async fn a_current_password_has_a_count_of_its_own(engine: Engine) {
     }
     // A stranger's failures and the owner's own do not meet.
     assert_eq!(try_in(&app, "ada", PASSWORD).await.status, 201);
-    delay_failures(&app.place, -HOUR).await;
+    delay_failures(&app.place, -AHEAD).await;
     let changed = until("the end of a lock", || async {
         let reply = change(PASSWORD).await;
         (reply.status == 200).then_some(reply)
@@ -324,10 +331,10 @@ async fn five_failures_between_locks_are_told_and_no_locked_try_is(engine: Engin
             (events(&app, "session.failed").await == count).then_some(())
         })
         .await;
-        delay_failures(&app.place, HOUR).await;
+        delay_failures(&app.place, AHEAD).await;
         assert_eq!(try_in(&app, "ada", OTHER).await.status, 401);
         // And the lock is over.
-        delay_failures(&app.place, -2 * HOUR).await;
+        delay_failures(&app.place, -2 * AHEAD).await;
     }
     app.sign_in("ada", PASSWORD).await;
     let mail = app.mailbox().nth_to("ada@farm.example", 2).await;
@@ -354,6 +361,88 @@ async fn whoever_hangs_up_has_tried_all_the_same(engine: Engine) {
         (states.contains("\"total\":1") && states.contains("\"open\":0")).then_some(())
     })
     .await;
+}
+
+/// What was under way at a replica that is killed has failed a minute later; until then it is one of the few that may be
+/// under way.
+async fn a_replica_that_dies_in_a_try_has_lost_it_and_locks_nobody_out(engine: Engine) {
+    let app = App::start_with(engine, &WIDE).await;
+    app.has_user("ada").await;
+    // Slow enough to be killed at it.
+    let mut slow = WIDE.to_vec();
+    slow.extend([
+        ("REGISTRY__PASSWORDS__MEMORY_KIB", "65536"),
+        ("REGISTRY__PASSWORDS__ITERATIONS", "100"),
+    ]);
+    let second = Server::start(&app.place, &slow).await;
+    let other = second.client();
+    let dying = tokio::spawn(async move {
+        let body = json!({ "identifier": "ada", "password": OTHER });
+        other.post("/v1/sessions", &body).try_send().await.is_ok()
+    });
+    let state = async || -> Option<Value> {
+        let states = app.log().await.texts("SELECT state FROM claims").await;
+        states.first().map(|state| serde_json::from_str(state).unwrap())
+    };
+    let begun = until("a try under way", || async {
+        state().await.filter(|state| state["open"] == 1)
+    })
+    .await;
+    second.kill();
+    assert!(!dying.await.unwrap(), "it was answered");
+    assert_eq!(state().await, Some(begun.clone()), "nobody ended it");
+    assert_eq!(try_in(&app, "ada", PASSWORD).await.status, 201);
+    // As if it had begun more than a minute ago.
+    let mut lost = state().await.unwrap();
+    assert_eq!((&lost["open"], &lost["total"]), (&json!(1), &json!(0)));
+    lost["began_at"] = json!(lost["began_at"].as_i64().unwrap() - 61_000_000);
+    let sql = format!("UPDATE claims SET state = '{lost}', turn = turn + 1 RETURNING turn");
+    assert_eq!(app.log().await.numbers(&sql).await.len(), 1);
+    assert_eq!(try_in(&app, "ada", PASSWORD).await.status, 201);
+    let now = state().await.unwrap();
+    assert_eq!((&now["open"], &now["total"]), (&json!(0), &json!(1)), "{now}");
+}
+
+/// A store that cannot be read is nobody's guess: however often somebody tries meanwhile, they are let in afterwards.
+async fn what_was_never_compared_for_a_fault_of_ours_is_no_failure(engine: Engine) {
+    const DEVICE: &str = "0123456789abcdef";
+    let app = App::start_with(engine, &WIDE).await;
+    let ada = app.user("ada").await;
+    let web = Web::python(&app);
+    let device = |path: &str| web.call("POST", path).header("x-device-id", DEVICE);
+    let secret = device("/signup").send().await.json()["device_secret"].clone();
+    let signs_in = || device("/login").header("x-device-secret", secret.as_str().unwrap());
+    let change = || {
+        let body = json!({ "current_password": PASSWORD, "new_password": OTHER });
+        app.command("change-password", &body).bearer(&ada.access)
+    };
+    for table in ["credentials", "secrets"] {
+        run(&app, &format!("ALTER TABLE {table} RENAME TO {table}_gone")).await;
+    }
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        told.push(try_in(&app, "ada", PASSWORD).await.status);
+        told.push(try_in(&app, "nobody", PASSWORD).await.status);
+        told.push(change().send().await.status);
+        told.push(signs_in().send().await.status);
+    }
+    for table in ["credentials", "secrets"] {
+        run(&app, &format!("ALTER TABLE {table}_gone RENAME TO {table}")).await;
+    }
+    assert_eq!(told, [500; 16]);
+    let states = app.log().await.texts("SELECT state FROM claims").await;
+    let mut tried = 0;
+    for state in states {
+        let state: Value = serde_json::from_str(&state).unwrap();
+        if let Some(total) = state.get("total") {
+            assert_eq!((total, &state["open"]), (&json!(0), &json!(0)), "{state}");
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 4, "each has its own count");
+    assert_eq!(try_in(&app, "ada", PASSWORD).await.status, 201);
+    assert_eq!(signs_in().send().await.status, 200);
+    change().expect(200).await;
 }
 
 /// A number of the metrics; 0 if it is not there yet.

@@ -112,8 +112,7 @@ fn answer(pointer: &str, response: &Value, reply: &Reply, head: bool) -> Result<
                     .validate(&value)
                     .map_err(|problem| format!("the header {name}: {problem}"))?;
             }
-            // Pages say 503 without a time.
-            None if header["required"] == true && is_json(reply) => {
+            None if header["required"] == true => {
                 return Err(format!("the header {name} is missing"));
             }
             None => {}

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -26,7 +28,19 @@ pub struct Received {
     pub json: Value,
     pub headers: HeaderMap,
     pub uri: Uri,
+    /// What was answered; 0: nothing.
     pub status: u16,
+}
+
+/// What a gateway does instead of answering.
+#[derive(Debug, Clone)]
+pub enum Instead {
+    /// It says nothing, ever.
+    Waits,
+    /// It closes the connection.
+    Leaves,
+    /// It sends whoever asks to this address, with what they have sent.
+    SendsTo(String),
 }
 
 #[derive(Default)]
@@ -36,6 +50,8 @@ struct Seen {
     answers: BTreeMap<String, u16>,
     /// What is answered to everybody.
     everybody: Option<u16>,
+    /// What is done to everybody instead of answering.
+    instead: Option<Instead>,
     /// What is said of a number along with it.
     said: BTreeMap<String, String>,
 }
@@ -69,6 +85,11 @@ impl Gateway {
         self.state.lock().unwrap().everybody = Some(status);
     }
 
+    /// From now on it takes every request, and does this.
+    pub fn instead(&self, instead: Instead) {
+        self.state.lock().unwrap().instead = Some(instead);
+    }
+
     /// From now on this is the body of the answer to a message for a number.
     pub fn say(&self, number: &str, body: &str) {
         self.state
@@ -83,6 +104,7 @@ impl Gateway {
         let mut state = self.state.lock().unwrap();
         state.answers.clear();
         state.everybody = None;
+        state.instead = None;
     }
 
     /// Every request so far.
@@ -130,22 +152,31 @@ impl Drop for Gateway {
     }
 }
 
-async fn take(
-    State(state): State<Arc<Mutex<Seen>>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: String,
-) -> (StatusCode, String) {
+async fn take(State(state): State<Arc<Mutex<Seen>>>, uri: Uri, headers: HeaderMap, body: String) -> Response {
     let json: Value = serde_json::from_str(&body).unwrap();
-    let mut state = state.lock().unwrap();
-    let number = json["to"].as_str().unwrap().to_owned();
-    let status = state.everybody.or(state.answers.get(&number).copied()).unwrap_or(202);
-    let said = state.said.get(&number).cloned().unwrap_or_default();
-    state.received.push(Received {
-        json,
-        headers,
-        uri,
-        status,
-    });
-    (StatusCode::from_u16(status).unwrap(), said)
+    let (status, said, instead) = {
+        let mut state = state.lock().unwrap();
+        let number = json["to"].as_str().unwrap().to_owned();
+        let instead = state.instead.clone();
+        let status = match &instead {
+            Some(Instead::SendsTo(_)) => 307,
+            Some(Instead::Waits | Instead::Leaves) => 0,
+            None => state.everybody.or(state.answers.get(&number).copied()).unwrap_or(202),
+        };
+        let said = state.said.get(&number).cloned().unwrap_or_default();
+        state.received.push(Received {
+            json,
+            headers,
+            uri,
+            status,
+        });
+        (status, said, instead)
+    };
+    match instead {
+        None => (StatusCode::from_u16(status).unwrap(), said).into_response(),
+        Some(Instead::Waits) => std::future::pending().await,
+        // The task of the connection ends, without a word of it.
+        Some(Instead::Leaves) => std::panic::resume_unwind(Box::new(())),
+        Some(Instead::SendsTo(url)) => (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, url)]).into_response(),
+    }
 }

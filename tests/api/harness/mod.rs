@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub use client::{Call, Client, Reply};
 pub use forge::{Forge, encoded, unsigned};
-pub use gateway::Gateway;
+pub use gateway::{Gateway, Instead};
 pub use inside::Inside;
 pub use log::Log;
 pub use mail_server::{Answer, Delivered, MailServer, Offers, Step};
