@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use aggregates::values::{Email, Phone};
+use aggregates::values::{Email, Phone, Timestamp};
 use futures::FutureExt as _;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -14,8 +14,9 @@ use uuid::Uuid;
 
 use super::command::Caller;
 use super::{Refusal, Registry, SimDelay};
+use crate::config::Config;
 use crate::guards::{Allowance, End, KEPT, Sent, Start, Tries, WINDOW, network_of};
-use crate::store::GuardKey;
+use crate::store::{GuardKey, Store, StoreError};
 
 /// Whose tries are counted: those who sign in, nobody known, and those who are signed in already. The last have their
 /// own count, so that no stranger who guesses keeps an owner from what needs their password.
@@ -49,6 +50,12 @@ const ADDRESS: Allowance = per_hour(10);
 /// Codes to the numbers that differ in their last three digits: whoever is paid for messages has such a block.
 const BLOCK: Allowance = per_hour(20);
 const BLOCK_DIGITS: usize = 3;
+/// Notices to one number.
+const NOTICES: Allowance = Allowance {
+    per_minute: None,
+    per_hour: Some(5),
+    per_day: Some(10),
+};
 /// Mails of one purpose to one address.
 const MAIL: Allowance = Allowance {
     per_minute: None,
@@ -97,6 +104,94 @@ pub(crate) struct MessageRules {
     pub daily_budget: u32,
     /// How long after the SIM of a number was changed no code sent to it sets a password.
     pub sim_delay: SimDelay,
+}
+
+/// How many short messages tell owners of something. They have a count of their own: whoever signs in again and again
+/// uses up no code of anybody's.
+#[derive(Debug, Clone)]
+pub struct NoticeRules {
+    limited: bool,
+    countries: Vec<String>,
+    daily_budget: u32,
+}
+
+impl NoticeRules {
+    /// What the configuration says: the countries are those of codes, and all notices of a day as many as its codes.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            limited: config.limits.enabled,
+            countries: config.sms.countries.clone(),
+            daily_budget: config.sms.daily_budget,
+        }
+    }
+
+    /// Whether one more notice may go to a number. Nothing is counted.
+    pub async fn may_go(&self, store: &Store, phone: &Phone) -> Result<bool, StoreError> {
+        if !self.limited {
+            return Ok(true);
+        }
+        if !goes_to(&self.countries, phone) {
+            withheld("country");
+            return Ok(false);
+        }
+        let (shares, now) = (self.shares(store, phone), store.now());
+        let mut used_up = None;
+        store
+            .claim(&guards(&shares), now, KEPT, |states: &mut [Sent]| {
+                used_up = take_each(states, &shares, now);
+                None::<()>
+            })
+            .await?;
+        used_up.into_iter().for_each(withheld);
+        Ok(used_up.is_none())
+    }
+
+    /// Counts a notice that has gone to a number.
+    pub async fn gone(&self, store: &Store, phone: &Phone) -> Result<(), StoreError> {
+        if !self.limited {
+            return Ok(());
+        }
+        let (shares, now) = (self.shares(store, phone), store.now());
+        store
+            .claim(&guards(&shares), now, KEPT, |states: &mut [Sent]| {
+                take_each(states, &shares, now).is_none().then_some(())
+            })
+            .await
+            .map(|_| ())
+    }
+
+    fn shares(&self, store: &Store, phone: &Phone) -> [Share; 2] {
+        let key = |kind: &str, what: &[u8]| store.keyring().fingerprint(kind, &[what]);
+        let budget = Allowance {
+            per_day: Some(self.daily_budget),
+            ..Allowance::default()
+        };
+        [
+            ("number", key("notices-to-number", phone.msisdn().as_bytes()), NOTICES),
+            ("notices", key("notices-in-all", b""), budget),
+        ]
+    }
+}
+
+/// What is counted once more: what it is called when it is used up, where it is counted, and how much there is of it.
+type Share = (&'static str, GuardKey, Allowance);
+
+fn guards(shares: &[Share]) -> Vec<GuardKey> {
+    shares.iter().map(|(_, guard, _)| *guard).collect()
+}
+
+/// Takes one of each share, until one is used up: the name of that.
+fn take_each(states: &mut [Sent], shares: &[Share], now: Timestamp) -> Option<&'static str> {
+    states
+        .iter_mut()
+        .zip(shares)
+        .find_map(|(sent, (what, _, allowance))| (!sent.take(allowance, now.as_micros())).then_some(*what))
+}
+
+/// Whether short messages go to a number at all. No country named: to any.
+fn goes_to(countries: &[String], phone: &Phone) -> bool {
+    countries.is_empty() || countries.iter().any(|prefix| phone.msisdn().starts_with(prefix))
 }
 
 /// A try at a password that may be compared. Dropped without its end, it has failed: whoever hangs up before the answer
@@ -205,7 +300,7 @@ impl Registry {
         let key = |kind: &str, what: &[u8]| store.keyring().fingerprint(kind, &[what]);
         let mut shares = vec![("number", key("codes-to-number", number.as_bytes()), NUMBER_AT_LEAST)];
         if rules.limited {
-            if !rules.countries.is_empty() && !rules.countries.iter().any(|prefix| number.starts_with(prefix)) {
+            if !goes_to(&rules.countries, phone) {
                 withheld("country");
                 return Ok(false);
             }
@@ -256,28 +351,24 @@ impl Registry {
     }
 
     /// Takes one of each share, or none at all.
-    pub(super) async fn take(&self, shares: &[(&'static str, GuardKey, Allowance)]) -> Result<bool, Refusal> {
-        let now = self.store().now();
-        let guards: Vec<GuardKey> = shares.iter().map(|(_, guard, _)| *guard).collect();
+    pub(super) async fn take(&self, shares: &[Share]) -> Result<bool, Refusal> {
+        let (guards, now) = (guards(shares), self.store().now());
         let mut used_up = None;
         let taken = self.store().claim(&guards, now, KEPT, |states: &mut [Sent]| {
-            used_up = states
-                .iter_mut()
-                .zip(shares)
-                .find_map(|(sent, (what, _, allowance))| (!sent.take(allowance, now.as_micros())).then_some(*what));
+            used_up = take_each(states, shares, now);
             used_up.is_none().then_some(())
         });
         let taken = taken.await?.is_some();
-        if let Some(what) = used_up {
-            withheld(what);
-        }
+        used_up.into_iter().for_each(withheld);
         Ok(taken)
     }
 }
 
 fn withheld(why: &'static str) {
     metrics::counter!("registry_messages_withheld_total", "why" => why).increment(1);
-    if why == "budget" {
-        tracing::warn!("the day's budget of short messages is used up; none goes out before tomorrow");
+    match why {
+        "budget" => tracing::warn!("the day's budget of short messages is used up; none goes out before tomorrow"),
+        "notices" => tracing::warn!("the day's budget of notices by SMS is used up; none goes out before tomorrow"),
+        _ => {}
     }
 }

@@ -62,6 +62,7 @@ pub use devices::{DeviceProof, NewDevice};
 pub use domain_proofs::ProofRecord;
 pub use domains::DomainView;
 pub use history::{HistoryEntry, HistoryPage};
+pub use limits::NoticeRules;
 pub use links::{LinkToken, Purpose};
 pub use login::{Denial, Identifier, SignedIn, Tokens};
 pub use older::AccountChange;
