@@ -265,11 +265,9 @@ async fn discover(store: &Store, engine: &str, report: &mut Report) -> Result<()
             let (mut took, mut after) = (Vec::with_capacity(TIMES), None);
             for _ in 0..TIMES {
                 let started = Instant::now();
-                let found = store.discover(&circle, after, 51).await?;
+                let page = store.discover(&circle, after, 50).await?;
                 took.push(started.elapsed().as_secs_f64() * 1_000.0);
-                after = (found.len() == 51)
-                    .then(|| found.last().map(|near| (near.apart, near.user.id)))
-                    .flatten();
+                after = page.next;
             }
             show(report, &format!("{engine} {kilometres} km around {name}"), took);
         }

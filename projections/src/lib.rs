@@ -27,5 +27,6 @@ pub use sessions::{ORIGIN_LIFE, SessionRow};
 pub use statistics::CountedUser;
 pub use users::{Status, UserRow};
 pub use words::{
-    LONGEST_WORD, MOST_WORDS, WORDS_OF_ONE, WordRow, sorted_username, word_rows, words_asked, words_differ, words_of,
+    LONGEST_WORD, MOST_ASKED, MOST_WORDS, WORDS_OF_ONE, WordRow, sorted_username, word_rows, words_asked, words_differ,
+    words_of,
 };

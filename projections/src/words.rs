@@ -1,8 +1,9 @@
 //! What an account is found by: the start of its username, address or number, or of a word of its name.
 //!
 //! Words are folded: NFKC, then lower case. A name is split at white space; a part with something other than letters
-//! and digits in it, such as `O'Neil-Smith`, counts as a whole and in its pieces. Of a name at most [`MOST_WORDS`]
-//! words count, each with its first [`LONGEST_WORD`] characters. Usernames, addresses and numbers count in full.
+//! and digits in it, such as `O'Neil-Smith`, counts as a whole and in its pieces. Every word of a name of 130 characters
+//! counts, and all of it. Only NFKC makes more of a name, of a character such as `㍍`: [`MOST_WORDS`] and [`LONGEST_WORD`]
+//! bound what it can make. Usernames, addresses and numbers count in full.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +13,13 @@ use uuid::Uuid;
 
 use crate::UserRow;
 
-/// How many words of a name count.
-pub const MOST_WORDS: usize = 16;
+/// How many words of a name count: more than 130 characters make, as typed. `a-b`, with the space behind it, makes three
+/// of four characters.
+pub const MOST_WORDS: usize = 100;
 /// How many characters of each.
-pub const LONGEST_WORD: usize = 32;
+pub const LONGEST_WORD: usize = 256;
+/// So many words are searched for at once at most.
+pub const MOST_ASKED: usize = 16;
 /// By how many words one account is found at most: those of its name, its username, address and number, and the number
 /// as it was registered in two spellings.
 pub const WORDS_OF_ONE: usize = MOST_WORDS + 5;
@@ -118,7 +122,7 @@ fn words_of_name(name: &str) -> Vec<String> {
 }
 
 /// The words somebody searches for: an account is found if each is the start of one of its own. None: there is
-/// nothing to search for.
+/// nothing to search for. More than [`MOST_ASKED`] are for whoever asks to refuse.
 ///
 /// A number may be typed with spaces, brackets and dashes.
 #[must_use]
@@ -133,7 +137,7 @@ pub fn words_asked(text: &str) -> Vec<String> {
         return vec![std::iter::once('+').chain(digits).collect()];
     }
     let words: BTreeSet<&str> = text.split_whitespace().collect();
-    words.into_iter().take(MOST_WORDS).map(str::to_owned).collect()
+    words.into_iter().map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -211,16 +215,31 @@ mod tests {
     }
 
     #[test]
-    fn a_long_name_counts_with_its_first_words_and_a_long_word_with_its_first_letters() {
-        let many: Vec<String> = (0..40).map(|n| format!("w{n:02}")).collect();
+    fn every_word_of_a_long_name_counts_and_all_of_a_long_word() {
+        // What fills a name with words.
+        let many: Vec<String> = ('a'..='z').zip('a'..).map(|(a, b)| format!("{a}-{b}{a}")).collect();
         let row = named(&many.join(" "));
+        assert_eq!(row.full_name.as_ref().unwrap().chars().count(), 129);
+        for q in ["a", "z", "zz", "z-zz", "y-yy", &many[..MOST_ASKED].join(" ")] {
+            assert!(found(&row, q), "{q}");
+        }
+        let long = format!("{}th", "é".repeat(128));
+        for q in [long.as_str(), "é", &"é".repeat(33)] {
+            assert!(found(&named(&long), q), "{q}");
+        }
+        assert!(!found(&named(&long), &"é".repeat(129)));
+        // NFKC makes `(1)` of one character, and six of another.
+        let row = named(&('⑴'..='⒵').chain('㈀'..='㉃').collect::<String>());
         assert_eq!(words_of(&row).len(), MOST_WORDS);
-        assert!(found(&row, "w15") && !found(&row, "w16"));
-        let row = UserRow {
-            full_name: Some("é".repeat(100)),
-            ..row
-        };
-        assert_eq!(words_of(&row), ["é".repeat(LONGEST_WORD)].into());
+        let row = named(&"㌖".repeat(130));
+        let cut: String = "キロメートル".chars().cycle().take(LONGEST_WORD).collect();
+        assert_eq!(words_of(&row), [cut].into());
+    }
+
+    #[test]
+    fn every_word_that_is_asked_for_counts() {
+        let asked: Vec<String> = (0..40).map(|n| format!("w{n:02}")).collect();
+        assert_eq!(words_asked(&asked.join(" ")), asked);
     }
 
     #[test]

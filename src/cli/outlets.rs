@@ -17,7 +17,7 @@ use crate::follow::{
     SmtpServer,
 };
 use crate::public::Public;
-use crate::registry::SimDelay;
+use crate::registry::{NoticeRules, SimDelay};
 use crate::store::{AGAIN, Store};
 use crate::tokens::SharedKey;
 
@@ -192,6 +192,7 @@ impl Outlets {
             pause: Duration::from_millis(config.sms.retry_ms),
             most: config.sms.attempts,
             sim_delay: SimDelay::hours(config.xhoppe.recovery_delay_after_sim_change),
+            notices: NoticeRules::new(config),
         };
         Ok(SmsFollower::new(store.clone(), sms, options))
     }

@@ -175,8 +175,8 @@ pub enum ShortMessage<'a> {
         /// The code.
         code: &'a str,
     },
-    /// That a new password was set: neither a code nor a link.
-    PasswordReset,
+    /// That something has happened to the account: neither a code nor a link.
+    Notice(Notice),
 }
 
 impl ShortMessage<'_> {
@@ -186,17 +186,17 @@ impl ShortMessage<'_> {
         match self {
             Self::VerifyPhone { .. } => "verify-phone",
             Self::ResetPassword { .. } => "reset-password",
-            Self::PasswordReset => "notice",
+            Self::Notice(_) => "notice",
         }
     }
 
-    /// Puts it into words. Whoever reads it by program looks for digits: there is no other number in it than the code.
-    /// None: its template is missing.
+    /// Puts it into words. Whoever reads it by program looks for digits: there is no other number in it than the code,
+    /// and none in a notice. None: its template is missing.
     #[must_use]
     pub fn words(&self, templates: &Templates) -> Option<String> {
         match self {
             Self::VerifyPhone { code } | Self::ResetPassword { code } => templates.message(self.purpose(), code),
-            Self::PasswordReset => templates.message("notice-password-reset", ""),
+            Self::Notice(what) => templates.message(what.template(), ""),
         }
     }
 }
@@ -249,6 +249,25 @@ mod tests {
             assert_eq!(runs, ["012345"]);
             assert!(words.is_ascii() && words.len() <= 160, "{words}");
         }
+    }
+
+    /// That somebody was erased is told by mail alone.
+    #[test]
+    fn a_notice_by_sms_holds_no_digit_and_no_link_and_fits_one_message() {
+        let mut told = Vec::new();
+        for what in NOTICES.into_iter().filter(|what| *what != Notice::Erased) {
+            let message = ShortMessage::Notice(what);
+            let words = message.words(&templates()).unwrap();
+            assert_eq!(message.purpose(), "notice");
+            assert!(!words.contains(|c: char| c.is_numeric()), "{words}");
+            assert!(
+                words.is_ascii() && words.len() <= 160 && !words.contains("://"),
+                "{words}"
+            );
+            assert!(!told.contains(&words), "{words}");
+            told.push(words);
+        }
+        assert_eq!(ShortMessage::Notice(Notice::Erased).words(&templates()), None);
     }
 
     #[test]

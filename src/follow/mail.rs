@@ -6,8 +6,6 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use aggregates::event::Personal;
-use aggregates::session::SessionEvent;
 use aggregates::user::UserEvent;
 use aggregates::values::{Dialect, Email, Timestamp};
 use lettre::message::header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue};
@@ -20,7 +18,7 @@ use super::letters::{Letter, Notice};
 use super::outbox::{self, TidyError, erases};
 use super::smtp::{STEPS, Smtp};
 use super::templates::Templates;
-use super::{FollowError, Follower, Outbox, Start, Writes, devices, past, platform, trouble};
+use super::{FollowError, Follower, Outbox, Start, Writes, notices, past, platform, trouble};
 use crate::keys::{Enclosed, Keyring};
 use crate::registry::{LinkToken, Purpose};
 use crate::store::{AnyEvent, EventRecord, OpenedEvent, RowWrite, Store};
@@ -171,26 +169,14 @@ impl MailFollower {
                 {
                     drafts.push(self.key_pair((*key_id, *expires_at), user, &event.record).await?);
                 }
-                drafts.extend(
-                    self.notice(user_event, user, &event.record)
-                        .await?
-                        .into_iter()
-                        .map(Some),
-                );
+                if let UserEvent::Erased {} = user_event {
+                    drafts.extend(self.farewell(user, &event.record).await?.map(Some));
+                }
+                drafts.extend(self.notices(event).await?.into_iter().map(Some));
                 Ok(drafts)
             }
-            AnyEvent::Session(SessionEvent::Started { user, .. }) => {
-                let notices = self.sign_in(event, *user).await?;
-                let drafts = self.to_owner(&notices, *user, &event.record).await?;
-                Ok(drafts.into_iter().map(Some).collect())
-            }
-            AnyEvent::Session(SessionEvent::ReuseDetected { .. }) => {
-                let user = Uuid::parse_str(&event.record.subject)
-                    .map_err(|_| FollowError::Never("a session is nobody's".into()))?;
-                let drafts = self.to_owner(&[Notice::TokenReused], user, &event.record).await?;
-                Ok(drafts.into_iter().map(Some).collect())
-            }
-            AnyEvent::Session(_) | AnyEvent::Domain(_) | AnyEvent::Audit(_) => Ok(Vec::new()),
+            AnyEvent::Session(_) => Ok(self.notices(event).await?.into_iter().map(Some).collect()),
+            AnyEvent::Domain(_) | AnyEvent::Audit(_) => Ok(Vec::new()),
         }
     }
 
@@ -282,61 +268,13 @@ impl MailFollower {
         Ok(Some(Draft { to, letter }))
     }
 
-    /// What the owner should hear of an event of their account.
-    async fn notice(&self, event: &UserEvent, user: Uuid, record: &EventRecord) -> Result<Vec<Draft>, FollowError> {
-        let at = record.recorded_at;
-        let told = |email: &Personal<Email>, what| {
-            let to = email.known().cloned();
-            let letter = Letter::Notice { what, at };
-            Ok(to
-                .into_iter()
-                .map(|to| Draft {
-                    to,
-                    letter: letter.clone(),
-                })
-                .collect())
-        };
-        let what = match event {
-            UserEvent::EmailChangeRequested { previous, .. } => return told(previous, Notice::EmailChangeAsked),
-            UserEvent::EmailChanged { previous, .. } => return told(previous, Notice::EmailChanged),
-            UserEvent::Erased {} => {
-                let to = self.farewell(user).await?;
-                let letter = Letter::Notice {
-                    what: Notice::Erased,
-                    at,
-                };
-                return Ok(to
-                    .into_iter()
-                    .map(|to| Draft {
-                        to,
-                        letter: letter.clone(),
-                    })
-                    .collect());
-            }
-            UserEvent::PhoneChanged { .. } => Notice::PhoneChanged,
-            UserEvent::PasswordChanged { .. } => Notice::PasswordChanged,
-            UserEvent::PasswordReset { .. } => Notice::PasswordReset,
-            UserEvent::Locked { reason, .. } => Notice::Locked(*reason),
-            _ => return Ok(Vec::new()),
-        };
-        self.to_owner(&[what], user, record).await
-    }
-
-    async fn to_owner(&self, notices: &[Notice], user: Uuid, record: &EventRecord) -> Result<Vec<Draft>, FollowError> {
-        if notices.is_empty() {
-            return Ok(Vec::new());
-        }
-        let Some(to) = self.address_at(user, record.position).await? else {
+    /// What the owner should hear of an event of their account, as far as they hear it by mail.
+    async fn notices(&self, event: &OpenedEvent) -> Result<Vec<Draft>, FollowError> {
+        let Some((to, notices)) = notices::by_mail(&self.store, event).await? else {
             return Ok(Vec::new());
         };
-        let draft = |what: &Notice| Draft {
-            to: to.clone(),
-            letter: Letter::Notice {
-                what: *what,
-                at: record.recorded_at,
-            },
-        };
-        Ok(notices.iter().map(draft).collect())
+        let draft = |what| told(to.clone(), what, &event.record);
+        Ok(notices.into_iter().map(draft).collect())
     }
 
     /// The address an account had when something was recorded: whoever took the account over since must not get the
@@ -346,8 +284,8 @@ impl MailFollower {
         Ok(state.email().cloned())
     }
 
-    /// Where to write that somebody was erased. None: it was sent, or there was no address.
-    async fn farewell(&self, user: Uuid) -> Result<Option<Email>, FollowError> {
+    /// The mail that tells somebody that they were erased. None: it was sent, or there was no address.
+    async fn farewell(&self, user: Uuid, record: &EventRecord) -> Result<Option<Draft>, FollowError> {
         let Some(sealed) = self.store.sealed_farewell(user).await.map_err(trouble)? else {
             return Ok(None);
         };
@@ -357,21 +295,8 @@ impl MailFollower {
             .keyring()
             .disclose(Enclosed::Farewell, user, &sealed)
             .map_err(|problem| never(&problem))?;
-        Email::parse(&text).map(Some).map_err(|problem| never(&problem))
-    }
-
-    /// What is to be told of a sign-in.
-    async fn sign_in(&self, event: &OpenedEvent, user: Uuid) -> Result<Vec<Notice>, FollowError> {
-        let before = self
-            .store
-            .sign_ins_before(user, event.record.position, devices::LOOKED_AT)
-            .await
-            .map_err(trouble)?;
-        if before.is_empty() {
-            return Ok(Vec::new());
-        }
-        let before = self.store.open_events(before).await.map_err(trouble)?;
-        Ok(devices::notices(event, &before))
+        let to = Email::parse(&text).map_err(|problem| never(&problem))?;
+        Ok(Some(told(to, Notice::Erased, record)))
     }
 
     /// Sends one mail of an event.
@@ -428,6 +353,15 @@ impl MailFollower {
     }
 }
 
+/// The mail that tells of what was recorded.
+const fn told(to: Email, what: Notice, record: &EventRecord) -> Draft {
+    let at = record.recorded_at;
+    Draft {
+        to,
+        letter: Letter::Notice { what, at },
+    }
+}
+
 /// Whether the first mail of an event is one with a link.
 const fn asks_for_link(event: &UserEvent) -> bool {
     matches!(
@@ -449,26 +383,11 @@ impl Follower for MailFollower {
 
     fn concerns(&self, event: &OpenedEvent) -> bool {
         use UserEvent as U;
-        match &event.event {
-            AnyEvent::User(event) => matches!(
-                event,
-                U::EmailVerificationRequested { .. }
-                    | U::EmailChangeRequested { .. }
-                    | U::PasswordResetRequested { .. }
-                    | U::EmailChanged { .. }
-                    | U::PhoneChanged { .. }
-                    | U::PasswordChanged { .. }
-                    | U::PasswordReset { .. }
-                    | U::Locked { .. }
-                    | U::ApiKeyIssued { mailed: true, .. }
-                    | U::Erased {}
-                    | U::Expired {}
-            ),
-            AnyEvent::Session(event) => {
-                matches!(event, SessionEvent::Started { .. } | SessionEvent::ReuseDetected { .. })
-            }
-            AnyEvent::Domain(_) | AnyEvent::Audit(_) => false,
-        }
+        let asked_for = match &event.event {
+            AnyEvent::User(event) => asks_for_link(event) || matches!(event, U::ApiKeyIssued { mailed: true, .. }),
+            AnyEvent::Session(_) | AnyEvent::Domain(_) | AnyEvent::Audit(_) => false,
+        };
+        asked_for || erases(event) || notices::may_tell(event)
     }
 
     /// Most sign-ins are nothing to write about: they must not cost a checkpoint each.

@@ -11,6 +11,7 @@ mod gateway;
 pub mod letters;
 mod mail;
 mod notary;
+mod notices;
 mod outbox;
 mod past;
 mod platform;

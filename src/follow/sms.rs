@@ -1,4 +1,5 @@
-//! The SMS follower: codes that were asked for, sent as short messages.
+//! The SMS follower: codes that were asked for, and what the owner of an account hears of who has no verified address,
+//! sent as short messages.
 //!
 //! The code lies sealed beside its request and is wiped in the transaction that says it was sent or given up. What was
 //! used, replaced or came too late is not sent any more.
@@ -15,12 +16,12 @@ use zeroize::Zeroizing;
 
 use super::delivery::{Attempts, Channel, Fate, Messenger, Problem, Round, SMS};
 use super::gateway::{Gateway, OfSim};
-use super::letters::ShortMessage;
+use super::letters::{Notice, ShortMessage};
 use super::outbox::erases;
 use super::templates::Templates;
-use super::{FollowError, Follower, Outbox, Start, Writes, past, trouble};
+use super::{FollowError, Follower, Outbox, Start, Writes, notices, past, trouble};
 use crate::keys::Enclosed;
-use crate::registry::{CodePurpose, SimDelay};
+use crate::registry::{CodePurpose, NoticeRules, SimDelay};
 use crate::store::{AnyEvent, OpenedEvent, RowWrite, Store};
 
 /// What carries short messages away.
@@ -49,6 +50,7 @@ pub struct SmsFollower {
     templates: Templates,
     attempts: Attempts,
     sim_delay: SimDelay,
+    notices: NoticeRules,
 }
 
 /// How short messages are made and tried.
@@ -64,6 +66,8 @@ pub struct SmsOptions {
     pub most: u32,
     /// How long a change of the SIM matters that the gateway tells of.
     pub sim_delay: SimDelay,
+    /// How many notices go out.
+    pub notices: NoticeRules,
 }
 
 /// A request for a code.
@@ -105,7 +109,8 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Whether the owner of a number is told by SMS that a new password was set: where accounts have no address.
+/// Whether whoever signs in with a number is told that a new password was set, whatever address they have: so the
+/// contract of Xhoppe asks (section 5.1).
 fn tells_of_reset(event: &OpenedEvent) -> bool {
     let by_number = event.metadata.get("dialect").map(String::as_str) == Some(Dialect::Xhoppe.as_str());
     by_number && matches!(event.event, AnyEvent::User(UserEvent::PasswordReset { .. }))
@@ -125,17 +130,12 @@ impl SmsFollower {
                 within: options.answer * 3,
             },
             sim_delay: options.sim_delay,
+            notices: options.notices,
         }
     }
 
-    /// Sends the message an event asks for. None: there is nothing to send any more.
-    async fn send(&self, event: &OpenedEvent) -> Result<Option<Fate>, FollowError> {
-        if tells_of_reset(event) {
-            return self.send_notice(event).await;
-        }
-        let Some(request) = Request::of(event) else {
-            return Ok(None);
-        };
+    /// Sends the code an event asks for. None: there is nothing to send any more.
+    async fn send_code(&self, event: &OpenedEvent, request: &Request<'_>) -> Result<Option<Fate>, FollowError> {
         // An erased number leaves nobody to send it to.
         let Some(phone) = request.phone else {
             return Ok(None);
@@ -159,15 +159,34 @@ impl SmsFollower {
         self.carry(event, phone, &message).await.map(Some)
     }
 
-    /// Tells the number an account had that a new password was set.
-    async fn send_notice(&self, event: &OpenedEvent) -> Result<Option<Fate>, FollowError> {
+    /// What the owner of an account is told by SMS, and the number it had then.
+    async fn notice(&self, event: &OpenedEvent) -> Result<Option<(Phone, Notice)>, FollowError> {
+        if !tells_of_reset(event) {
+            return notices::by_sms(&self.store, event).await;
+        }
         let user = Uuid::parse_str(&event.record.aggregate_id)
             .map_err(|_| FollowError::Never("the stream of a user has no user id".into()))?;
         let state = past::account_at(&self.store, user, event.record.position).await?;
-        match state.phone() {
-            Some(phone) => self.carry(event, phone, &ShortMessage::PasswordReset).await.map(Some),
-            None => Ok(None),
+        Ok(state.phone().map(|phone| (phone.clone(), Notice::PasswordReset)))
+    }
+
+    /// Sends the notice of an event for the first time, if one more may go. None: there is none, or it may not.
+    ///
+    /// It is counted once it has gone or was put off: one that waits for its gateway is not counted again and again.
+    /// That of a new password is not, as its code was.
+    async fn tell(&self, event: &OpenedEvent) -> Result<Option<Fate>, FollowError> {
+        let Some((phone, what)) = self.notice(event).await? else {
+            return Ok(None);
+        };
+        let counted = what != Notice::PasswordReset;
+        if counted && !self.notices.may_go(&self.store, &phone).await.map_err(trouble)? {
+            return Ok(None);
         }
+        let fate = self.carry(event, &phone, &ShortMessage::Notice(what)).await?;
+        if counted && let Err(problem) = self.notices.gone(&self.store, &phone).await {
+            warn!(%problem, "a notice by SMS could not be counted");
+        }
+        Ok(Some(fate))
     }
 
     async fn carry(&self, event: &OpenedEvent, phone: &Phone, message: &ShortMessage<'_>) -> Result<Fate, FollowError> {
@@ -224,27 +243,38 @@ impl Follower for SmsFollower {
     }
 
     fn concerns(&self, event: &OpenedEvent) -> bool {
-        Request::of(event).is_some() || tells_of_reset(event) || erases(event)
+        Request::of(event).is_some() || notices::may_tell(event) || erases(event)
     }
 
-    async fn handle(&self, event: &OpenedEvent) -> Result<Writes, FollowError> {
+    /// Most sign-ins are nothing to tell of, and most owners have an address: they must not cost a checkpoint each.
+    async fn attend(&self, event: &OpenedEvent) -> Result<Option<Writes>, FollowError> {
         if let Sms::Outbox(outbox) = &self.sms
             && erases(event)
         {
             outbox.forget(&self.store, event).await?;
         }
+        let request = Request::of(event);
+        let sent = match &request {
+            Some(request) => self.send_code(event, request).await,
+            None => self.tell(event).await,
+        };
+        if request.is_none() && matches!(sent, Ok(None)) {
+            return Ok(None);
+        }
         let mut round = Round::new(&SMS, self.attempts, &self.store, event.record.position);
-        match self.send(event).await {
-            Ok(None) => {}
-            Ok(Some(fate)) => round.note(0, Ok(fate))?,
-            Err(problem) => round.note(0, Err(problem))?,
+        if let Some(fate) = sent.transpose() {
+            round.note(0, fate)?;
         }
         let settled = if round.gave_up() {
             self.given_up(event)
         } else {
             self.settled(event)
         };
-        Ok(round.writes(settled))
+        Ok(Some(round.writes(settled)))
+    }
+
+    async fn handle(&self, event: &OpenedEvent) -> Result<Writes, FollowError> {
+        Ok(self.attend(event).await?.unwrap_or_default())
     }
 }
 
@@ -258,7 +288,13 @@ impl Messenger for SmsFollower {
     }
 
     async fn send_again(&self, event: &OpenedEvent, _number: usize) -> Result<Option<Fate>, FollowError> {
-        self.send(event).await
+        if let Some(request) = Request::of(event) {
+            return self.send_code(event, &request).await;
+        }
+        match self.notice(event).await? {
+            Some((phone, what)) => self.carry(event, &phone, &ShortMessage::Notice(what)).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     fn settled(&self, event: &OpenedEvent) -> Writes {

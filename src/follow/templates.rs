@@ -35,8 +35,21 @@ const MAILS: [(&str, bool); 17] = [
 /// The one mail that carries keys.
 const KEYS: &str = "agstack-api-keys";
 
-/// The short messages there are.
-const MESSAGES: [&str; 3] = ["verify-phone", "reset-password", "notice-password-reset"];
+/// The short messages there are: two with a code, and notices for whoever has no verified address.
+const MESSAGES: [&str; 12] = [
+    "verify-phone",
+    "reset-password",
+    "notice-email-change-asked",
+    "notice-email-changed",
+    "notice-phone-changed",
+    "notice-password-changed",
+    "notice-password-reset",
+    "notice-new-device",
+    "notice-after-failures",
+    "notice-session-ended",
+    "notice-locked",
+    "notice-locked-attempts",
+];
 
 /// What stands around the HTML of every mail.
 const LAYOUT: &str = "layout.html";
@@ -63,7 +76,16 @@ fn built_in() -> impl Iterator<Item = (&'static str, &'static str)> {
         "layout.html",
         "verify-phone.sms",
         "reset-password.sms",
-        "notice-password-reset.sms"
+        "notice-email-change-asked.sms",
+        "notice-email-changed.sms",
+        "notice-phone-changed.sms",
+        "notice-password-changed.sms",
+        "notice-password-reset.sms",
+        "notice-new-device.sms",
+        "notice-after-failures.sms",
+        "notice-session-ended.sms",
+        "notice-locked.sms",
+        "notice-locked-attempts.sms",
     ];
     let mails = built_in_mails![
         "verify-email",
@@ -264,12 +286,13 @@ fn fits(name: &str, text: Text) -> Result<Text, String> {
     if kind == "sms" {
         let text = text.trimmed();
         let notice = name.starts_with("notice-");
-        if text.has_digits() || (!notice && !text.has_once(Place::Code)) {
-            return Err(
-                "a short message holds {{code}} once and no other digit: programs read the code out of it".into(),
-            );
-        }
-        return Ok(text);
+        return match (notice, text.has_digits()) {
+            (true, true) => Err("a notice holds no digit: programs read codes out of short messages".into()),
+            (false, digits) if digits || !text.has_once(Place::Code) => {
+                Err("a short message holds {{code}} once and no other digit: programs read the code out of it".into())
+            }
+            _ => Ok(text),
+        };
     }
     if text.longest_line() > 900 {
         return Err("a line is longer than 900 characters; mail servers cut such lines".into());
@@ -440,17 +463,23 @@ mod tests {
             ("notice-locked.txt", "{{link}}"),
             ("notice-locked.html", "{{at"),
             ("verify-phone.sms", "{{code}} for 10 minutes"),
+            ("notice-new-device.sms", "call 112"),
+            ("notice-locked.sms", "at {{at}}"),
+            ("notice-erased.sms", "farewell"),
             ("reset-password.sms", "no code"),
             ("verify_email.txt", "{{link}}"),
             ("layout.html", "{{subject}}"),
         ]);
         insta::assert_snapshot!(told.join("\n"), @r"
+        notice-erased.sms: no message uses it, did you mean notice-erased.html?
         verify_email.txt: no message uses it, did you mean verify-email.txt?
         reset-password.subject: is missing: a mail is replaced with its .subject, .txt and .html together
         reset-password.html: is missing: a mail is replaced with its .subject, .txt and .html together
         layout.html: lacks {{content}}
         notice-locked.html: line 1: {{ without }}
+        notice-locked.sms: line 1: unknown placeholder {{at}}; there is none here
         notice-locked.txt: line 1: unknown placeholder {{link}}; here are {{at}}
+        notice-new-device.sms: a notice holds no digit: programs read codes out of short messages
         reset-password.sms: lacks {{code}}
         verify-email.html: line 2: unknown placeholder {{name}}; here are {{link}} {{until}}
         verify-email.subject: a subject is one line

@@ -127,7 +127,7 @@ impl Registry {
         .await
     }
 
-    /// The keys of an account, newest first, the revoked ones too.
+    /// The keys of an account, newest first: those that work, and the latest of those that did.
     pub async fn api_keys(&self, user: Uuid) -> Result<Vec<ApiKeyRecord>, Refusal> {
         Ok(self.store().api_keys(user).await?)
     }

@@ -4,7 +4,7 @@
 //! one that does not exist: what is counted for somebody is counted for nobody too.
 
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use aggregates::values::{Email, Phone, Timestamp};
@@ -15,8 +15,9 @@ use uuid::Uuid;
 
 use super::command::Caller;
 use super::{Refusal, Registry, SimDelay};
+use crate::config::Config;
 use crate::guards::{Allowance, End, KEPT, Sent, Start, Tries, WINDOW, network_of};
-use crate::store::GuardKey;
+use crate::store::{GuardKey, Store, StoreError};
 
 /// Whose tries are counted: those who sign in, nobody known, and those who are signed in already. The last have their
 /// own count, so that no stranger who guesses keeps an owner from what needs their password.
@@ -58,6 +59,12 @@ const ADDRESS: Allowance = per_hour(10);
 /// Codes to the numbers that differ in their last three digits: whoever is paid for messages has such a block.
 const BLOCK: Allowance = per_hour(20);
 const BLOCK_DIGITS: usize = 3;
+/// Notices to one number.
+const NOTICES: Allowance = Allowance {
+    per_minute: None,
+    per_hour: Some(5),
+    per_day: Some(10),
+};
 /// Mails of one purpose to one address.
 const MAIL: Allowance = Allowance {
     per_minute: None,
@@ -68,8 +75,9 @@ const MAIL: Allowance = Allowance {
 /// When to come back for one that is withheld, in seconds: by then the hour's share is free again.
 pub(super) const MAIL_AGAIN: u32 = 3_600;
 
-/// What stands against a message when the day's budget is used up.
-const BUDGET: &str = "budget";
+/// What stands against a message when a day's budget is used up: that of codes, and that of notices.
+const CODES_IN_ALL: &str = "budget";
+const NOTICES_IN_ALL: &str = "notices";
 
 /// Asking for one mail again and again.
 const AGAIN: Allowance = Allowance {
@@ -109,6 +117,96 @@ pub(crate) struct MessageRules {
     pub daily_budget: u32,
     /// How long after the SIM of a number was changed no code sent to it sets a password.
     pub sim_delay: SimDelay,
+}
+
+/// How many short messages tell owners of something. They have a count of their own: whoever signs in again and again
+/// uses up no code of anybody's.
+#[derive(Debug, Clone)]
+pub struct NoticeRules {
+    limited: bool,
+    countries: Vec<String>,
+    daily_budget: u32,
+}
+
+impl NoticeRules {
+    /// What the configuration says: the countries are those of codes, and all notices of a day as many as its codes.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            limited: config.limits.enabled,
+            countries: config.sms.countries.clone(),
+            daily_budget: config.sms.daily_budget,
+        }
+    }
+
+    /// Whether one more notice may go to a number. Nothing is counted.
+    pub async fn may_go(&self, store: &Store, phone: &Phone) -> Result<bool, StoreError> {
+        if !self.limited {
+            return Ok(true);
+        }
+        if !goes_to(&self.countries, phone) {
+            withheld("country", store.now());
+            return Ok(false);
+        }
+        let (shares, now) = (self.shares(store, phone), store.now());
+        let mut used_up = None;
+        store
+            .claim(&guards(&shares), now, KEPT, |states: &mut [Sent]| {
+                used_up = take_each(states, &shares, now);
+                None::<()>
+            })
+            .await?;
+        if let Some(what) = used_up {
+            withheld(what, now);
+        }
+        Ok(used_up.is_none())
+    }
+
+    /// Counts a notice that has gone to a number.
+    pub async fn gone(&self, store: &Store, phone: &Phone) -> Result<(), StoreError> {
+        if !self.limited {
+            return Ok(());
+        }
+        let (shares, now) = (self.shares(store, phone), store.now());
+        store
+            .claim(&guards(&shares), now, KEPT, |states: &mut [Sent]| {
+                take_each(states, &shares, now).is_none().then_some(())
+            })
+            .await
+            .map(|_| ())
+    }
+
+    fn shares(&self, store: &Store, phone: &Phone) -> [Share; 2] {
+        let key = |kind: &str, what: &[u8]| store.keyring().fingerprint(kind, &[what]);
+        let budget = Allowance {
+            per_day: Some(self.daily_budget),
+            ..Allowance::default()
+        };
+        [
+            ("number", key("notices-to-number", phone.msisdn().as_bytes()), NOTICES),
+            (NOTICES_IN_ALL, key("notices-in-all", b""), budget),
+        ]
+    }
+}
+
+/// What is counted once more: what it is called when it is used up, where it is counted, and how much there is of it.
+type Share = (&'static str, GuardKey, Allowance);
+
+fn guards(shares: &[Share]) -> Vec<GuardKey> {
+    shares.iter().map(|(_, guard, _)| *guard).collect()
+}
+
+/// Takes one of each share, until one is used up: the name of that.
+fn take_each(states: &mut [Sent], shares: &[Share], now: Timestamp) -> Option<&'static str> {
+    states
+        .iter_mut()
+        .zip(shares)
+        .find_map(|(sent, (what, _, allowance))| (!sent.take(allowance, now.as_micros())).then_some(*what))
+}
+
+/// Whether short messages go to a number at all. No country named: to any.
+fn goes_to(countries: &[String], phone: &Phone) -> bool {
+    countries.is_empty() || countries.iter().any(|prefix| phone.msisdn().starts_with(prefix))
 }
 
 /// A try at a password that may be compared. Dropped without its end, it has failed: whoever hangs up before the answer
@@ -251,8 +349,8 @@ impl Registry {
         let key = |kind: &str, what: &[u8]| store.keyring().fingerprint(kind, &[what]);
         let mut shares = vec![("number", key("codes-to-number", number.as_bytes()), NUMBER_AT_LEAST)];
         if rules.limited {
-            if !rules.countries.is_empty() && !rules.countries.iter().any(|prefix| number.starts_with(prefix)) {
-                withheld("country");
+            if !goes_to(&rules.countries, phone) {
+                withheld("country", store.now());
                 return Ok(false);
             }
             shares[0].2 = self.customs(caller.dialect).codes;
@@ -272,7 +370,7 @@ impl Registry {
                 per_day: Some(rules.daily_budget),
                 ..Allowance::default()
             };
-            shares.push((BUDGET, key("codes-in-all", b""), budget));
+            shares.push((CODES_IN_ALL, key("codes-in-all", b""), budget));
         }
         self.take(&shares).await
     }
@@ -302,34 +400,33 @@ impl Registry {
     }
 
     /// Takes one of each share, or none at all.
-    pub(super) async fn take(&self, shares: &[(&'static str, GuardKey, Allowance)]) -> Result<bool, Refusal> {
-        let now = self.store().now();
-        let guards: Vec<GuardKey> = shares.iter().map(|(_, guard, _)| *guard).collect();
+    pub(super) async fn take(&self, shares: &[Share]) -> Result<bool, Refusal> {
+        let (guards, now) = (guards(shares), self.store().now());
         let mut used_up = None;
         let taken = self.store().claim(&guards, now, KEPT, |states: &mut [Sent]| {
-            used_up = states
-                .iter_mut()
-                .zip(shares)
-                .find_map(|(sent, (what, _, allowance))| (!sent.take(allowance, now.as_micros())).then_some(*what));
+            used_up = take_each(states, shares, now);
             used_up.is_none().then_some(())
         });
         let taken = taken.await?.is_some();
         if let Some(what) = used_up {
-            withheld(what);
-        }
-        if used_up == Some(BUDGET) && self.inner.budget_told.swap(today(now), Ordering::Relaxed) != today(now) {
-            // Once a day, not once for everybody who asks.
-            tracing::warn!("the day's budget of short messages is used up; none goes out before tomorrow");
+            withheld(what, now);
         }
         Ok(taken)
     }
 }
 
-/// The day of a moment, by UTC.
-fn today(now: Timestamp) -> i64 {
-    now.as_micros().div_euclid(KEPT)
-}
-
-fn withheld(why: &'static str) {
+/// Counts a message that does not go, and says why it does not: of a budget once a day, not once for everybody who asks.
+fn withheld(why: &'static str, now: Timestamp) {
+    static OF_CODES: AtomicI64 = AtomicI64::new(i64::MIN);
+    static OF_NOTICES: AtomicI64 = AtomicI64::new(i64::MIN);
     metrics::counter!("registry_messages_withheld_total", "why" => why).increment(1);
+    let (told, what) = match why {
+        CODES_IN_ALL => (&OF_CODES, "short messages"),
+        NOTICES_IN_ALL => (&OF_NOTICES, "notices by SMS"),
+        _ => return,
+    };
+    let today = now.as_micros().div_euclid(KEPT);
+    if told.swap(today, Ordering::Relaxed) != today {
+        tracing::warn!("the day's budget of {what} is used up; none goes out before tomorrow");
+    }
 }

@@ -45,7 +45,6 @@ mod token_keys;
 mod upkeep;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 
 use aggregates::values::DefaultRule;
 
@@ -63,6 +62,7 @@ pub use devices::{DeviceProof, NewDevice};
 pub use domain_proofs::ProofRecord;
 pub use domains::DomainView;
 pub use history::{HistoryEntry, HistoryPage};
+pub use limits::NoticeRules;
 pub use links::{LinkToken, Purpose};
 pub use login::{Denial, Identifier, SignedIn, Tokens};
 pub use older::AccountChange;
@@ -119,8 +119,6 @@ struct Inner {
     shared: std::sync::OnceLock<SharedKey>,
     /// The minute in which each API key was last noted as used.
     key_uses: Cache<i64>,
-    /// The day, since 1970, on which it was last told that the budget of short messages is used up.
-    budget_told: AtomicI64,
 }
 
 /// What the configuration says about the use cases.
@@ -192,7 +190,6 @@ impl Registry {
                 tasks,
                 shared: std::sync::OnceLock::new(),
                 key_uses: Cache::new(KEYS),
-                budget_told: AtomicI64::default(),
             }),
         })
     }

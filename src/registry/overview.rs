@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Refusal, Registry};
 use crate::follow::STATISTICS;
-use crate::store::{Circle, FollowerState, Near};
+use crate::store::{Circle, FollowerState, Nearby};
 
 /// How many domains are listed with their accounts.
 const DOMAINS: i64 = 100;
@@ -47,12 +47,7 @@ impl Registry {
     }
 
     /// Who can be discovered near a place, after the last one of the page before.
-    pub async fn discover(
-        &self,
-        circle: &Circle,
-        after: Option<(f64, Uuid)>,
-        limit: i64,
-    ) -> Result<Vec<Near>, Refusal> {
+    pub async fn discover(&self, circle: &Circle, after: Option<(f64, Uuid)>, limit: i64) -> Result<Nearby, Refusal> {
         Ok(self.store().discover(circle, after, limit).await?)
     }
 

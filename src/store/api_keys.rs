@@ -52,6 +52,12 @@ const PAIR: &str = "
       AND (k.expires_at IS NULL OR k.expires_at > $5)
       AND u.status IN ('active', 'pending')";
 
+/// How many keys of an account are listed that work no more.
+pub const MOST_ENDED_KEYS: i64 = 100;
+
+/// Whether a key works, by itself.
+const WORKS: &str = "(NOT k.revoked AND (k.expires_at IS NULL OR k.expires_at > $2))";
+
 const OWNER: &str = "SELECT user_id FROM api_keys WHERE id = $1";
 
 fn authenticated_sql() -> &'static str {
@@ -115,15 +121,21 @@ impl Store {
         })
     }
 
-    /// The API keys of an account, newest first, the revoked ones too.
+    /// The API keys of an account, newest first: all that work, of which there are never many, and of those that were
+    /// revoked or have expired the newest [`MOST_ENDED_KEYS`].
     pub async fn api_keys(&self, user: Uuid) -> Result<Vec<ApiKeyRecord>, StoreError> {
         let sql = format!(
             "SELECT {}, x.last_used_at FROM api_keys AS k LEFT JOIN api_key_uses AS x ON x.key_id = k.id
-             WHERE k.user_id = $1 ORDER BY k.created_at DESC, k.id DESC",
+             WHERE k.user_id = $1 AND ({WORKS} OR k.id IN (
+                 SELECT k.id FROM api_keys AS k WHERE k.user_id = $1 AND NOT ({WORKS})
+                 ORDER BY k.created_at DESC, k.id DESC LIMIT $3))
+             ORDER BY k.created_at DESC, k.id DESC",
             API_KEYS.list("k.")
         );
+        let now = self.now().as_micros();
         on_pool!(&self.inner.engine, pool => {
-            let rows = sqlx::query(&sql).bind(user.to_string()).fetch_all(pool).await?;
+            let query = sqlx::query(&sql).bind(user.to_string()).bind(now).bind(MOST_ENDED_KEYS);
+            let rows = query.fetch_all(pool).await?;
             rows.iter()
                 .map(|row| {
                     let Read(key): Read<ApiKeyRow> = sqlx::FromRow::from_row(row)?;

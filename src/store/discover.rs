@@ -35,6 +35,15 @@ pub struct Near {
     pub apart: f64,
 }
 
+/// A page of those who were found.
+#[derive(Debug, Clone)]
+pub struct Nearby {
+    /// Those of the page who can still be discovered.
+    pub found: Vec<Near>,
+    /// Behind whom the next page begins; none: this is the last one.
+    pub next: Option<(f64, Uuid)>,
+}
+
 /// Somebody's place: how far away, and who. Pages are in this order.
 type Place = (f64, Uuid);
 
@@ -82,15 +91,18 @@ const OF_THESE_SQLITE: &str = "
     WHERE user_id IN (SELECT value FROM json_each($2)) AND cell IN (SELECT value FROM json_each($1))";
 
 impl Store {
-    /// Who can be discovered in a circle, or by land that holds its middle, after the last one of the page before.
+    /// Who can be discovered in a circle, or by land that holds its middle, after the last one of the page before: at
+    /// most `limit`, which is 1 and more.
     pub async fn discover(
         &self,
         circle: &Circle,
         after: Option<(f64, Uuid)>,
         limit: i64,
-    ) -> Result<Vec<Near>, StoreError> {
+    ) -> Result<Nearby, StoreError> {
         let after = after.unwrap_or((-1.0, Uuid::nil()));
-        let wanted = usize::try_from(limit).unwrap_or_default();
+        // One more tells whether there is another page.
+        let (most, limit) = (usize::try_from(limit).unwrap_or_default(), limit.saturating_add(1));
+        let wanted = most.saturating_add(1);
         let mut found = if after.0 > 0.0 {
             Vec::new()
         } else {
@@ -101,7 +113,10 @@ impl Store {
         found.extend(self.around(&Circle { apart, ..*circle }, after, limit).await?);
         found.sort_by(|(one, a), (other, b)| one.total_cmp(other).then(a.cmp(b)));
         found.dedup();
-        found.truncate(wanted);
+        // By the places, not by who is left of them: whoever has hidden since must not end the list.
+        let more = found.len() > most;
+        found.truncate(most);
+        let next = found.last().copied().filter(|_| more);
         let ids: Vec<Uuid> = found.iter().map(|(_, id)| *id).collect();
         let mut rows = self.users_by_id(&ids).await?;
         let near = |(apart, id)| {
@@ -109,7 +124,10 @@ impl Store {
                 .filter(is_discoverable)
                 .map(|user| Near { user, apart })
         };
-        Ok(found.into_iter().filter_map(near).collect())
+        Ok(Nearby {
+            found: found.into_iter().filter_map(near).collect(),
+            next,
+        })
     }
 
     /// How the database looks around a place, for land, and for the land of those around: its plans, line by line. For

@@ -61,7 +61,7 @@ pub use claims::GuardKey;
 pub use codes::{Guess, MOST_TRIES};
 pub use context::{Actor, Context};
 pub use disclose::{Disclosed, Part};
-pub use discover::{Circle, Near};
+pub use discover::{Circle, Near, Nearby};
 pub use due::Due;
 pub use engine::EngineOptions;
 pub use engine::private_folder;

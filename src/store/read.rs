@@ -172,6 +172,9 @@ pub struct OpenedEvent {
     pub user_agent: Option<String>,
 }
 
+/// How many sign-ins of an account are listed.
+pub const MOST_SESSIONS: i64 = 200;
+
 /// In which order users are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserSort {
@@ -548,14 +551,18 @@ impl Store {
         })
     }
 
-    /// The live sign-ins of an account, newest first.
+    /// The live sign-ins of an account, newest first: at most [`MOST_SESSIONS`] of them.
     pub async fn sessions(&self, user: Uuid) -> Result<Vec<SessionRow>, StoreError> {
         let sql = format!(
-            "SELECT {} FROM sessions WHERE user_id = $1 ORDER BY started_at DESC, id",
+            "SELECT {} FROM sessions
+             WHERE user_id = $1 AND expires_at > $2 AND idle_expires_at > $2
+             ORDER BY started_at DESC, id LIMIT $3",
             SESSIONS.list("")
         );
+        let now = self.now().as_micros();
         on_pool!(&self.inner.engine, pool => {
-            let rows = sqlx::query_as::<_, Read<SessionRow>>(&sql).bind(user.to_string()).fetch_all(pool).await?;
+            let query = sqlx::query_as::<_, Read<SessionRow>>(&sql).bind(user.to_string());
+            let rows = query.bind(now).bind(MOST_SESSIONS).fetch_all(pool).await?;
             Ok(rows.into_iter().map(|Read(row)| row).collect())
         })
     }

@@ -114,6 +114,12 @@ fn the_replicas_differ_in_their_volume_only() {
             .lines()
             .any(|line| line == format!("REGISTRY__HTTP__TRUSTED_PROXIES={proxy}"))
     );
+    // Whoever comes by the published port comes from a private address, and is no peer for that.
+    assert!(
+        trusted
+            .lines()
+            .any(|line| line == "REGISTRY__AGSTACK__TRUSTED_CLIENTS=")
+    );
 }
 
 /// A text with something in each place that names a variable.

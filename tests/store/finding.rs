@@ -346,8 +346,13 @@ pub async fn what_somebody_is_found_by_follows_every_change_and_goes_with_them(d
     assert!(finds("ada").await && finds("ada@farm").await && !finds("augusta").await);
     tell_user(&store, ada, || called("Augusta King")).await;
     assert!(finds("augusta").await && finds("king au").await);
+    // Every word of a name, the last of many and all of a long one.
+    let many = "Ada B C D E F G H I J K L M N O P Q Wolfeschlegelsteinhausenbergerdorff";
+    tell_user(&store, ada, || called(many)).await;
+    assert!(finds("q").await && finds("wolfeschlegelsteinhausenbergerdorf").await && finds("wolf b q").await);
+    assert!(!finds("wolfeschlegelsteinhausenbergerdork").await && !finds("king").await);
     tell_user(&store, ada, || called("Ada King")).await;
-    assert!(!finds("augusta").await && finds("king").await);
+    assert!(!finds("augusta").await && !finds("wolf").await && finds("king").await);
     let near = async |latitude: f64, longitude: f64| {
         let circle = Circle {
             latitude,
@@ -355,7 +360,7 @@ pub async fn what_somebody_is_found_by_follows_every_change_and_goes_with_them(d
             apart: chord_squared(1.0),
         };
         let found = store.discover(&circle, None, 10).await.unwrap();
-        found.iter().map(|near| near.user.id).collect::<Vec<_>>()
+        found.found.iter().map(|near| near.user.id).collect::<Vec<_>>()
     };
     assert!(near(52.0, 5.0).await.is_empty());
     tell_user(&store, ada, || moved(52.0, 5.0)).await;
@@ -375,6 +380,7 @@ pub async fn what_somebody_is_found_by_follows_every_change_and_goes_with_them(d
             )
             .await
             .unwrap()
+            .found
             .len(),
         1
     );
@@ -557,9 +563,11 @@ pub async fn discovery_finds_whom_a_walk_over_everybody_finds(database: Arc<Data
                 let (mut found, mut after) = (Vec::new(), None);
                 loop {
                     let page = store.discover(&circle, after, limit).await.unwrap();
-                    let Some(last) = page.last() else { break };
-                    after = Some((last.apart, last.user.id));
-                    found.extend(page.iter().map(|near| (near.user.id, near.apart)));
+                    found.extend(page.found.iter().map(|near| (near.user.id, near.apart)));
+                    after = page.next;
+                    if after.is_none() {
+                        break;
+                    }
                 }
                 assert_eq!(found, expected, "{latitude} {longitude} {radius} {limit}");
                 some += found.len();
@@ -573,9 +581,40 @@ pub async fn discovery_finds_whom_a_walk_over_everybody_finds(database: Arc<Data
         longitude: 179.999,
         apart: chord_squared(1.0),
     };
-    let near = store.discover(&circle, None, 10).await.unwrap();
+    let near = store.discover(&circle, None, 10).await.unwrap().found;
     let far = near.iter().map(|near| kilometres(near.apart)).fold(0.0, f64::max);
     assert!(near.len() >= 4 && far < 0.3, "{far}");
+}
+
+/// A place may be read right before its account hides, and its account right after.
+pub async fn whoever_hides_meanwhile_does_not_end_the_list(database: Arc<Database>) {
+    let store = database.open().await;
+    let mut people = Vec::new();
+    for number in 0..6 {
+        let id = account_named(&store, &format!("near{number}")).await;
+        tell_user(&store, id, || moved(7.0 + f64::from(number) / 100.0, 7.0)).await;
+        people.push(id);
+    }
+    let mut raw = database.raw().await;
+    for hidden in [people[0], people[1], people[3]] {
+        let sql = format!("UPDATE users SET discoverable = false WHERE id = '{hidden}'");
+        raw.execute(&sql).await;
+    }
+    let circle = Circle {
+        latitude: 7.0,
+        longitude: 7.0,
+        apart: chord_squared(50.0),
+    };
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.discover(&circle, after, 2).await.unwrap();
+        pages.push(page.found.iter().map(|near| near.user.id).collect::<Vec<_>>());
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [vec![], vec![people[2]], vec![people[4], people[5]]]);
 }
 
 /// What is counted of somebody, told from their events alone and by other rules than those of the rows.

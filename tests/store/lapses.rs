@@ -9,10 +9,11 @@ use aggregates::values::{Channel, Dialect, Email, Phone, Standing, Timestamp};
 use futures::future::join_all;
 use projections::NameKind;
 use user_registry::clock::Clock;
+use user_registry::config::Config;
 use user_registry::follow::templates::Templates;
 use user_registry::follow::{Follower, Links, MailFollower, MailOptions, Mailer, Outbox, Sms, SmsFollower, SmsOptions};
 use user_registry::keys::Enclosed;
-use user_registry::registry::SimDelay;
+use user_registry::registry::{NoticeRules, SimDelay};
 use user_registry::store::{Code, Farewell, OpenedEvent, Store, StoreError};
 use uuid::Uuid;
 
@@ -180,6 +181,7 @@ pub fn texter(store: &Store, folder: &Path) -> SmsFollower {
         pause: Duration::from_secs(1),
         most: 1,
         sim_delay: SimDelay::default(),
+        notices: NoticeRules::new(&Config::default()),
     };
     SmsFollower::new(store.clone(), Sms::Outbox(outbox), options)
 }

@@ -206,6 +206,48 @@ pub async fn where_a_request_came_from_is_forgotten_after_ninety_days(database: 
     assert_eq!(origins().await, [false; 5]);
 }
 
+/// Whoever makes keys and revokes them again and again, or signs in again and again, makes no list longer than so.
+pub async fn what_has_ended_and_what_lives_is_listed_up_to_a_bound(database: Arc<Database>) {
+    let store = database.open().await;
+    let (ada, unit) = registration(&store, person(&store, None, Some("ada"))).await;
+    unit.append().await.unwrap();
+    let issue = async |number: usize| {
+        let key_id = fresh_id(&store);
+        let issue = || UserCommand::IssueApiKey {
+            key_id,
+            name: ApiKeyName::parse(&format!("key {number}")).unwrap(),
+            roles: vec![],
+            expires_at: None,
+            at: store.now(),
+        };
+        tell_user(&store, ada, issue).await;
+        key_id
+    };
+    let works = issue(0).await;
+    let mut revoked = Vec::new();
+    for number in 1..=102 {
+        let key_id = issue(number).await;
+        tell_user(&store, ada, || UserCommand::RevokeApiKey { key_id }).await;
+        revoked.push(key_id);
+    }
+    let listed: Vec<Uuid> = store
+        .api_keys(ada)
+        .await
+        .unwrap()
+        .iter()
+        .map(|key| key.row.id)
+        .collect();
+    // The newest first; what works is there however old it is.
+    let expected: Vec<Uuid> = revoked[2..].iter().rev().copied().chain([works]).collect();
+    assert_eq!(listed, expected);
+    let mut newest = Uuid::nil();
+    for _ in 0..201 {
+        newest = sign_in(&store, ada).await;
+    }
+    let listed = store.sessions(ada).await.unwrap();
+    assert_eq!((listed.len(), listed[0].id), (200, newest));
+}
+
 pub async fn the_use_of_a_key_is_kept_by_the_minute_and_goes_with_its_owner(database: Arc<Database>) {
     let (one, other) = (database.open().await, database.open().await);
     let (ada, unit) = registration(&one, person(&one, None, Some("ada"))).await;

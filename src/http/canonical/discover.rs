@@ -69,13 +69,13 @@ fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
 /// Where a page ended, bound to the circle: all numbers by their bits.
 type Cursor = (u64, u64, u64, u64, Uuid);
 
-fn cursor(circle: &Circle, last: &Near) -> String {
+fn cursor(circle: &Circle, (apart, id): (f64, Uuid)) -> String {
     let cursor: Cursor = (
         circle.latitude.to_bits(),
         circle.longitude.to_bits(),
         circle.apart.to_bits(),
-        last.apart.to_bits(),
-        last.user.id,
+        apart.to_bits(),
+        id,
     );
     URL_SAFE_NO_PAD.encode(serde_json::json!(cursor).to_string())
 }
@@ -123,16 +123,9 @@ pub(super) async fn discover(
         longitude: 0.0,
         apart: 0.0,
     });
-    let mut found = app
-        .registry()
-        .discover(&circle, after, limit + 1)
-        .await
-        .map_err(problem)?;
-    let more = i64::try_from(found.len()).unwrap_or(i64::MAX) > limit;
-    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = found.last().filter(|_| more).map(|last| cursor(&circle, last));
+    let page = app.registry().discover(&circle, after, limit).await.map_err(problem)?;
     Ok(Json(Page {
-        items: found.into_iter().map(NearBody::from).collect(),
-        next,
+        items: page.found.into_iter().map(NearBody::from).collect(),
+        next: page.next.map(|last| cursor(&circle, last)),
     }))
 }

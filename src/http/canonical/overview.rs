@@ -3,7 +3,7 @@
 use aggregates::values::{Country, DomainName, Timestamp};
 use axum::Json;
 use axum::extract::State;
-use chrono::{Days, Months, NaiveDate};
+use chrono::{Datelike as _, Days, Months, NaiveDate};
 use projections::Status;
 use serde::Serialize;
 
@@ -153,7 +153,7 @@ fn date(text: &str) -> Result<NaiveDate, &'static str> {
     let parsed = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| wrong)?;
     let years = 1970..=9999;
     // The parser also takes what is not written in full.
-    if parsed.to_string() == text && years.contains(&chrono::Datelike::year(&parsed)) {
+    if parsed.to_string() == text && years.contains(&parsed.year()) {
         Ok(parsed)
     } else {
         Err(wrong)
@@ -182,8 +182,10 @@ pub(super) async fn statistics(
             Ok(to)
         })
         .unwrap_or_else(|| from.map_or(today, |from| from.max(today)));
+    // Whole months: the first of them from its first day on.
     let usual = if by == "month" {
-        to.checked_sub_months(Months::new(11))
+        to.with_day(1)
+            .and_then(|first| first.checked_sub_months(Months::new(11)))
     } else {
         to.checked_sub_days(Days::new(29))
     };

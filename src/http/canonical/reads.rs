@@ -7,7 +7,7 @@ use axum::http::header::ETAG;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use projections::{Status, UserRow};
+use projections::{MOST_ASKED, Status, UserRow, words_asked};
 use uuid::Uuid;
 
 use super::past::user_at;
@@ -102,12 +102,21 @@ fn search(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
+/// A search text of so many words that each can be looked for.
+fn search_words(text: &str) -> Result<String, String> {
+    let text = search(text)?;
+    if words_asked(&text).len() > MOST_ASKED {
+        return Err(format!("must be at most {MOST_ASKED} different words"));
+    }
+    Ok(text)
+}
+
 pub(super) async fn users(
     State(app): State<App>,
     mut parameters: Parameters,
 ) -> Result<Json<Page<UserBody, String>>, Problem> {
     let filter = UserFilter {
-        q: parameters.optional("q", search),
+        q: parameters.optional("q", search_words),
         status: parameters.optional("status", |text| {
             Status::parse(text).ok_or("must be one of pending, active, locked, deactivated")
         }),

@@ -10,6 +10,7 @@ on_both_engines![
     statistics_count_what_has_happened,
     followers_say_how_far_they_are,
     people_come_up_by_any_word_of_theirs,
+    verified_is_who_has_a_verified_address,
 ];
 
 async fn register(app: &App, username: &str, more: Value) -> String {
@@ -189,6 +190,12 @@ async fn statistics_count_what_has_happened(engine: Engine) {
     let months = counted(&format!("?by=month&from={from}&to={to}")).await;
     assert_eq!((sum(&months, "registrations"), sum(&months, "sign_ins")), (4, 3));
     assert_eq!(months["items"][0]["period"], from[..7]);
+    // Twelve whole months: the first of them is not cut off before what happened on its first days.
+    for (to, first) in [("2024-02-29", "2023-03-01"), ("2026-11-22", "2025-12-01")] {
+        let months = counted(&format!("?by=month&to={to}")).await;
+        assert_eq!((&months["from"], &months["to"]), (&json!(first), &json!(to)));
+        assert_eq!(months["items"].as_array().unwrap().len(), 12);
+    }
     let past = counted("?from=2020-02-28&to=2020-03-01").await;
     let days: Vec<&Value> = past["items"]
         .as_array()
@@ -247,6 +254,25 @@ async fn people_come_up_by_any_word_of_theirs(engine: Engine) {
     for q in ["erg", "anna%20carl", "x"] {
         assert_eq!(found(q).await, [""; 0], "{q}");
     }
-    let blank = app.get("/v1/users?q=%20").bearer(&admin.access).send().await;
-    assert_eq!(blank.refused(400, "invalid"), ["/q"]);
+    // None of several words is left out: what is too much is said.
+    let words = |many: u8| (0..many).map(|n| format!("anna{n}")).collect::<Vec<_>>().join("%20");
+    assert_eq!(found(&words(16)).await, [""; 0]);
+    for q in ["%20", &words(17)] {
+        let refused = app.get(&format!("/v1/users?q={q}")).bearer(&admin.access).send().await;
+        assert_eq!(refused.refused(400, "invalid"), ["/q"], "{q}");
+    }
+}
+
+/// The filter is about addresses, as the document says: a number is none.
+async fn verified_is_who_has_a_verified_address(engine: Engine) {
+    let app = App::start(engine).await;
+    let admin = app.admin().await;
+    app.with_email("ada").await;
+    app.with_phone("joan", "+6584932466").await;
+    register(&app, "tim", json!({ "email": "tim@farm.example" })).await;
+    for (verified, expected) in [("true", &["ada", "boss"][..]), ("false", &["joan", "tim"])] {
+        let path = format!("/v1/users?sort=username&verified={verified}");
+        let page = app.get(&path).bearer(&admin.access).expect(200).await;
+        assert_eq!(names(&page), expected, "{verified}");
+    }
 }

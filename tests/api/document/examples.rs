@@ -56,7 +56,53 @@ async fn every_example_of_the_document_works(engine: Engine) {
                 .unwrap_or_else(|problem| panic!("{method} {path}: {problem}"));
         }
     }
-    told!("{engine:?}: {sent} examples");
+    let asked = every_example_of_a_query_works(&shared, &admin.access).await;
+    told!("{engine:?}: {sent} examples of bodies, {asked} of queries");
+}
+
+/// Asks with each example of a parameter, beside those that must be there.
+async fn every_example_of_a_query_works(app: &App, admin: &str) -> usize {
+    let me = app.get("/v1/me").bearer(admin).expect(200).await;
+    let (id, since) = (me["id"].as_str().unwrap(), me["created_at"].as_str().unwrap());
+    let mut asked = 0;
+    for (method, path, operation) in operations() {
+        // A stream has no end; what it is asked with is what the feed is asked with.
+        if method != "GET" || path == "/v1/events/stream" {
+            continue;
+        }
+        let pair = |parameter: &Value| {
+            let text = match &parameter["example"] {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            // There must have been somebody then.
+            let text = if text.ends_with(":00Z") { since } else { &text };
+            format!("{}={}", parameter["name"].as_str().unwrap(), text.replace('+', "%2B"))
+        };
+        let all = operation["parameters"].as_array().into_iter().flatten();
+        let all: Vec<&Value> = all
+            .filter(|one| one["in"] == "query" && !one["example"].is_null())
+            .collect();
+        let (needed, others): (Vec<&Value>, Vec<&Value>) = all.into_iter().partition(|one| one["required"] == true);
+        let needed: Vec<String> = needed.into_iter().map(pair).collect();
+        let mut queries: Vec<Vec<String>> = others.into_iter().map(|one| vec![pair(one)]).collect();
+        if !needed.is_empty() {
+            queries.push(Vec::new());
+        }
+        let path = path.replace("{id}", id).replace("{name}", "registry.example");
+        for query in queries {
+            let query = [needed.clone(), query].concat().join("&");
+            let reply = app.get(&format!("{path}?{query}")).bearer(admin).send().await;
+            assert_eq!(reply.status, 200, "{path}?{query}: {reply:?}");
+            // What is chosen from a history is one that such a history has.
+            if path.ends_with("/history") && query.starts_with("types=") {
+                assert_ne!(reply.json()["items"], json!([]), "{path}?{query}");
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked > 30, "{asked}");
+    asked
 }
 
 /// Sends an example to a service of its own, where its account is.

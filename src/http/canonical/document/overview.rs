@@ -26,7 +26,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .paged()
             .answers::<Listed<NearBody, String>>(200, "A page of them, nearest first."),
         Operation::get("/v1/statistics", "Administration", "What there is, and what happened when")
-            .query("from", "The first day; without it, thirty days or twelve months before the last.", day(), "2026-11-01")
+            .query("from", "The first day; without it, that of the last thirty days or twelve months.", day(), "2026-11-01")
             .query("to", "The last day; without it, today.", day(), "2026-11-30")
             .query(
                 "by",

@@ -40,7 +40,7 @@ fn people() -> Vec<Operation> {
         Operation::get("/v1/users", PEOPLE, "Accounts")
             .query(
                 "q",
-                "The start of a username, an address, a number or a word of the name.",
+                "The start of a username, an address, a number or a word of the name. Of several words, at most 16, each.",
                 search(),
                 "joe",
             )
@@ -48,7 +48,7 @@ fn people() -> Vec<Operation> {
             .query("domain", "Of the address.", of::<DomainName>(), "example.com")
             .query(
                 "verified",
-                "Whether address or number are verified.",
+                "Whether the address is verified; an account without one counts as not, whatever its number.",
                 of::<bool>(),
                 true,
             )
@@ -114,7 +114,7 @@ fn domains() -> Vec<Operation> {
                 "types",
                 "Of these types only, parted by commas.",
                 json!({ "type": "string" }),
-                "user.*",
+                "domain.*",
             )
             .query("from", "From this log position or time on.", moment(), "1")
             .query(

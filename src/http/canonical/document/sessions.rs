@@ -50,13 +50,13 @@ fn sessions() -> Vec<Operation> {
             .answers::<Tokens>(200, "Refreshed.")
             .refused(&[Slug::InvalidCredentials, Slug::TokenExpired, Slug::TokenRevoked]),
         Operation::get("/v1/sessions", TAG, "One's own sign-ins")
-            .answers::<Listed<SessionBody, String>>(200, "Those that live.")
+            .answers::<Listed<SessionBody, String>>(200, "Those that live, newest first; of more than 200 the newest.")
             .refused(&[Slug::Invalid]),
         delete("/v1/sessions", "Signs out everywhere").empty(204, ENDED),
         delete("/v1/sessions/current", "Signs out").empty(204, ENDED),
         delete("/v1/sessions/{id}", "Ends one of one's own sign-ins").empty(204, ENDED),
         Operation::get("/v1/users/{id}/sessions", TAG, "The sign-ins of an account")
-            .answers::<Listed<SessionBody, String>>(200, "Those that live.")
+            .answers::<Listed<SessionBody, String>>(200, "Those that live, newest first; of more than 200 the newest.")
             .refused(&[Slug::Invalid]),
         delete("/v1/users/{id}/sessions", "Ends every sign-in of an account").empty(204, ENDED),
     ]
@@ -94,10 +94,16 @@ fn keys() -> Vec<Operation> {
         .done::<Receipt>()
         .refused(&[Slug::Forbidden, Slug::NotFound]),
         Operation::get("/v1/api-keys", KEYS, "One's own keys")
-            .answers::<Listed<KeyBody, String>>(200, "All of them, also revoked ones.")
+            .answers::<Listed<KeyBody, String>>(
+                200,
+                "All that work, and of those that were revoked or have expired the newest 100; newest first.",
+            )
             .refused(&[Slug::Invalid]),
         Operation::get("/v1/users/{id}/api-keys", KEYS, "The keys of an account")
-            .answers::<Listed<KeyBody, String>>(200, "All of them, also revoked ones.")
+            .answers::<Listed<KeyBody, String>>(
+                200,
+                "All that work, and of those that were revoked or have expired the newest 100; newest first.",
+            )
             .refused(&[Slug::Invalid]),
     ]
 }
