@@ -87,8 +87,8 @@ pub async fn a_share_that_is_held_keeps_nobody_from_the_others(database: Arc<Dat
     raw.execute("BEGIN").await;
     assert_eq!(raw.execute("UPDATE claims SET turn = turn").await, 1);
     let claim = async |guard: GuardKey| {
-        let now = store.now();
-        let claimed = store.claim(&[guard], now, DAY, |states: &mut [Sent]| {
+        let (now, guards) = (store.now(), [guard]);
+        let claimed = store.claim(&guards, now, DAY, |states: &mut [Sent]| {
             states[0].take(&TEN, now.as_micros()).then_some(())
         });
         claimed.await.map(|taken| taken.is_some())
