@@ -240,7 +240,7 @@ async fn notices_by_sms_are_few_and_take_no_place_of_a_code(engine: Engine) {
             let body = json!({ "identifier": name, "password": PASSWORD });
             let call = app
                 .post("/v1/sessions", &body)
-                .header("user-agent", &format!("tractor/{program}"));
+                .header("user-agent", format!("tractor/{program}"));
             call.expect(201).await;
         }
         quiet(&app).await;
