@@ -5,6 +5,7 @@
 
 import atexit
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -98,6 +99,24 @@ channel.queue_bind(queue, f"{exchange}.replay", "#")
 publish = [program, "publish", "--data-dir", data, "--amqp-url", amqp, "--from", "1", "--to", str(last)]
 told = subprocess.run(publish, check=True, capture_output=True, text=True).stdout
 assert f"published {last} events" in told, told
+# So does one that comes as a whole CloudEvent, which is read all the same.
+environment = {**os.environ, "REGISTRY__AMQP__MODE": "structured"}
+subprocess.run(publish, check=True, capture_output=True, env=environment)
+running = subscriber()
+wait("the repeats to be taken", lambda: channel.queue_declare(queue, passive=True).method.message_count == 0)
+running.send_signal(signal.SIGTERM)
+running.wait()
+assert "Error" not in (told := running.stderr.read()), told
+assert rows("SELECT * FROM users ORDER BY id") == before and whole(last)
+# Whatever form it comes in, it is taken from there: the whole once more into an empty copy.
+copy, first = f"{folder}/structured.db", copy
+subprocess.run(publish, check=True, capture_output=True, env=environment)
+running = subscriber()
+wait("the copy of whole CloudEvents", lambda: whole(last))
+assert rows("SELECT * FROM users ORDER BY id") == before
+running.send_signal(signal.SIGKILL)
+running.wait()
+copy = first
 # And what is missing is seen: three positions are forgotten, the highest among them stays.
 with sqlite3.connect(copy) as connection:
     connection.execute("DELETE FROM taken WHERE position > ?", (last - 3,))

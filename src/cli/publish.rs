@@ -50,15 +50,16 @@ async fn publish(
         bail!("no broker is named: set AMQP_URL, or --amqp-url");
     };
     let (name, exchange) = (publisher.name.clone(), publisher.exchange.name.clone());
-    if let Some(begun) = store.checkpoint(&name).await? {
-        say(&format!("going on after position {}", begun.position));
+    let begun = store.checkpoint(&name).await?.map(|begun| begun.position);
+    if let Some(position) = begun {
+        say(&format!("going on after position {position}"));
     }
     let options = FollowOptions {
         lease: Duration::from_secs(config.followers.lease_seconds.into()),
         retry: serve::RETRY,
     };
     let (progress, watched) = watch::channel(Progress {
-        position: from - 1,
+        position: begun.unwrap_or(from - 1),
         ..Progress::default()
     });
     let began = Instant::now();
@@ -88,14 +89,28 @@ async fn publish(
         }
     };
     let done = watched.borrow().clone();
-    if outcome == Outcome::Stopped {
-        say(&format!(
-            "stopped at position {}; the same command goes on there",
-            done.position
-        ));
-        return Ok(ExitCode::FAILURE);
+    match outcome {
+        Outcome::Done => {}
+        Outcome::Stopped => {
+            say(&format!(
+                "stopped at position {}; the same command goes on there",
+                done.position
+            ));
+            return Ok(ExitCode::FAILURE);
+        }
+        Outcome::Elsewhere => match store.checkpoint(&name).await? {
+            Some(there) => bail!(
+                "{} publishes the same range and is at position {}; published here: {} events",
+                there.owner.as_deref().unwrap_or("another process"),
+                there.position,
+                done.published
+            ),
+            None => bail!(
+                "another process has published the same range; published here: {} events",
+                done.published
+            ),
+        },
     }
-    store.forget_checkpoint(&name).await?;
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown to a few digits")]
     let rate = done.published as f64 / began.elapsed().as_secs_f64();
     say(&format!(

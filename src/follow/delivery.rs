@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{FollowError, Writes, pause};
+use crate::store::deadline::{ANSWER, within};
 use crate::store::{Ended, OpenedEvent, RowWrite, Store, StoreError, Undelivered};
 
 /// How many messages that were put off are taken in one go.
@@ -235,7 +236,7 @@ pub async fn try_again<M: Messenger>(messenger: M, store: Store, every: Duration
 
 async fn round<M: Messenger>(messenger: &M, store: &Store) -> Result<(), StoreError> {
     let channel = messenger.channel();
-    let due = store.due_again(channel.name, BATCH).await?;
+    let due = within(ANSWER, store.due_again(channel.name, BATCH)).await?;
     futures::stream::iter(due)
         .map(|message| async move { work(messenger, store, &message).await })
         .buffer_unordered(AT_ONCE)
@@ -243,7 +244,7 @@ async fn round<M: Messenger>(messenger: &M, store: &Store) -> Result<(), StoreEr
         .await
         .into_iter()
         .collect::<Result<Vec<()>, _>>()?;
-    let waiting = store.waiting_again(channel.name).await?;
+    let waiting = within(ANSWER, store.waiting_again(channel.name)).await?;
     #[expect(
         clippy::cast_precision_loss,
         reason = "a number of messages is shown to a few digits"
@@ -254,23 +255,23 @@ async fn round<M: Messenger>(messenger: &M, store: &Store) -> Result<(), StoreEr
 
 async fn work<M: Messenger>(messenger: &M, store: &Store, message: &Undelivered) -> Result<(), StoreError> {
     let (channel, plan) = (messenger.channel(), messenger.attempts());
-    if !store.take_again(message, plan.within).await? {
+    if !within(ANSWER, store.take_again(message, plan.within)).await? {
         return Ok(());
     }
     let (position, number) = (message.position, message.number);
-    let records = store.events_after(position - 1, 1).await?;
-    let event = match store.open_events(records).await {
+    let records = within(ANSWER, store.events_after(position - 1, 1)).await?;
+    let event = match within(ANSWER, store.open_events(records)).await {
         Ok(events) => events.into_iter().find(|event| event.record.position == position),
         Err(problem @ StoreError::Unavailable(_)) => return Err(problem),
         Err(problem) => {
             channel.count_failed("refused");
             warn!(channel = channel.name, position, number, %problem, "a message is given up");
             let ended = given_up(message.attempts, problem.to_string());
-            return store.ended(message, ended, &[]).await;
+            return within(ANSWER, store.ended(message, ended, &[])).await;
         }
     };
     let Some(event) = event else {
-        return store.ended(message, Ended::Done, &[]).await;
+        return within(ANSWER, store.ended(message, Ended::Done, &[])).await;
     };
     let attempts = message.attempts + 1;
     let index = usize::try_from(number).unwrap_or(usize::MAX);
@@ -316,7 +317,7 @@ async fn work<M: Messenger>(messenger: &M, store: &Store, message: &Undelivered)
         Ended::Done => messenger.settled(&event),
         Ended::GivenUp { .. } => messenger.given_up(&event),
     };
-    store.ended(message, ended, &writes).await
+    within(ANSWER, store.ended(message, ended, &writes)).await
 }
 
 fn given_up(attempts: i64, problem: String) -> Ended {

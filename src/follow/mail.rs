@@ -18,7 +18,7 @@ use super::letters::{Letter, Notice};
 use super::outbox::{self, TidyError, erases};
 use super::smtp::{STEPS, Smtp};
 use super::templates::Templates;
-use super::{FollowError, Follower, Outbox, Start, Writes, notices, past, platform, trouble};
+use super::{FollowError, Follower, Outbox, Start, Writes, asked, notices, past, platform};
 use crate::keys::{Enclosed, Keyring};
 use crate::registry::{LinkToken, Purpose};
 use crate::store::{AnyEvent, EventRecord, OpenedEvent, RowWrite, Store};
@@ -286,7 +286,7 @@ impl MailFollower {
 
     /// The mail that tells somebody that they were erased. None: it was sent, or there was no address.
     async fn farewell(&self, user: Uuid, record: &EventRecord) -> Result<Option<Draft>, FollowError> {
-        let Some(sealed) = self.store.sealed_farewell(user).await.map_err(trouble)? else {
+        let Some(sealed) = asked(self.store.sealed_farewell(user)).await? else {
             return Ok(None);
         };
         let never = |problem: &dyn std::fmt::Display| FollowError::Never(format!("an address is lost: {problem}"));

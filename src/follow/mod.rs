@@ -38,7 +38,8 @@ pub use sms::{Sms, SmsFollower, SmsOptions};
 pub use smtp::{Smtp, SmtpServer};
 pub use statistics::{STATISTICS, StatisticsFollower, day};
 
-use crate::store::{EventRecord, FollowerState, Lease, OpenedEvent, Store, StoreError, Trouble};
+use crate::store::deadline::{ANSWER, within};
+use crate::store::{EventRecord, FollowerState, Lease, OpenedEvent, Piece, Store, StoreError, Trouble};
 
 /// How many events a follower reads at a time.
 const PAGE: i64 = 100;
@@ -116,6 +117,11 @@ fn trouble(problem: StoreError) -> FollowError {
     }
 }
 
+/// What the store answers to a follower, which never waits for long: a database that is gone may not say so.
+async fn asked<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, FollowError> {
+    within(ANSWER, answer).await.map_err(trouble)
+}
+
 /// How followers are run.
 #[derive(Debug, Clone, Copy)]
 pub struct FollowOptions {
@@ -131,7 +137,8 @@ impl FollowOptions {
     }
 }
 
-/// What is known of the followers this process runs, for `/readyz`.
+/// What is known of the followers this process would run, for `/readyz`. Their checkpoints decide, so that all replicas
+/// say the same.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     stopped: Arc<Mutex<Vec<(&'static str, i64)>>>,
@@ -142,6 +149,13 @@ impl Health {
         let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
         stopped.retain(|(name, _)| *name != follower);
         stopped.extend(stopped_at.map(|position| (follower, position)));
+    }
+
+    /// What the checkpoint says of a follower that another process runs.
+    async fn learn(&self, follower: &'static str, store: &Store) -> Result<(), StoreError> {
+        let checkpoint = store.checkpoint(follower).await?;
+        self.set(follower, checkpoint.and_then(|checkpoint| checkpoint.stopped_at()));
+        Ok(())
     }
 
     /// The followers that stopped, each with the position of the event it cannot handle.
@@ -194,7 +208,7 @@ async fn follow<F: Follower>(
 ) -> Result<(), StoreError> {
     let start = match follower.start() {
         Start::Origin => 0,
-        Start::Now => store.head().await?.position,
+        Start::Now => within(ANSWER, store.head()).await?.position,
     };
     let mut head = store.watch_head();
     let lease_micros = options.lease_micros();
@@ -202,13 +216,10 @@ async fn follow<F: Follower>(
         // Also renews: a quiet log must not cost the lease.
         let Some(mut lease) = store.lease(follower.name(), owner, lease_micros, start).await? else {
             *held = None;
-            health.set(follower.name(), None);
-            return Ok(());
+            return health.learn(follower.name(), store).await;
         };
-        if lease.error.is_none() {
-            // Somebody may have let it pass over the event it stood at.
-            health.set(follower.name(), None);
-        }
+        // Somebody may have let it pass over the event it stood at.
+        health.set(follower.name(), lease.stopped_at);
         if held.as_ref().is_none_or(|before| before.epoch != lease.epoch) {
             info!(
                 follower = follower.name(),
@@ -241,11 +252,11 @@ async fn turn<F: Follower>(
 ) -> Result<bool, StoreError> {
     let name = follower.name();
     loop {
-        let records = store.events_after(lease.position, PAGE).await?;
-        if records.is_empty() {
+        let piece = store.piece_after(lease.position, PAGE).await?;
+        if piece.events.is_empty() && piece.gap.is_none() {
             return Ok(true);
         }
-        let (opened, broken) = open(store, records).await?;
+        let (opened, broken) = open(store, piece).await?;
         let mut passed = lease.position;
         // One after the other, or all of them in one step to the last.
         let mut steps: VecDeque<&[OpenedEvent]> = if follower.gathers() {
@@ -286,6 +297,7 @@ async fn turn<F: Follower>(
                         warn!(follower = name, position, %problem, "an event waits for the outside");
                     }
                     store.stopped(lease, position, &problem, Trouble::Outside).await?;
+                    health.set(name, None);
                     return Ok(false);
                 }
                 // Which of them it is shows when each is handled by itself.
@@ -346,20 +358,19 @@ async fn tended<F: Follower>(
     }
 }
 
-/// Opens a page as far as it goes: the events before the first one that makes no sense, and that one's position.
-async fn open(
-    store: &Store,
-    records: Vec<EventRecord>,
-) -> Result<(Vec<OpenedEvent>, Option<(i64, String)>), StoreError> {
-    match store.open_events(records.clone()).await {
-        Ok(opened) => return Ok((opened, None)),
+/// Opens a piece of the log as far as it goes: the events before the first one that makes no sense or is missing, and
+/// that one's position.
+async fn open(store: &Store, piece: Piece) -> Result<(Vec<OpenedEvent>, Option<(i64, String)>), StoreError> {
+    let open = |records: Vec<EventRecord>| within(ANSWER, store.open_events(records));
+    match open(piece.events.clone()).await {
+        Ok(opened) => return Ok((opened, piece.gap.map(|gap| (gap, Piece::problem(gap).to_string())))),
         Err(problem @ StoreError::Unavailable(_)) => return Err(problem),
         Err(_) => {}
     }
     let mut opened = Vec::new();
-    for record in records {
+    for record in piece.events {
         let position = record.position;
-        match store.open_events(vec![record]).await {
+        match open(vec![record]).await {
             Ok(one) => opened.extend(one),
             Err(problem @ StoreError::Unavailable(_)) => return Err(problem),
             Err(problem) => return Ok((opened, Some((position, problem.to_string())))),
@@ -376,7 +387,7 @@ pub fn show_lag(followers: &[FollowerState]) {
         let lag = (one.head - one.checkpoint.position).max(0);
         gauge!("registry_follower_lag_events", "follower" => follower.clone()).set(lag as f64);
         gauge!("registry_follower_lag_seconds", "follower" => follower.clone()).set(one.behind as f64 / 1e6);
-        let stopped = f64::from(u8::from(one.checkpoint.error.is_some() && !one.checkpoint.outside));
+        let stopped = f64::from(u8::from(one.checkpoint.stopped_at().is_some()));
         gauge!("registry_follower_stopped", "follower" => follower).set(stopped);
     }
 }

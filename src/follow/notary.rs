@@ -6,7 +6,7 @@
 //! and are caught up with it after every head, also when another process takes over. What does not fit stops it: a row
 //! that is not as it was hashed, a store that is behind its own copies.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use metrics::gauge;
@@ -18,7 +18,8 @@ use super::{FollowError, FollowOptions, Health, pause};
 use crate::audit::NotaryKeys;
 use crate::audit::note::Head;
 use crate::audit::tree::{Frontier, Node};
-use crate::audit::witness::Witness;
+use crate::audit::witness::{self, Witness};
+use crate::store::deadline::{ANSWER, within};
 use crate::store::{Lease, Store, StoreError, StoredHead, Trouble};
 
 /// The checkpoint's name.
@@ -125,9 +126,9 @@ impl Notary {
     ) -> Result<(), Halt> {
         let mut head = self.store.watch_head();
         let Some(lease) = self.store.lease(NOTARY, owner, options.lease_micros(), 0).await? else {
-            health.set(NOTARY, None);
-            return Ok(());
+            return Ok(health.learn(NOTARY, &self.store).await?);
         };
+        health.set(NOTARY, lease.stopped_at);
         *held = Some(lease.clone());
         let mut tenure = Tenure::begin(self, lease, options).await?;
         info!(follower = NOTARY, position = tenure.size(), "following");
@@ -210,12 +211,12 @@ impl<'a> Tenure<'a> {
                 "the tree is not the one of the newest head; run: user-registry audit verify --store",
             )
         };
-        let last = store.newest_head().await?;
+        let last = within(ANSWER, store.newest_head()).await?;
         if last.as_ref().map_or(0, |head| head.size) != size {
             return Err(corrupt());
         }
         let nodes = Frontier::nodes(size.unsigned_abs());
-        let hashes = store.tree_hashes(&nodes).await?;
+        let hashes = within(ANSWER, store.tree_hashes(&nodes)).await?;
         let parts = nodes.iter().map_while(|node| hashes.get(node).copied()).collect();
         let frontier = Frontier::new(size.unsigned_abs(), parts).ok_or_else(corrupt)?;
         if last.as_ref().is_some_and(|head| head.root != Some(frontier.root())) {
@@ -246,14 +247,14 @@ impl<'a> Tenure<'a> {
     /// Takes the folders, and holds what stands there against the store.
     async fn open_witnesses(&mut self) -> Result<(), Halt> {
         let (store, size) = (&self.notary.store, self.size());
-        let log = store.head().await?.position;
+        let log = within(ANSWER, store.head()).await?.position;
         for folder in &self.notary.options.folders {
             let path = folder.clone();
             let opened = tokio::task::spawn_blocking(move || Witness::open(&path)).await;
             let shown = folder.display();
             let witness = match opened {
                 Ok(Ok(Some(witness))) => witness,
-                Ok(Ok(None)) => return Err(later(size, format!("another process writes to {shown}"))),
+                Ok(Ok(None)) => self.take_over(folder).await?,
                 Ok(Err(problem)) => return Err(later(size, format!("{shown} cannot be used: {problem}"))),
                 Err(problem) => return Err(later(size, problem.to_string())),
             };
@@ -271,8 +272,7 @@ impl<'a> Tenure<'a> {
                 }
                 if outside > size {
                     self.ahead.push((last.clone(), folder.clone()));
-                } else if store
-                    .heads_after(outside - 1, 1)
+                } else if within(ANSWER, store.heads_after(outside - 1, 1))
                     .await?
                     .first()
                     .is_none_or(|head| head.size != outside || head.root != Some(last.root))
@@ -286,6 +286,30 @@ impl<'a> Tenure<'a> {
             self.witnesses.push(witness);
         }
         Ok(())
+    }
+
+    /// Takes the files over from a process that holds them and has lost the lease: it hangs, or has yet to see that. Only
+    /// those of this store: another one's process may have every right to them.
+    async fn take_over(&self, folder: &Path) -> Result<Witness, Halt> {
+        let (store, size, shown) = (&self.notary.store, self.size(), folder.display());
+        let cannot = |problem: &dyn std::fmt::Display| later(size, format!("{shown} cannot be used: {problem}"));
+        let last = witness::peek(folder).map_err(|problem| cannot(&problem))?;
+        let ours = match last.map(|last| (i64::try_from(last.size).unwrap_or(i64::MAX), last.root)) {
+            Some((outside, root)) if outside <= size => within(ANSWER, store.heads_after(outside - 1, 1))
+                .await?
+                .first()
+                .is_some_and(|head| head.size == outside && head.root == Some(root)),
+            _ => false,
+        };
+        if !ours {
+            return Err(later(size, format!("another process writes to {shown}")));
+        }
+        let path = folder.to_owned();
+        let taken = tokio::task::spawn_blocking(move || Witness::take_over(&path)).await;
+        let witness = taken.map_err(|problem| later(size, problem.to_string()))?;
+        let witness = witness.map_err(|problem| cannot(&problem))?;
+        info!(follower = NOTARY, folder = %shown, "the files are taken over from a process that lost its lease");
+        Ok(witness)
     }
 
     /// Renews the lease: a quiet log must not cost it.
@@ -310,7 +334,7 @@ impl<'a> Tenure<'a> {
         loop {
             let store = &self.notary.store;
             let page = i64::from(self.notary.options.events.clamp(1, 10_000));
-            let events = store.hashed_events(self.size(), page).await?;
+            let events = within(ANSWER, store.hashed_events(self.size(), page)).await?;
             if events.is_empty() {
                 break;
             }
@@ -348,7 +372,15 @@ impl<'a> Tenure<'a> {
             self.copy().await?;
         }
         // Also what an earlier process signed and did not copy.
-        self.copy().await
+        self.copy().await?;
+        // What it stopped at is over, and nothing may have come since.
+        if self.lease.error.is_some() {
+            let (store, size) = (&self.notary.store, self.size());
+            if !store.advance(&mut self.lease, size, self.lease_micros, &[]).await? {
+                return Err(Halt::Passed);
+            }
+        }
+        Ok(())
     }
 
     /// Signs the tree as it is and writes it down.
@@ -386,7 +418,7 @@ impl<'a> Tenure<'a> {
                 let after = witness
                     .last()
                     .map_or(-1, |_| i64::try_from(witness.size()).unwrap_or(i64::MAX));
-                let mut heads = store.heads_after(after, 100).await?;
+                let mut heads = within(ANSWER, store.heads_after(after, 100)).await?;
                 let from = after.max(0);
                 // Few enough hashes at a time, but always up to a head.
                 let most = heads
@@ -397,8 +429,8 @@ impl<'a> Tenure<'a> {
                 heads.truncate(most);
                 let Some(last) = heads.last() else { break };
                 let until = last.size;
-                let leaves = store.leaf_hashes(from, until).await?;
-                let erased = store.erasures(from, until).await?;
+                let leaves = within(ANSWER, store.leaf_hashes(from, until)).await?;
+                let erased = within(ANSWER, store.erasures(from, until)).await?;
                 let notes: Vec<String> = heads.into_iter().map(|head| head.note).collect();
                 let written = tokio::task::spawn_blocking(move || {
                     let written = witness.append(&leaves, &erased, &notes);
@@ -426,7 +458,7 @@ impl<'a> Tenure<'a> {
         let least = self.witnesses.iter().map(Witness::size).min().unwrap_or(0);
         let size = i64::try_from(least).unwrap_or(i64::MAX);
         if self.noted != Some(size) {
-            self.notary.store.note_copies(&self.lease, size).await?;
+            within(ANSWER, self.notary.store.note_copies(&self.lease, size)).await?;
             self.noted = Some(size);
         }
         Ok(())

@@ -9,7 +9,7 @@ use aggregates::values::{Email, Phone};
 use uuid::Uuid;
 
 use super::letters::Notice;
-use super::{FollowError, devices, past, trouble};
+use super::{FollowError, asked, devices, past};
 use crate::store::{AnyEvent, OpenedEvent, Store};
 
 /// The way to the owner of an account.
@@ -117,13 +117,10 @@ async fn notices(store: &Store, event: &OpenedEvent, user: Uuid) -> Result<Vec<N
 
 /// What is to be told of a sign-in, the gravest last.
 async fn sign_in(store: &Store, event: &OpenedEvent, user: Uuid) -> Result<Vec<Notice>, FollowError> {
-    let before = store
-        .sign_ins_before(user, event.record.position, devices::LOOKED_AT)
-        .await
-        .map_err(trouble)?;
+    let before = asked(store.sign_ins_before(user, event.record.position, devices::LOOKED_AT)).await?;
     if before.is_empty() {
         return Ok(Vec::new());
     }
-    let before = store.open_events(before).await.map_err(trouble)?;
+    let before = asked(store.open_events(before)).await?;
     Ok(devices::notices(event, &before))
 }

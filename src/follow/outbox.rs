@@ -10,7 +10,7 @@ use aggregates::user::UserEvent;
 use aggregates::values::Timestamp;
 use thiserror::Error;
 
-use super::{FollowError, trouble};
+use super::{FollowError, asked};
 use crate::store::{AnyEvent, OpenedEvent, Store, StoreError};
 
 /// How the names of those files end that tell somebody of their erasure.
@@ -50,10 +50,7 @@ impl Outbox {
     /// Takes the messages away that were for somebody who is erased by this event: they name where they went.
     pub(super) async fn forget(&self, store: &Store, event: &OpenedEvent) -> Result<(), FollowError> {
         let record = &event.record;
-        let positions = store
-            .positions_about(&record.subject, record.position)
-            .await
-            .map_err(trouble)?;
+        let positions = asked(store.positions_about(&record.subject, record.position)).await?;
         self.remove(&positions.into_iter().collect())
             .map_err(|problem| FollowError::Later(format!("the outbox cannot be emptied: {problem}")))
     }

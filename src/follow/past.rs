@@ -3,7 +3,7 @@
 use aggregates::user::User;
 use uuid::Uuid;
 
-use super::{FollowError, trouble};
+use super::{FollowError, asked};
 use crate::store::{AnyEvent, EventRecord, Store};
 
 /// Folds an account's stream up to a position: whoever took the account over since must not get the message that tells
@@ -12,10 +12,10 @@ pub(super) async fn account_at(store: &Store, user: Uuid, position: i64) -> Resu
     const PAGE: i64 = 200;
     let (stream, mut after, mut state) = (user.to_string(), 0, User::default());
     loop {
-        let records = store.events_of("user", &stream, after, PAGE).await.map_err(trouble)?;
+        let records = asked(store.events_of("user", &stream, after, PAGE)).await?;
         let last = records.last().map(|record| record.position);
         let records: Vec<EventRecord> = records.into_iter().filter(|one| one.position <= position).collect();
-        for event in store.open_events(records).await.map_err(trouble)? {
+        for event in asked(store.open_events(records)).await? {
             if let AnyEvent::User(event) = &event.event {
                 state.evolve(event);
             }

@@ -19,7 +19,7 @@ use super::gateway::{Gateway, OfSim};
 use super::letters::{Notice, ShortMessage};
 use super::outbox::erases;
 use super::templates::Templates;
-use super::{FollowError, Follower, Outbox, Start, Writes, notices, past, trouble};
+use super::{FollowError, Follower, Outbox, Start, Writes, asked, notices, past};
 use crate::keys::Enclosed;
 use crate::registry::{CodePurpose, NoticeRules, SimDelay};
 use crate::store::{AnyEvent, OpenedEvent, RowWrite, Store};
@@ -144,7 +144,7 @@ impl SmsFollower {
             counter!("registry_sms_lapsed_total").increment(1);
             return Ok(None);
         }
-        let Some(sealed) = self.store.sealed_code(request.id).await.map_err(trouble)? else {
+        let Some(sealed) = asked(self.store.sealed_code(request.id)).await? else {
             return Ok(None);
         };
         let code = self
@@ -179,7 +179,7 @@ impl SmsFollower {
             return Ok(None);
         };
         let counted = what != Notice::PasswordReset;
-        if counted && !self.notices.may_go(&self.store, &phone).await.map_err(trouble)? {
+        if counted && !asked(self.notices.may_go(&self.store, &phone)).await? {
             return Ok(None);
         }
         let fate = self.carry(event, &phone, &ShortMessage::Notice(what)).await?;
@@ -220,7 +220,7 @@ impl SmsFollower {
                     }
                 };
                 if let Some(at) = changed_at {
-                    self.sim_delay.note(&self.store, phone, at).await.map_err(trouble)?;
+                    asked(self.sim_delay.note(&self.store, phone, at)).await?;
                 }
                 Ok(carried.fate)
             }

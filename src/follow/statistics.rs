@@ -10,7 +10,7 @@ use aggregates::values::Timestamp;
 use projections::{CountedUser, Recorded};
 use uuid::Uuid;
 
-use super::{FollowError, Follower, Start, Writes, trouble};
+use super::{FollowError, Follower, Start, Writes, asked};
 use crate::store::{AnyEvent, OpenedEvent, Store, Tally};
 
 /// The checkpoint's name.
@@ -32,7 +32,7 @@ impl StatisticsFollower {
         let id = |event: &OpenedEvent| Uuid::parse_str(&event.record.aggregate_id).ok();
         let of_users = || events.iter().filter(|event| matches!(event.event, AnyEvent::User(_)));
         let ids: BTreeSet<Uuid> = of_users().filter_map(id).collect();
-        let known = self.store.counted_users(&ids).await.map_err(trouble)?;
+        let known = asked(self.store.counted_users(&ids)).await?;
         let mut tally = Tally::default();
         for event in events {
             let kind = match &event.event {

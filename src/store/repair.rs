@@ -124,12 +124,4 @@ impl Store {
         let all = self.checkpoints().await?;
         Ok(all.into_iter().find(|one| one.follower == follower))
     }
-
-    /// Forgets a checkpoint whose work is done for good.
-    pub async fn forget_checkpoint(&self, follower: &str) -> Result<(), StoreError> {
-        on_side!(&self.inner.engine, pool => {
-            sqlx::query("DELETE FROM checkpoints WHERE follower = $1").bind(follower).execute(pool).await?;
-            Ok(())
-        })
-    }
 }

@@ -33,6 +33,7 @@ mod scenario;
 #[path = "../traces/search.rs"]
 mod search;
 mod smtp;
+mod standing;
 mod stop;
 mod taxi;
 mod trio;

@@ -62,6 +62,29 @@ pub async fn a_checkpoint_moves_in_the_transaction_of_its_rows(database: Arc<Dat
     assert_eq!(later.position, 17);
 }
 
+pub async fn what_came_to_its_end_is_forgotten_under_its_own_epoch_only(database: Arc<Database>) {
+    let store = database.open().await;
+    let again = async |owner: &str, length: i64| store.lease_again("test", owner, length).await.unwrap();
+    assert_eq!(again("one", MINUTE).await, None, "there is none to be taken again");
+    assert!(store.checkpoints().await.unwrap().is_empty(), "and none is made");
+    let former = lease(&store, "one", MINUTE).await.unwrap();
+    assert_eq!(again("one", 0).await.unwrap(), former);
+    until("the lease to lapse", || async {
+        again("other", MINUTE).await.is_some()
+    })
+    .await;
+    let held = again("other", MINUTE).await.unwrap();
+    store.finish(&former).await.unwrap();
+    assert_eq!(store.checkpoints().await.unwrap().len(), 1, "it is another's by now");
+    // What stands is told to whoever takes the lease, as the row says it.
+    store.stopped(&held, 7, "away", Trouble::Outside).await.unwrap();
+    assert_eq!(again("other", MINUTE).await.unwrap().stopped_at, None);
+    store.stopped(&held, 7, "broken", Trouble::Event).await.unwrap();
+    assert_eq!(again("other", MINUTE).await.unwrap().stopped_at, Some(7));
+    store.finish(&held).await.unwrap();
+    assert!(store.checkpoints().await.unwrap().is_empty());
+}
+
 pub async fn a_lease_excludes_others_until_it_lapses(database: Arc<Database>) {
     let (one, other) = (database.open().await, database.open().await);
     let mut raw = database.raw().await;

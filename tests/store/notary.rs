@@ -8,7 +8,7 @@ use user_registry::audit::NotaryKeys;
 use user_registry::audit::check::{Checked, check};
 use user_registry::audit::note::{Head, PublicKey, open};
 use user_registry::audit::tree::{self, Node};
-use user_registry::audit::witness::{ERASED, HeadFile, LeafFile};
+use user_registry::audit::witness::{ERASED, HeadFile, LeafFile, Witness};
 use user_registry::follow::{FollowError, FollowOptions, Health, Notary, NotaryOptions};
 use user_registry::store::Store;
 
@@ -166,6 +166,49 @@ pub async fn another_process_goes_on_and_brings_its_own_copies_up_to_date(databa
     }
     stop_other.cancel();
     second.await.unwrap();
+}
+
+/// A process that hangs keeps the lock on the files, but the lease has passed.
+pub async fn files_of_a_process_that_hangs_are_taken_over(database: Arc<Database>) {
+    let store = database.open().await;
+    let folders = [database.folder().join("notary")];
+    account(&store, "ada@farm.example").await;
+    cover(&store, &folders, 10).await;
+    let mut hung = Witness::open(&folders[0]).unwrap().unwrap();
+    account(&store, "grace@farm.example").await;
+    cover(&store, &folders, 10).await;
+    // It wakes, and adds nothing.
+    let heads = store.heads_after(1, 10).await.unwrap();
+    let notes: Vec<String> = heads.into_iter().map(|head| head.note).collect();
+    assert_eq!(notes.len(), 1);
+    let leaves = store.leaf_hashes(1, 2).await.unwrap();
+    hung.append(&leaves, &[], &notes).unwrap_err();
+    account(&store, "joan@farm.example").await;
+    cover(&store, &folders, 10).await;
+    assert_eq!(checked(&store, &folders[0]).await.findings, []);
+    assert_eq!(heads_in(&folders[0]).len(), 4);
+
+    // Those of whom nothing is known, or who write for another store, are left alone.
+    for foreign in [false, true] {
+        let other = database.folder().join(format!("other-{foreign}"));
+        let mut theirs = Witness::open(&other).unwrap().unwrap();
+        if foreign {
+            let head = Head {
+                origin: "log.example".to_owned(),
+                size: 1,
+                root: [7; 32],
+            };
+            let note = format!("{}\n\u{2014} log.example AAAAAA==\n", head.text());
+            theirs.append(&[[7; 32]], &[], &[note]).unwrap();
+        }
+        let notary = Notary::new(store.clone(), options(&[other], 10));
+        let refused = notary.once("test", OPTIONS).await;
+        let Err(FollowError::Later(problem)) = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(problem.contains("another process writes to"), "{problem}");
+        theirs.append(&[], &[], &[]).unwrap();
+    }
 }
 
 pub async fn after_a_rotation_old_heads_stay_verifiable(database: Arc<Database>) {

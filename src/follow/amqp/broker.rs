@@ -4,7 +4,8 @@
 //! as a peer that hangs does not answer.
 
 use std::collections::BTreeSet;
-use std::net::Shutdown;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,7 @@ use lapin::tcp::{AsyncTcpStream, OwnedTLSConfig};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::uri::AMQPScheme;
 use lapin::{Channel, Confirmation, Connection, ConnectionProperties, ErrorKind, Event, ExchangeKind};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::message::Message;
@@ -62,7 +64,7 @@ struct Line(Arc<Mutex<Option<std::net::TcpStream>>>);
 
 impl Line {
     /// Keeps a second handle of the socket, to cut it by.
-    fn holds(&self, stream: &tokio::net::TcpStream) -> std::io::Result<()> {
+    fn holds(&self, stream: &tokio::net::TcpStream) -> io::Result<()> {
         let second = stream.as_fd().try_clone_to_owned()?;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(second.into());
         Ok(())
@@ -107,11 +109,12 @@ impl Session {
         })
     }
 
-    /// Hands a message over at once; what comes back is its confirmation.
+    /// Hands a message over at once; what comes back is its confirmation, which may be there already: that it was refused,
+    /// too.
     ///
     /// Each is asked once right here, which puts its frames behind those of the one before. To wait until they are
     /// written, as the library would have it, makes every message as slow as a change of threads.
-    pub fn publish(&self, message: Message) -> Result<Confirming, Problem> {
+    pub fn publish(&self, message: Message) -> Confirming {
         let (channel, exchange) = (Arc::clone(&self.channel), self.exchange.clone());
         let mut confirming: Confirming = Box::pin(async move {
             let options = BasicPublishOptions {
@@ -128,9 +131,8 @@ impl Session {
             handed.await?.await
         });
         match confirming.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Pending => Ok(confirming),
-            Poll::Ready(Ok(confirmation)) => Ok(Box::pin(std::future::ready(Ok(confirmation)))),
-            Poll::Ready(Err(error)) => Err(problem(&error)),
+            Poll::Pending => confirming,
+            Poll::Ready(came) => Box::pin(std::future::ready(came)),
         }
     }
 
@@ -168,14 +170,10 @@ async fn connect(broker: &Broker, line: Line) -> lapin::Result<Connection> {
         async move |uri, runtime| {
             let host = uri.authority.host.as_str();
             let secured = async {
-                let mut reached = Err(std::io::Error::from(std::io::ErrorKind::AddrNotAvailable));
-                for address in tokio::net::lookup_host((host, uri.authority.port)).await? {
-                    reached = AsyncTcpStream::connect(&runtime, address).await;
-                    if reached.is_ok() {
-                        break;
-                    }
-                }
-                let stream = reached?;
+                let until = Instant::now() + answer;
+                let addresses = tokio::net::lookup_host((host, uri.authority.port)).await?;
+                let connect = |address| AsyncTcpStream::connect(&runtime, address);
+                let stream = reach(addresses.collect(), until, connect).await?;
                 if let AsyncTcpStream::Plain(plain) = &stream {
                     line.holds(plain.get_ref())?;
                 }
@@ -187,12 +185,34 @@ async fn connect(broker: &Broker, line: Line) -> lapin::Result<Connection> {
             // This runs on a thread of the library's, which nobody ends from outside.
             let stream = tokio::time::timeout(answer, secured)
                 .await
-                .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut)));
+                .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
             stream.map_err(lapin::Error::from)
         },
         properties,
     )
     .await
+}
+
+/// Tries one address after the other. Each has an equal share of the time that is left, so that one where nobody answers
+/// does not take it from those behind it.
+async fn reach<T, F: Future<Output = io::Result<T>>>(
+    addresses: Vec<SocketAddr>,
+    until: Instant,
+    connect: impl Fn(SocketAddr) -> F,
+) -> io::Result<T> {
+    let mut reached = Err(io::ErrorKind::AddrNotAvailable.into());
+    let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    for address in addresses {
+        let share = until.saturating_duration_since(Instant::now()) / left;
+        left -= 1;
+        reached = tokio::time::timeout(share, connect(address))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        if reached.is_ok() {
+            break;
+        }
+    }
+    reached
 }
 
 async fn channel(connection: &Connection, answer: Duration) -> Result<Channel, Problem> {
@@ -302,7 +322,7 @@ impl Setup<'_> {
 }
 
 fn late() -> lapin::Error {
-    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
+    io::Error::from(io::ErrorKind::TimedOut).into()
 }
 
 /// The broker's own number for what went wrong.
@@ -317,7 +337,7 @@ fn code(error: &lapin::Error) -> Option<u16> {
 pub(super) fn problem(error: &lapin::Error) -> Problem {
     let text = match error.kind() {
         ErrorKind::ProtocolError(error) => format!("the broker refuses ({} {})", error.get_id(), word(error.get_id())),
-        ErrorKind::IOError(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+        ErrorKind::IOError(error) if error.kind() == io::ErrorKind::TimedOut => {
             "the broker does not answer in time".to_owned()
         }
         // The kind and never the text: of a failed handshake it is the peer's.
@@ -354,5 +374,53 @@ const fn word(code: u16) -> &'static str {
         540 => "NOT_IMPLEMENTED",
         541 => "INTERNAL_ERROR",
         _ => "see the broker's log",
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+    use super::*;
+
+    /// Somebody who takes no connection and does not say so: all that may wait there wait already.
+    async fn deaf() -> (TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(connected) = tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+            waiting.push(connected.unwrap());
+        }
+        (listener, waiting)
+    }
+
+    #[tokio::test]
+    async fn an_address_where_nobody_answers_leaves_time_for_the_next() {
+        let (deaf, _waiting) = deaf().await;
+        let hears = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let [dead, live] = [deaf.local_addr().unwrap(), hears.local_addr().unwrap()];
+        let closed = {
+            let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            gone.local_addr().unwrap()
+        };
+        let tried = async |addresses: &[SocketAddr], length| {
+            let until = Instant::now() + Duration::from_millis(length);
+            let reached = reach(addresses.to_vec(), until, TcpStream::connect).await;
+            reached.map(|stream| stream.peer_addr().unwrap())
+        };
+        assert_eq!(tried(&[dead, dead, live], 3_000).await.unwrap(), live);
+        assert_eq!(tried(&[closed, dead, live], 3_000).await.unwrap(), live);
+        assert_eq!(tried(&[dead], 200).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(
+            tried(&[dead, closed], 400).await.unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+        assert_eq!(
+            tried(&[], 200).await.unwrap_err().kind(),
+            io::ErrorKind::AddrNotAvailable
+        );
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use lapin::Confirmation;
 use metrics::{Counter, counter, gauge};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -29,6 +29,8 @@ const SAVE: Duration = Duration::from_millis(50);
 const BLOCKED: &str = "the broker takes no messages for now";
 /// Why it stands when a queue is full.
 const REFUSED: &str = "the broker refuses a message";
+/// Why a range waits that another process publishes.
+const ELSEWHERE: &str = "another process publishes this range";
 /// How often to look whether somebody wants it tried again.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -47,7 +49,7 @@ pub struct Publisher {
     pub content: Content,
     /// Where it begins that has no checkpoint yet: after this position.
     pub after: i64,
-    /// Where it ends; none: never.
+    /// Where it ends, and its checkpoint with it; none: never.
     pub until: Option<i64>,
 }
 
@@ -58,6 +60,8 @@ pub enum Outcome {
     Stopped,
     /// Everything up to its end is confirmed.
     Done,
+    /// Another process publishes the same range, or has published it. Only of one that ends.
+    Elsewhere,
 }
 
 /// How far it is, for whoever watches.
@@ -98,19 +102,30 @@ pub async fn publish(
         stop,
         failures: 0,
         careful: 0,
+        begun: false,
         told: BTreeSet::new(),
     };
+    let mut elsewhere: Option<Instant> = None;
     run.connected(false);
     run.blocked(false);
     loop {
         if run.stop.is_cancelled() {
             return Outcome::Stopped;
         }
-        match run.tenure().await {
+        let ended = run.tenure().await;
+        if !matches!(ended, Ok(End::Elsewhere)) {
+            elsewhere = None;
+        }
+        match ended {
             Ok(End::Stopped) => return Outcome::Stopped,
             Ok(End::Done) => return Outcome::Done,
+            Ok(End::Gone) => return Outcome::Elsewhere,
             Ok(End::Elsewhere) => {
-                run.unwell(None);
+                // The lease of a process that has died lapses meanwhile.
+                let since = *elsewhere.get_or_insert_with(Instant::now);
+                if run.publisher.until.is_some() && since.elapsed() > run.options.lease + 2 * run.options.retry {
+                    return Outcome::Elsewhere;
+                }
                 pause(run.options.retry, &run.stop).await;
             }
             Ok(End::Stands) => run.wait().await,
@@ -130,6 +145,8 @@ enum End {
     Done,
     /// Another process has the lease.
     Elsewhere,
+    /// Another process has come to the end.
+    Gone,
     /// Something is in the way; it stands in the checkpoint.
     Stands,
 }
@@ -167,6 +184,8 @@ struct Run {
     /// So many more messages go one at a time, since one was refused: what goes out again and again must not be a whole
     /// window, and nothing may be taken before the one that is refused.
     careful: usize,
+    /// There was a checkpoint. One of a range is gone only when the range is published, and must not begin anew.
+    begun: bool,
     /// What need not be said again.
     told: BTreeSet<String>,
 }
@@ -201,7 +220,7 @@ impl Run {
         gauge!("registry_amqp_blocked", "exchange" => exchange).set(f64::from(u8::from(blocked)));
     }
 
-    /// Tells `/readyz` of an event that nothing can be made of, or that there is none.
+    /// Tells `/readyz` of an event that this cannot be done with, or that there is none.
     fn unwell(&self, position: Option<i64>) {
         if let Some(name) = self.publisher.known_as {
             self.health.set(name, position);
@@ -210,23 +229,17 @@ impl Run {
 
     /// From getting the lease to losing it, to trouble, or to the end.
     async fn tenure(&mut self) -> Result<End, StoreError> {
-        let (name, micros) = (self.publisher.name.clone(), self.lease_micros());
-        let Some(mut lease) = self
-            .store
-            .lease(&name, &self.owner, micros, self.publisher.after)
-            .await?
-        else {
-            return Ok(End::Elsewhere);
+        let name = self.publisher.name.clone();
+        let Some(mut lease) = self.lease().await? else {
+            return self.elsewhere().await;
         };
-        if lease.error.is_none() {
-            self.unwell(None);
-        }
+        self.unwell(lease.stopped_at);
         // Another process was refused, or this one before it was started anew.
-        if self.careful == 0 && lease.error.as_deref() == Some(REFUSED) {
+        if self.careful == 0 && (lease.stopped_at.is_some() || lease.error.as_deref() == Some(REFUSED)) {
             self.takes_care();
         }
         if self.publisher.until.is_some_and(|until| lease.position >= until) {
-            self.store.release(&lease).await?;
+            self.store.finish(&lease).await?;
             return Ok(End::Done);
         }
         let mut told = std::mem::take(&mut self.told);
@@ -259,10 +272,44 @@ impl Run {
                 End::Stands
             }
         };
-        if !matches!(end, End::Elsewhere) {
-            self.store.release(&lease).await?;
+        match end {
+            End::Elsewhere | End::Gone => {}
+            End::Done => self.store.finish(&lease).await?,
+            End::Stopped | End::Stands => self.store.release(&lease).await?,
         }
         Ok(end)
+    }
+
+    /// Takes the lease. None: another process has it, or has come to the end of the range.
+    async fn lease(&mut self) -> Result<Option<Lease>, StoreError> {
+        let (publisher, micros) = (&self.publisher, self.lease_micros());
+        let lease = if self.begun && publisher.until.is_some() {
+            self.store.lease_again(&publisher.name, &self.owner, micros).await?
+        } else {
+            self.store
+                .lease(&publisher.name, &self.owner, micros, publisher.after)
+                .await?
+        };
+        self.begun = true;
+        Ok(lease)
+    }
+
+    /// What another process that has the lease has come to.
+    async fn elsewhere(&self) -> Result<End, StoreError> {
+        if let Some(name) = self.publisher.known_as {
+            self.health.learn(name, &self.store).await?;
+        }
+        if self.publisher.until.is_none() {
+            return Ok(End::Elsewhere);
+        }
+        let Some(checkpoint) = self.store.checkpoint(&self.publisher.name).await? else {
+            return Ok(End::Gone);
+        };
+        self.progress.send_modify(|progress| {
+            progress.position = checkpoint.position;
+            progress.problem = Some(ELSEWHERE.to_owned());
+        });
+        Ok(End::Elsewhere)
     }
 
     /// Does something and keeps the lease meanwhile. None: the process ends.
@@ -288,34 +335,39 @@ impl Run {
     /// Writes down what is in the way, and says it once.
     async fn stands(&mut self, lease: &mut Lease, obstacle: Obstacle) -> Result<(), StoreError> {
         self.failures = self.failures.saturating_add(1);
+        let follower = &lease.follower;
+        let said = |problem: &str| lease.error.as_deref() == Some(problem);
         let (position, problem, trouble) = match obstacle {
-            Obstacle::Outside(position, problem) => self.waits(lease, position, problem, Trouble::Outside),
-            Obstacle::Message(position, problem) => self.waits(lease, position, problem, Trouble::Event),
+            Obstacle::Outside(position, problem) => {
+                self.lost.increment(1);
+                if !said(&problem.0) {
+                    warn!(follower, position, %problem, "an event waits for the broker");
+                }
+                (position, problem.0, Trouble::Outside)
+            }
+            Obstacle::Message(position, problem) => {
+                self.lost.increment(1);
+                if !said(&problem.0) || lease.stopped_at != Some(position) {
+                    error!(follower, position, %problem, "a publisher stopped at an event that the broker does not take");
+                }
+                (position, problem.0, Trouble::Event)
+            }
             Obstacle::Event(position, problem) => {
-                if lease.error.as_deref() != Some(&problem) {
+                if !said(&problem) {
                     error!(
-                        follower = lease.follower,
+                        follower,
                         position, problem, "a publisher stopped at an event that nothing can be made of"
                     );
                 }
-                self.unwell(Some(position));
                 (position, problem, Trouble::Event)
             }
         };
         self.store.stopped(lease, position, &problem, trouble).await?;
+        self.unwell((trouble == Trouble::Event).then_some(position));
         self.progress
             .send_modify(|progress| progress.problem = Some(problem.clone()));
         lease.error = Some(problem);
         Ok(())
-    }
-
-    /// Counts what the broker is in the way of, and says it once.
-    fn waits(&self, lease: &Lease, position: i64, problem: Problem, trouble: Trouble) -> (i64, String, Trouble) {
-        self.lost.increment(1);
-        if lease.error.as_deref() != Some(&problem.0) {
-            warn!(follower = lease.follower, position, %problem, "an event waits for the broker");
-        }
-        (position, problem.0, trouble)
     }
 
     /// Waits before the next attempt, each time longer, and never at the same moments as other replicas. Less, if
@@ -360,12 +412,7 @@ impl Run {
             saved: Instant::now(),
         };
         loop {
-            if let Err(problem) = self.fill(&mut stream, session) {
-                let position = stream.window.done() + 1;
-                return self
-                    .gives_up(lease, &mut stream, Obstacle::Outside(position, problem))
-                    .await;
-            }
+            self.fill(&mut stream, session);
             let idle = stream.window.awaited() == 0 && stream.backlog.is_empty();
             let dirty = stream.window.done() > lease.position;
             if idle {
@@ -409,8 +456,8 @@ impl Run {
                         info!(follower = lease.follower, "the broker takes messages again");
                     }
                     Sign::Gone(problem) => {
-                        let position = stream.window.done() + 1;
-                        return self.gives_up(lease, &mut stream, Obstacle::Outside(position, problem)).await;
+                        let obstacle = self.gone(&mut stream, problem).await;
+                        return self.gives_up(lease, &mut stream, obstacle).await;
                     }
                 },
                 (_, came) = first(&mut stream.window), if stream.window.awaited() > 0 => {
@@ -457,7 +504,7 @@ impl Run {
     }
 
     /// Hands over what the window has room for.
-    fn fill(&self, stream: &mut Stream, session: &Session) -> Result<(), Problem> {
+    fn fill(&self, stream: &mut Stream, session: &Session) {
         let room = if self.careful > 0 {
             1
         } else {
@@ -466,10 +513,21 @@ impl Run {
         while stream.window.awaited() < room
             && let Some((position, message)) = stream.backlog.pop_front()
         {
-            let confirming = message.map(|message| session.publish(message)).transpose()?;
-            stream.window.push(position, confirming);
+            stream
+                .window
+                .push(position, message.map(|message| session.publish(message)));
         }
-        Ok(())
+    }
+
+    /// What is in the way when the connection is gone, or the channel on it. What becomes of the messages under way says
+    /// more, and is told at the same moment: it may have been one of them.
+    async fn gone(&mut self, stream: &mut Stream, problem: Problem) -> Obstacle {
+        let told = match stream.window.awaited() {
+            0 => None,
+            _ => timeout(GRACE, first(&mut stream.window)).await.ok(),
+        };
+        told.and_then(|(_, came)| self.came(stream, came).err())
+            .unwrap_or_else(|| Obstacle::Outside(stream.window.done() + 1, problem))
     }
 
     /// As many as would go together go one by one: a queue that was full is likely to be soon again.
@@ -562,9 +620,12 @@ impl Run {
             .advance(lease, stream.window.done(), self.lease_micros(), &[])
             .await?;
         stream.saved = Instant::now();
-        if !kept {
+        if kept {
+            self.unwell(None);
+        } else {
             info!(follower = lease.follower, "another process publishes now");
-        } else if stream.blocked {
+        }
+        if kept && stream.blocked {
             // What was under way when it began to block is confirmed; a checkpoint that moves forgets why it waits.
             self.says_blocked(lease, stream.window.done() + 1).await?;
         }
@@ -572,12 +633,12 @@ impl Run {
     }
 
     async fn gives_up(&self, lease: &mut Lease, stream: &mut Stream, obstacle: Obstacle) -> Result<Flow, StoreError> {
-        let error = lease.error.clone();
+        let (error, stopped_at) = (lease.error.clone(), lease.stopped_at);
         if stream.window.done() > lease.position && !self.save(lease, stream).await? {
             return Ok(Flow::End(End::Elsewhere));
         }
         // What has been said is not said again.
-        lease.error = error;
+        (lease.error, lease.stopped_at) = (error, stopped_at);
         Ok(Flow::Stopped(obstacle))
     }
 

@@ -8,7 +8,8 @@ use super::message::Message;
 use super::personal;
 use crate::config::AmqpMode;
 use crate::public::{Public, concerns};
-use crate::store::{EventRecord, Store, StoreError};
+use crate::store::deadline::{ANSWER, within};
+use crate::store::{EventRecord, Piece, Store, StoreError};
 
 /// How many events are read at a time.
 const PAGE: i64 = 250;
@@ -22,7 +23,7 @@ pub(super) enum Found {
     Page(Vec<(i64, Option<Message>)>),
     /// There is nothing more for now.
     Quiet,
-    /// An event that nothing can be made of.
+    /// An event that nothing can be made of, or that is missing.
     Broken(i64, String),
     /// The store does not answer.
     Trouble(StoreError),
@@ -64,14 +65,14 @@ impl Reader {
                 // Nothing is left; whoever listens has seen that.
                 return;
             }
-            let records = match self.store.events_after(after, most).await {
-                Ok(records) => records,
+            let piece = match self.store.piece_after(after, most).await {
+                Ok(piece) => piece,
                 Err(problem) => {
                     let _ = sender.send(Found::Trouble(problem)).await;
                     return;
                 }
             };
-            let Some(last) = records.last().map(|record| record.position) else {
+            if piece.events.is_empty() && piece.gap.is_none() {
                 if sender.send(Found::Quiet).await.is_err() {
                     return;
                 }
@@ -80,9 +81,9 @@ impl Reader {
                     () = sender.closed() => return,
                 }
                 continue;
-            };
-            after = last;
-            let (page, end) = self.page(records).await;
+            }
+            after = piece.events.last().map_or(after, |record| record.position);
+            let (page, end) = self.page(piece).await;
             if !page.is_empty() && sender.send(Found::Page(page)).await.is_err() {
                 return;
             }
@@ -94,9 +95,9 @@ impl Reader {
     }
 
     /// What is to be published of these, as far as they make sense.
-    async fn page(&self, records: Vec<EventRecord>) -> (Vec<(i64, Option<Message>)>, Option<Found>) {
-        let mut page = Vec::with_capacity(records.len());
-        for record in records {
+    async fn page(&self, piece: Piece) -> (Vec<(i64, Option<Message>)>, Option<Found>) {
+        let mut page = Vec::with_capacity(piece.events.len());
+        for record in piece.events {
             let position = record.position;
             match self.message(record).await {
                 Ok(message) => page.push((position, message)),
@@ -104,7 +105,8 @@ impl Reader {
                 Err(problem) => return (page, Some(Found::Broken(position, problem.to_string()))),
             }
         }
-        (page, None)
+        let broken = |gap| Found::Broken(gap, Piece::problem(gap).to_string());
+        (page, piece.gap.map(broken))
     }
 
     async fn message(&self, record: EventRecord) -> Result<Option<Message>, StoreError> {
@@ -128,7 +130,7 @@ impl Reader {
             return Ok(None);
         }
         let event = public.event(&record)?;
-        let opened = self.store.open_events(vec![record]).await?;
+        let opened = within(ANSWER, self.store.open_events(vec![record])).await?;
         let person = opened.first().and_then(personal::of);
         Ok(person.map(|person| Message::personal(&event, &person, parent, self.mode)))
     }

@@ -2,13 +2,21 @@
 
 use std::collections::VecDeque;
 
-/// Positions in the order of the log, each with what is still awaited for it.
+/// Positions in the order of the log, and what is still awaited for some of them. Those without are never many here,
+/// however many there are in the log.
 #[derive(Debug)]
 pub(super) struct Window<T> {
-    slots: VecDeque<(i64, Option<T>)>,
-    awaited: usize,
+    slots: VecDeque<Slot<T>>,
     /// Everything up to here is done.
     done: i64,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    position: i64,
+    awaited: T,
+    /// Everything from its position up to here is done once it has come.
+    until: i64,
 }
 
 impl<T> Window<T> {
@@ -16,14 +24,13 @@ impl<T> Window<T> {
     pub fn after(position: i64) -> Self {
         Self {
             slots: VecDeque::new(),
-            awaited: 0,
             done: position,
         }
     }
 
     /// How many are awaited.
-    pub const fn awaited(&self) -> usize {
-        self.awaited
+    pub fn awaited(&self) -> usize {
+        self.slots.len()
     }
 
     /// Up to where everything is done.
@@ -33,31 +40,26 @@ impl<T> Window<T> {
 
     /// The next position; `awaited` is none where there is nothing to send.
     pub fn push(&mut self, position: i64, awaited: Option<T>) {
-        self.awaited += usize::from(awaited.is_some());
-        self.slots.push_back((position, awaited));
-        self.settle();
+        match (awaited, self.slots.back_mut()) {
+            (Some(awaited), _) => self.slots.push_back(Slot {
+                position,
+                awaited,
+                until: position,
+            }),
+            (None, Some(last)) => last.until = position,
+            (None, None) => self.done = position,
+        }
     }
 
     /// The first that is awaited, with its position.
     pub fn first(&mut self) -> Option<(i64, &mut T)> {
-        let (position, awaited) = self.slots.front_mut()?;
-        Some((*position, awaited.as_mut()?))
+        self.slots.front_mut().map(|slot| (slot.position, &mut slot.awaited))
     }
 
     /// The first one has come. A later one is never done before an earlier one: the log's order is the order of users.
     pub fn come(&mut self) {
-        if let Some((_, awaited)) = self.slots.front_mut()
-            && awaited.take().is_some()
-        {
-            self.awaited -= 1;
-        }
-        self.settle();
-    }
-
-    fn settle(&mut self) {
-        while let Some((position, None)) = self.slots.front() {
-            self.done = *position;
-            self.slots.pop_front();
+        if let Some(slot) = self.slots.pop_front() {
+            self.done = slot.until;
         }
     }
 }
@@ -85,5 +87,18 @@ mod tests {
         assert_eq!(window.first(), None);
         window.come();
         assert_eq!((window.done(), window.awaited()), (12, 0));
+    }
+
+    #[test]
+    fn what_is_not_sent_takes_no_room() {
+        let mut window = Window::after(0);
+        window.push(1, Some('a'));
+        for position in 2..=100_000 {
+            window.push(position, None);
+        }
+        assert_eq!((window.slots.len(), window.awaited(), window.done()), (1, 1, 0));
+        window.push(100_001, Some('b'));
+        window.come();
+        assert_eq!((window.done(), window.first()), (100_000, Some((100_001, &mut 'b'))));
     }
 }

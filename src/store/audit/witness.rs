@@ -4,7 +4,9 @@
 //! of them covers, 32 bytes each, so that a check can name the very event that was altered. `erased` lists who was
 //! erased, for a store that is restored from a backup. None of them holds anything personal.
 //!
-//! One process writes them at a time, under a lock. What a crash left half written is cut off when they are opened.
+//! One process writes them at a time, under a lock. What a crash left half written is cut off when they are opened. From
+//! a process that hangs and lost its right to write, the next one takes them over: it puts copies in their place, and
+//! whatever the former one writes when it wakes goes into files that nobody finds any more.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write as _};
@@ -48,24 +50,47 @@ impl Witness {
     /// Opens the files for writing, or makes them. None: another process writes them.
     pub fn open(folder: &Path) -> io::Result<Option<Self>> {
         crate::private_folder(folder)?;
-        let file = |name: &str| {
-            use std::os::unix::fs::OpenOptionsExt as _;
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(folder.join(name))
-        };
-        let mut heads = file(HEADS)?;
+        let heads = file(folder, HEADS)?;
         match heads.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
             Err(std::fs::TryLockError::Error(error)) => return Err(error),
         }
+        Self::of(folder, heads).map(Some)
+    }
+
+    /// Takes the files over from a process that holds the lock and may not write any more. That must be certain from
+    /// elsewhere, and that they are of the same store: what it would still write is lost.
+    ///
+    /// Hashes and the erased are copied after the heads and put in place after them, so at any moment they are as far as
+    /// the heads in place, or further.
+    pub fn take_over(folder: &Path) -> io::Result<Self> {
+        let part = |name: &str| format!("{name}.{}", std::process::id());
+        let copy = |name: &str| {
+            let to = part(name);
+            match std::fs::copy(folder.join(name), folder.join(&to)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let copied = file(folder, &to)?;
+            copied.sync_all()?;
+            Ok(copied)
+        };
+        let heads = copy(HEADS)?;
+        heads.try_lock()?;
+        copy(LEAVES)?;
+        copy(ERASED)?;
+        for name in [HEADS, LEAVES, ERASED] {
+            std::fs::rename(folder.join(part(name)), folder.join(name))?;
+        }
+        File::open(folder)?.sync_all()?;
+        Self::of(folder, heads)
+    }
+
+    /// The files below heads that are locked.
+    fn of(folder: &Path, mut heads: File) -> io::Result<Self> {
         let last = last_head(&mut heads)?;
-        let (mut leaves, mut erased) = (file(LEAVES)?, file(ERASED)?);
+        let (mut leaves, mut erased) = (file(folder, LEAVES)?, file(folder, ERASED)?);
         let size = last.as_ref().map_or(0, |head| head.size);
         let there = leaves.metadata()?.len();
         if there < size * 32 {
@@ -77,14 +102,26 @@ impl Witness {
         leaves.set_len(size * 32)?;
         leaves.seek(SeekFrom::End(0))?;
         let last_erased = last_erasure(&mut erased)?;
-        Ok(Some(Self {
+        Ok(Self {
             folder: folder.to_owned(),
             heads,
             leaves,
             erased,
             last,
             last_erased,
-        }))
+        })
+    }
+
+    /// Whether what is written still goes where others find it.
+    fn is_in_place(&self) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt as _;
+        for (name, file) in [(HEADS, &self.heads), (LEAVES, &self.leaves), (ERASED, &self.erased)] {
+            let (found, ours) = (std::fs::metadata(self.folder.join(name))?, file.metadata()?);
+            if (found.dev(), found.ino()) != (ours.dev(), ours.ino()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Where the files are.
@@ -112,6 +149,9 @@ impl Witness {
         let head = text_of(last)
             .and_then(|text| Head::parse(text).ok())
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a stored head is no head"))?;
+        if !self.is_in_place()? {
+            return Err(io::Error::other("the files are no longer the ones that were opened"));
+        }
         self.leaves.write_all(leaves.as_flattened())?;
         self.leaves.sync_data()?;
         let mut list = String::new();
@@ -132,6 +172,27 @@ impl Witness {
     }
 }
 
+/// A file of the folder, made if there is none.
+fn file(folder: &Path, name: &str) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(folder.join(name))
+}
+
+/// What the last head of a folder says, whoever writes there. Its signature is not looked at.
+pub fn peek(folder: &Path) -> io::Result<Option<Head>> {
+    match File::open(folder.join(HEADS)) {
+        Ok(mut file) => Ok(find_last_head(&mut file)?.0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The signed text of a note, unverified.
 fn text_of(note: &str) -> Option<&str> {
     let (text, _) = note.split_once("\n\n")?;
@@ -140,6 +201,14 @@ fn text_of(note: &str) -> Option<&str> {
 
 /// Finds the last whole head and cuts off what follows it.
 fn last_head(file: &mut File) -> io::Result<Option<Head>> {
+    let (head, end) = find_last_head(file)?;
+    file.set_len(end)?;
+    file.seek(SeekFrom::End(0))?;
+    Ok(head)
+}
+
+/// The last whole head, and where it ends.
+fn find_last_head(file: &mut File) -> io::Result<(Option<Head>, u64)> {
     let length = file.metadata()?.len();
     let start = length.saturating_sub(4 * LONGEST);
     file.seek(SeekFrom::Start(start))?;
@@ -171,9 +240,7 @@ fn last_head(file: &mut File) -> io::Result<Option<Head>> {
         }
         whole = close + 1;
     };
-    file.set_len(start + whole as u64)?;
-    file.seek(SeekFrom::End(0))?;
-    Ok(head)
+    Ok((head, start + whole as u64))
 }
 
 fn find_last(bytes: &[u8], part: &[u8]) -> Option<usize> {
@@ -331,6 +398,35 @@ mod tests {
             let after = read(path);
             assert_eq!((after.0.len(), after.1, after.2.lines().count()), (4, 3, 2), "{part}");
         }
+    }
+
+    #[test]
+    fn files_that_were_taken_over_hear_no_more_of_their_former_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let mut former = Witness::open(path).unwrap().unwrap();
+        former.append(&[[1; 32]], &[erasure(1)], &[note(1)]).unwrap();
+        let mut half = former.heads.try_clone().unwrap();
+        let mut hashes = former.leaves.try_clone().unwrap();
+        assert_eq!(peek(path).unwrap().map(|head| head.size), Some(1));
+        let mut next = Witness::take_over(path).unwrap();
+        assert_eq!(next.size(), 1);
+        assert!(Witness::open(path).unwrap().is_none(), "it is held");
+        next.append(&[[2; 32]], &[erasure(1), erasure(2)], &[note(2)]).unwrap();
+        let after = read(path);
+        assert_eq!((after.0.len(), after.1, after.2.lines().count()), (2, 2, 2));
+        // It wakes before it begins to write, or in the middle.
+        former.append(&[[9; 32]], &[erasure(9)], &[note(9)]).unwrap_err();
+        hashes.write_all(&[9; 32]).unwrap();
+        half.write_all(format!("{}\n", note(9)).as_bytes()).unwrap();
+        drop((former, half, hashes));
+        assert!(Witness::open(path).unwrap().is_none(), "it is held");
+        next.append(&[[3; 32]], &[], &[note(3)]).unwrap();
+        drop(next);
+        let after = read(path);
+        assert_eq!((after.0, after.1), (vec![note(1), note(2), note(3)], 3));
+        let names = std::fs::read_dir(path).unwrap().count();
+        assert_eq!(names, 3, "nothing is left over");
     }
 
     #[test]

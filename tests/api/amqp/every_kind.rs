@@ -176,6 +176,8 @@ async fn every_kind_fits_its_schema_and_is_what_the_feed_shows(engine: Engine) {
         .bearer(&admin.access)
         .expect(200)
         .await;
+    let page = json!({ "$ref": "#/components/messages/page/payload" });
+    holds(&document(&settings), &page, &feed);
     for event in feed["events"].as_array().unwrap() {
         shown.insert(event["position"].as_i64().unwrap(), event.clone());
     }
@@ -184,7 +186,7 @@ async fn every_kind_fits_its_schema_and_is_what_the_feed_shows(engine: Engine) {
         "{} of {head}",
         shown.len()
     );
-    let streamed = streamed(&app, &admin.access, head).await;
+    let streamed = streamed(&app, &admin.access, head, &document(&settings)).await;
     // In headers; and once more, as one document.
     let heard = first.hears_all(head, Duration::from_secs(30)).await;
     check(&heard, &shown, head, (&document(&settings), "publish"));
@@ -240,12 +242,24 @@ impl BinaryDeserializer for Headers<'_> {
     }
 }
 
-/// What the stream says, read by the SDK as it came.
-async fn streamed(app: &App, token: &str, head: i64) -> BTreeMap<i64, Event> {
+/// A value is what a part of the document says, whose references lead within it.
+fn holds(document: &Value, part: &Value, value: &Value) {
+    let mut schema = part.clone();
+    for name in ["channels", "components"] {
+        schema[name] = document[name].clone();
+    }
+    fits(&schema, value);
+}
+
+/// What the stream says, read by the SDK as it came. Each is what the document says of the stream.
+async fn streamed(app: &App, token: &str, head: i64, told: &Value) -> BTreeMap<i64, Event> {
     let mut stream = app.get("/v1/events/stream?after=0").bearer(token).open().await;
     let mut events = BTreeMap::new();
     while events.last_key_value().is_none_or(|(position, _)| *position < head) {
-        if let Piece::Event { id, data, .. } = stream.must().await {
+        if let Piece::Event { id, kind, data } = stream.must().await {
+            let named = &told["channels"]["stream"]["messages"][&kind]["$ref"];
+            let payload = format!("{}/payload", named.as_str().unwrap());
+            holds(told, &json!({ "$ref": payload }), &serde_json::from_str(&data).unwrap());
             events.insert(id, serde_json::from_str(&data).unwrap());
         }
     }

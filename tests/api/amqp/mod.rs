@@ -6,14 +6,16 @@
 mod carried;
 mod chaos;
 mod every_kind;
+mod ranges;
 mod trouble;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
 
-use crate::harness::{Client, Place, Rabbit, soon};
+use crate::harness::{Client, Place, Rabbit, soon, until};
 
 /// What a service needs to publish to a test's own exchange.
 fn settings(rabbit: &Rabbit, url: &str) -> Vec<(String, String)> {
@@ -41,12 +43,11 @@ impl Republishing {
     fn start(place: &Place, from: i64, to: i64, settings: &[(&str, &str)]) -> Self {
         let verb = ["publish", "--from", &from.to_string(), "--to", &to.to_string()];
         let mut command = place.program(&verb, settings);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (tell, said) = mpsc::unbounded_channel();
-        std::thread::spawn(move || {
-            lines.map_while(Result::ok).all(|line| tell.send(line).is_ok());
-        });
+        let complaints = child.stderr.take().unwrap();
+        pass_on(child.stdout.take().unwrap(), tell.clone());
+        pass_on(complaints, tell);
         Self { child, said }
     }
 
@@ -67,10 +68,33 @@ impl Republishing {
         .await
     }
 
+    /// `kill -TERM`.
+    fn terminate(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    }
+
+    /// Waits until it has ended by itself; its exit code.
+    async fn end(mut self) -> Option<i32> {
+        let child = std::sync::Mutex::new(&mut self.child);
+        let status = until("the end of the publishing", || async {
+            child.lock().unwrap().try_wait().unwrap()
+        });
+        status.await.code()
+    }
+
     /// `kill -9`, unless it has ended.
     fn kill(mut self) {
         assert!(self.child.try_wait().unwrap().is_none(), "it has ended by itself");
     }
+}
+
+/// Reads it to its end: a full pipe would stop the program.
+fn pass_on(said: impl std::io::Read + Send + 'static, tell: mpsc::UnboundedSender<String>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(said).lines().map_while(Result::ok) {
+            let _ = tell.send(line);
+        }
+    });
 }
 
 impl Drop for Republishing {

@@ -15,12 +15,28 @@ on_both_engines![
     a_password_that_the_broker_refuses_is_told_of_and_never_shown,
     an_exchange_that_somebody_made_otherwise_is_used_as_it_is,
     a_message_that_a_full_queue_refuses_holds_up_all_behind_it,
+    an_exchange_that_is_deleted_under_way_is_made_again,
 ];
 
 mod blocked {
     #[test]
     fn a_broker_that_blocks_is_waited_for_on_sqlite() {
         super::run(super::a_broker_that_blocks_is_waited_for());
+    }
+
+    #[test]
+    fn what_is_not_confirmed_in_time_is_sent_again_on_sqlite() {
+        super::run(super::what_is_not_confirmed_in_time_is_sent_again());
+    }
+
+    #[test]
+    fn a_message_that_the_broker_minds_stops_the_publisher_until_it_is_skipped_on_sqlite() {
+        super::run(super::a_message_that_the_broker_minds_stops_the_publisher());
+    }
+
+    #[test]
+    fn who_takes_no_connection_or_says_nothing_is_given_up_on_sqlite() {
+        super::run(super::who_takes_no_connection_or_says_nothing_is_given_up());
     }
 
     #[test]
@@ -298,12 +314,7 @@ async fn the_reason_stays_though_messages_under_way_are_confirmed() {
         (follower(&app, &admin).await["position"] == first).then_some(())
     })
     .await;
-    // A queue that sleeps confirms nothing of what the broker has taken for it.
-    let queues = async |does: &str| {
-        let all = format!("[sys:{does}(amqqueue:get_pid(Queue)) || Queue <- rabbit_amqqueue:list()].");
-        rabbit.control(&["eval", &all]).await;
-    };
-    queues("suspend").await;
+    queues(&rabbit, "suspend").await;
     for number in 0..5 {
         app.has_user(&format!("before{number}")).await;
     }
@@ -316,7 +327,7 @@ async fn the_reason_stays_though_messages_under_way_are_confirmed() {
     };
     let state = until("the reason", reason).await;
     assert_eq!(state["position"], first, "{state}");
-    queues("resume").await;
+    queues(&rabbit, "resume").await;
     let moved = || async {
         let position = follower(&app, &admin).await["position"].as_i64();
         (position >= Some(under_way)).then_some(())
@@ -345,4 +356,185 @@ async fn the_reason_stays_though_messages_under_way_are_confirmed() {
         follower(&app, &admin).await["error"].is_null().then_some(())
     })
     .await;
+}
+
+/// A queue that sleeps confirms nothing of what the broker has taken for it: `suspend` or `resume` all of them.
+async fn queues(rabbit: &Rabbit, does: &str) {
+    let all = format!("[sys:{does}(amqqueue:get_pid(Queue)) || Queue <- rabbit_amqqueue:list()].");
+    rabbit.control(&["eval", &all]).await;
+}
+
+/// The reason the follower waits.
+async fn waits(app: &App, admin: &Tokens, reason: &str) {
+    until(reason, || async {
+        let follower = follower(app, admin).await;
+        (follower["error"] == reason).then_some(())
+    })
+    .await;
+}
+
+/// No reason any more.
+async fn goes_on(app: &App, admin: &Tokens) {
+    until("no error", || async {
+        follower(app, admin).await["error"].is_null().then_some(())
+    })
+    .await;
+}
+
+async fn what_is_not_confirmed_in_time_is_sent_again() {
+    let rabbit = Rabbit::own().await;
+    let queue = rabbit.queue(rabbit.exchange(), "#").await;
+    let mut settings = settings(&rabbit, &rabbit.url());
+    settings.push(("REGISTRY__AMQP__TIMEOUT_MS".to_owned(), "1000".to_owned()));
+    settings.push(("REGISTRY__AMQP__LONGEST_RETRY_MS".to_owned(), "1000".to_owned()));
+    let app = App::start_with(Engine::Sqlite, &borrowed(&settings)).await;
+    let admin = app.admin().await;
+    let listener = Listener::of(&rabbit, &queue);
+    let head = app.log().await.head().await;
+    listener.hears_all(head, Duration::from_secs(30)).await;
+    queues(&rabbit, "suspend").await;
+    for number in 0..5 {
+        app.has_user(&format!("u{number}")).await;
+    }
+    waits(&app, &admin, "the broker does not confirm in time").await;
+    is_not_skipped(&app, &follower(&app, &admin).await).await;
+    queues(&rabbit, "resume").await;
+    let head = app.log().await.head().await;
+    listener.hears_all(head, Duration::from_secs(30)).await;
+    goes_on(&app, &admin).await;
+}
+
+async fn who_takes_no_connection_or_says_nothing_is_given_up() {
+    let rabbit = Rabbit::shared();
+    // It takes what the machine takes for it, and never says a word.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // No more than one may wait there, and one does.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let deaf = socket.listen(0).unwrap();
+    let address = deaf.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(connected) =
+        tokio::time::timeout(Duration::from_millis(300), tokio::net::TcpStream::connect(address)).await
+    {
+        waiting.push(connected.unwrap());
+    }
+    for broker in [silent.local_addr().unwrap(), address] {
+        let mut settings = settings(&rabbit, &rabbit.url_through("127.0.0.1", broker.port()));
+        settings.push(("REGISTRY__AMQP__TIMEOUT_MS".to_owned(), "500".to_owned()));
+        let app = App::start_with(Engine::Sqlite, &borrowed(&settings)).await;
+        let admin = app.admin().await;
+        waits(&app, &admin, "the broker does not answer in time").await;
+    }
+}
+
+/// A name of a domain that makes a message longer than those about people.
+fn long_domain() -> String {
+    format!("{}example", format!("{}.", "a".repeat(60)).repeat(4))
+}
+
+async fn a_message_that_the_broker_minds_stops_the_publisher() {
+    let rabbit = Rabbit::own().await;
+    let queue = rabbit.queue(rabbit.exchange(), "#").await;
+    let listener = Listener::of(&rabbit, &queue);
+    // In bytes of a body.
+    let most = ["eval", "application:set_env(rabbit, max_message_size, 256)."];
+    rabbit.control(&most).await;
+    let mut settings = settings(&rabbit, &rabbit.url());
+    settings.push(("REGISTRY__AMQP__RETRY_MS".to_owned(), "50".to_owned()));
+    settings.push(("REGISTRY__AMQP__LONGEST_RETRY_MS".to_owned(), "500".to_owned()));
+    let mut app = App::start_with(Engine::Sqlite, &borrowed(&settings)).await;
+    let admin = app.admin().await;
+    let blocking = app
+        .command("block-domain", &serde_json::json!({ "domain": long_domain() }))
+        .bearer(&admin.access)
+        .expect(201)
+        .await;
+    let at = blocking["position"].as_i64().unwrap();
+    for number in 0..5 {
+        app.has_user(&format!("u{number}")).await;
+    }
+    let stands = async |app: &App| {
+        until("the publisher to stop at that message", || async {
+            let reply = app.get("/readyz").send().await;
+            let parts = reply.json()["parts"].to_string();
+            let told = format!(r#""detail":"stopped at position {at}","name":"follower amqp","ready":false"#);
+            (reply.status == 503 && parts.contains(&told)).then_some(())
+        })
+        .await;
+        let state = follower(app, &admin).await;
+        assert_eq!(state["error"], "the broker refuses (406 PRECONDITION_FAILED)");
+        assert_eq!(
+            (&state["error_position"], &state["position"]),
+            (&at.into(), &(at - 1).into())
+        );
+        let metrics = app.get("/metrics").send().await.body;
+        assert!(
+            metrics.contains("registry_follower_stopped{follower=\"amqp\"} 1\n"),
+            "{metrics}"
+        );
+    };
+    stands(&app).await;
+    // Between its attempts, too; and another process knows it from the start.
+    let from = Instant::now();
+    while from.elapsed() < Duration::from_secs(3) {
+        assert_eq!(app.get("/readyz").send().await.status, 503);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    app.server.terminate();
+    app.server = Server::start(&app.place, &borrowed(&settings)).await;
+    app.client = app.server.client();
+    stands(&app).await;
+
+    let position = at.to_string();
+    let verb = [
+        "followers",
+        "skip",
+        "amqp",
+        "--position",
+        &position,
+        "--reason",
+        "too large",
+    ];
+    app.place.run(&verb, "").await.unwrap();
+    let head = app.log().await.head().await;
+    until("everything behind it", || async {
+        let state = follower(&app, &admin).await;
+        (state["position"] == head && state["error"].is_null()).then_some(())
+    })
+    .await;
+    until("to be ready", || async {
+        (app.get("/readyz").send().await.status == 200).then_some(())
+    })
+    .await;
+    let heard: std::collections::BTreeSet<i64> = listener.heard().iter().map(|one| one.number("position")).collect();
+    assert!(!heard.contains(&at) && heard.contains(&(at + 1)), "{heard:?}");
+}
+
+/// The broker closes the channel while messages on it are not confirmed.
+async fn an_exchange_that_is_deleted_under_way_is_made_again(engine: Engine) {
+    let rabbit = Rabbit::shared();
+    let queue = format!("{}.all", rabbit.exchange());
+    let mut settings = settings(&rabbit, &rabbit.url());
+    // Bound again by whoever makes the exchange again.
+    settings.push(("REGISTRY__AMQP__QUEUES".to_owned(), format!("{queue} #")));
+    settings.push(("REGISTRY__AMQP__RETRY_MS".to_owned(), "50".to_owned()));
+    let app = App::start_with(engine, &borrowed(&settings)).await;
+    app.has_user("first").await;
+    let listener = Listener::of(&rabbit, &queue);
+    listener.hears(1).await;
+    for round in 0..3 {
+        rabbit.forget(&[], &[rabbit.exchange()]).await;
+        for number in 0..10 {
+            app.has_user(&format!("u{round}-{number}")).await;
+        }
+        let head = app.log().await.head().await;
+        listener.hears_all(head, Duration::from_secs(30)).await;
+    }
+    let log = app.server.log();
+    assert!(log.contains("the broker refuses (404 NOT_FOUND)"), "{log}");
+    assert!(log.contains("an event waits for the broker"), "{log}");
+    assert_eq!(app.get("/readyz").send().await.status, 200);
+    drop((app, listener));
+    rabbit.forget(&[&queue], &[rabbit.exchange()]).await;
 }
