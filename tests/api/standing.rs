@@ -205,7 +205,7 @@ async fn a_database_that_says_nothing_is_told_of_by_every_follower() {
                 line.contains(&format!("follower=\"{name}\"")) || line.contains(&format!("follower={name}"))
             })
         };
-        FOLLOWERS.iter().all(|name| says(name)).then_some(())
+        FOLLOWERS.iter().all(says).then_some(())
     })
     .await;
     told!("every follower said so within {:?}", began.elapsed());

@@ -228,7 +228,10 @@ async fn without_writes() {
         })
         .await;
     }
-    until("the service to be ready", || async { (ready().await == 200).then_some(()) }).await;
+    until("the service to be ready", || async {
+        (ready().await == 200).then_some(())
+    })
+    .await;
 }
 
 #[test]
