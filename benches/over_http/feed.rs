@@ -106,7 +106,7 @@ async fn settle(connection: &mut Connection, admin: &str) -> Result<()> {
         if followers.iter().all(|one| one["lag_events"] == 0) {
             return Ok(());
         }
-        ensure!(begun.elapsed() < Duration::from_secs(300), "the followers stay behind");
+        ensure!(begun.elapsed() < Duration::from_mins(5), "the followers stay behind");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -93,7 +93,7 @@ pub async fn a_key_that_was_added_meanwhile_is_rewrapped_however_late(database: 
     assert_eq!((under_old().await, pass.over), (0, false));
     while !store.rewrap_pass(|_| ()).await.unwrap().over {}
     assert_eq!(store.former_master().await.unwrap(), None);
-    assert_eq!(store.former_masters().await.unwrap(), [old.clone()]);
+    assert_eq!(store.former_masters().await.unwrap(), std::slice::from_ref(&old));
 
     // Somebody has slept through all of it.
     later.add_notary_key().await.unwrap();
