@@ -11,14 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub use event::Ready;
 use tail::Tail;
 
 use crate::public::{Public, Types};
-use crate::store::{EventRecord, Store, StoreError};
+use crate::store::deadline::within;
+use crate::store::{EventRecord, Piece, Store, StoreError};
 
 /// How many positions are looked through at once for events of chosen types.
 const WINDOW: i64 = 5_000;
@@ -96,7 +97,9 @@ impl Feed {
         if position < 1 {
             return Ok(None);
         }
-        let found = within(self.inner.store.events_after(position - 1, 1)).await?.pop();
+        let found = within(READ, self.inner.store.events_after(position - 1, 1))
+            .await?
+            .pop();
         found
             .filter(|record| record.position == position)
             .map(|record| self.ready(&record))
@@ -113,19 +116,21 @@ impl Feed {
         }
         let store = &self.inner.store;
         let load = |after: i64, limit: i64| async move {
-            let records = store.events_after(after, limit).await?;
-            self.dense(after, &records)
+            let piece = store.piece_after(after, limit).await?;
+            let missing = piece.gap.map(|gap| Err(Piece::problem(gap)));
+            // One that is missing would be lost to every reader without a word.
+            good(piece.events.iter().map(|record| self.ready(record)).chain(missing))
         };
         // Together with the wait for whoever is at it already.
-        if let Some(events) = within(self.inner.tail.after(after, head, limit, load)).await? {
+        if let Some(events) = within(READ, self.inner.tail.after(after, head, limit, load)).await? {
             return Ok(chosen(wanted, after, events));
         }
         if wanted.types.is_all() {
-            return Ok(chosen(wanted, after, within(load(after, limit)).await?));
+            return Ok(chosen(wanted, after, within(READ, load(after, limit)).await?));
         }
         let until = head.min(after.saturating_add(WINDOW));
         let types: Vec<&'static str> = wanted.types.names().collect();
-        let records = within(store.events_of_types(&types, after, until, limit)).await?;
+        let records = within(READ, store.events_of_types(&types, after, until, limit)).await?;
         let events = good(records.iter().map(|record| self.ready(record)))?;
         // All that is wanted up to `until`, unless there are more of them, or one of them makes no sense.
         let whole = events.len() == records.len() && i64::try_from(events.len()).unwrap_or(i64::MAX) < limit;
@@ -152,7 +157,7 @@ impl Feed {
         // Before the head is read, so that no change is missed in between.
         let mut heard = self.watch_head();
         // From the database: what another replica has answered must be seen here.
-        let mut head = within(self.inner.store.head())
+        let mut head = within(READ, self.inner.store.head())
             .await?
             .position
             .max(*heard.borrow_and_update());
@@ -199,17 +204,6 @@ impl Feed {
     fn ready(&self, record: &EventRecord) -> Result<Ready, StoreError> {
         self.inner.public.event(record).map(|event| Ready::new(&event))
     }
-
-    /// Makes them ready. One that is missing between two others would be lost to every reader without a word.
-    fn dense(&self, after: i64, records: &[EventRecord]) -> Result<Vec<Arc<Ready>>, StoreError> {
-        good((after + 1..).zip(records).map(|(position, record)| {
-            if record.position == position {
-                self.ready(record)
-            } else {
-                Err(StoreError::corrupt("events", position, "the log has a gap"))
-            }
-        }))
-    }
 }
 
 /// Those before the first that makes no sense: it is no reason to keep them back. Alone it is told of.
@@ -223,13 +217,6 @@ fn good(events: impl Iterator<Item = Result<Ready, StoreError>>) -> Result<Vec<A
         }
     }
     Ok(good)
-}
-
-/// A look at the database, but not for longer than a read may take.
-async fn within<T>(read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    timeout(READ, read)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Unavailable("the database does not answer".to_owned())))
 }
 
 /// Those of a whole piece of the log that are wanted.

@@ -103,7 +103,8 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
                     next.run(request).await
                 } else {
                     let limit = deadline::of(request.method(), app.config());
-                    let answered = deadline::in_time(limit, request, |request| next.run(request)).await;
+                    let away = app.registry().store().watch_away();
+                    let answered = deadline::in_time(limit, away, request, |request| next.run(request)).await;
                     answered.unwrap_or_else(|| Problem::unavailable(2).into_response())
                 }
             }

@@ -13,7 +13,8 @@ use axum::extract::Request;
 use axum::http::Method;
 use axum::response::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::Config;
 
@@ -22,6 +23,10 @@ pub(super) const READ: Duration = Duration::from_millis(2_600);
 /// The same for what changes something: longer than a hash and an append take together. The time in a queue for a hash is
 /// the operator's.
 const WRITE: Duration = Duration::from_secs(8);
+
+/// The same for everything, once the database says nothing any more. With what it takes to find that out the answer is
+/// there within three seconds (SECURITY-REQUIREMENTS, section 8).
+const AWAY: Duration = Duration::from_millis(2_500);
 
 /// Longest that what changes something may take.
 pub(super) fn write(config: &Config) -> Duration {
@@ -33,9 +38,10 @@ pub(super) fn of(method: &Method, config: &Config) -> Duration {
     if method.is_safe() { READ } else { write(config) }
 }
 
-/// Answers a request, if that ends in time.
+/// Answers a request, if that ends in time. `away` says that the database says nothing any more.
 pub(super) async fn in_time<F: Future<Output = Response>>(
     limit: Duration,
+    mut away: watch::Receiver<bool>,
     request: Request,
     answer: impl FnOnce(Request) -> F,
 ) -> Option<Response> {
@@ -46,12 +52,25 @@ pub(super) async fn in_time<F: Future<Output = Response>>(
     });
     let begun = Instant::now();
     let mut answered = pin!(answer(request));
+    if let Ok(response) = timeout_at(begun + limit.min(AWAY), answered.as_mut()).await {
+        return Some(response);
+    }
     loop {
-        let deadline = begun + limit + sending.took();
-        if let Ok(response) = timeout_at(deadline, answered.as_mut()).await {
-            return Some(response);
+        let took = sending.took();
+        let away_too_long = async {
+            sleep_until(begun + AWAY + took).await;
+            if away.wait_for(|away| *away).await.is_err() {
+                // The store is closed, and so will be this.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            response = answered.as_mut() => return Some(response),
+            () = sleep_until(begun + limit + took) => {}
+            () = away_too_long => {}
         }
-        if Instant::now() >= begun + limit + sending.took() {
+        let lasted = begun.elapsed().saturating_sub(sending.took());
+        if lasted >= limit || (lasted >= AWAY && *away.borrow()) {
             tracing::warn!("a request was given up: it did not end in time");
             return None;
         }
@@ -148,6 +167,10 @@ mod tests {
         Request::new(Body::from_stream(pieces))
     }
 
+    fn there() -> watch::Receiver<bool> {
+        watch::channel(false).1
+    }
+
     async fn reads(request: Request) -> Response {
         let mut pieces = request.into_body().into_data_stream();
         while pieces.next().await.is_some() {}
@@ -166,19 +189,46 @@ mod tests {
     #[tokio::test]
     async fn only_the_time_of_the_service_is_counted() {
         let begun = Instant::now();
-        let slowly_sent = in_time(LIMIT, slow(LIMIT * 2), reads).await;
+        let slowly_sent = in_time(LIMIT, there(), slow(LIMIT * 2), reads).await;
         assert!(slowly_sent.is_some() && begun.elapsed() >= LIMIT * 4);
-        let hangs = in_time(LIMIT, Request::default(), |_| std::future::pending()).await;
+        let hangs = in_time(LIMIT, there(), Request::default(), |_| std::future::pending()).await;
         assert!(hangs.is_none());
-        let hangs_with_its_body = in_time(LIMIT, slow(LIMIT * 2), |request| async {
+        let hangs_with_its_body = in_time(LIMIT, there(), slow(LIMIT * 2), |request| async {
             let _unread = request;
             std::future::pending().await
         });
         assert!(hangs_with_its_body.await.is_none());
-        let hangs_afterwards = in_time(LIMIT, slow(LIMIT * 2), |request| async {
+        let hangs_afterwards = in_time(LIMIT, there(), slow(LIMIT * 2), |request| async {
             reads(request).await;
             std::future::pending().await
         });
         assert!(hangs_afterwards.await.is_none());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_database_that_says_nothing_is_told_soon() {
+        let hour = LIMIT * 18_000;
+        let begun = Instant::now();
+        let (away, says_nothing) = watch::channel(true);
+        let hangs = in_time(hour, says_nothing, Request::default(), |_| std::future::pending());
+        assert!(hangs.await.is_none());
+        assert!(begun.elapsed() >= AWAY && begun.elapsed() < AWAY * 3);
+        // It is found out while it is waited for; what is quick is answered whatever is known.
+        away.send_replace(false);
+        let begun = Instant::now();
+        let hangs = in_time(hour, away.subscribe(), Request::default(), |_| std::future::pending());
+        let (hangs, ()) = tokio::join!(hangs, async {
+            sleep(AWAY + LIMIT).await;
+            away.send_replace(true);
+        });
+        assert!(hangs.is_none() && begun.elapsed() >= AWAY + LIMIT && begun.elapsed() < AWAY * 3);
+        let quick = in_time(hour, away.subscribe(), Request::default(), reads);
+        assert!(quick.await.is_some());
+        // What is slow for another reason is waited for.
+        let slow = in_time(hour, there(), Request::default(), |_| async {
+            sleep(AWAY + LIMIT).await;
+            ().into_response()
+        });
+        assert!(slow.await.is_some());
     }
 }

@@ -63,7 +63,8 @@ async fn shape(State(app): State<App>, mut request: Request, next: Next) -> Resp
 async fn shaped(app: &App, request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let limit = deadline::of(&method, app.config());
-    let Some(response) = deadline::in_time(limit, request, |request| next.run(request)).await else {
+    let away = app.registry().store().watch_away();
+    let Some(response) = deadline::in_time(limit, away, request, |request| next.run(request)).await else {
         return match dialect_of(app.config(), &method, uri.path()) {
             Some(Dialect::Cadasta) => cadasta::unavailable(),
             Some(Dialect::Xhoppe) => xhoppe::unavailable(),

@@ -11,12 +11,14 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::append::Writer;
+use super::deadline::within;
 use super::masters::{MasterSource, OPENING, Sources};
 use super::migrations;
 use super::plan::Head;
@@ -106,6 +108,9 @@ macro_rules! insert_key {
     };
 }
 pub(super) use insert_key;
+
+/// How long the database may say nothing to a connection that nobody else uses.
+const ALIVE: Duration = Duration::from_millis(1_500);
 
 const HEAD: &str = "SELECT position, recorded_at FROM log_head WHERE lane = 0";
 
@@ -480,14 +485,21 @@ pub fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Moves `head` when any process appends: told by PostgreSQL where it can, by looking where it cannot.
-pub(super) async fn listen(engine: Engine, head: watch::Sender<i64>, poll: Duration, stop: CancellationToken) {
+/// Moves `head` when any process appends: told by PostgreSQL where it can, by looking where it cannot. Says by `away`
+/// when PostgreSQL says nothing at all, which is known from the connection that is told: nobody else waits on it.
+pub(super) async fn listen(
+    engine: Engine,
+    head: watch::Sender<i64>,
+    away: watch::Sender<bool>,
+    poll: Duration,
+    stop: CancellationToken,
+) {
     let mut ear = None;
     loop {
         if let (None, Engine::Postgres { side, .. }) = (&ear, &engine) {
             ear = tokio::select! {
                 () = stop.cancelled() => return,
-                ear = ears(side) => ear,
+                ear = timeout(ALIVE, ears(side)) => ear.ok().flatten(),
             };
         }
         // With an ear, looking is only a safeguard.
@@ -506,8 +518,16 @@ pub(super) async fn listen(engine: Engine, head: watch::Sender<i64>, poll: Durat
                 }
             }
         }
-        match engine.head().await {
+        if let Some(one) = &mut ear
+            && timeout(ALIVE, sqlx::query("SELECT 1").execute(one)).await.is_err()
+        {
+            warn!("the database says nothing");
+            away.send_replace(true);
+            ear = None;
+        }
+        match within(ALIVE * 2, engine.head()).await {
             Ok(now) => {
+                away.send_if_modified(|away| std::mem::replace(away, false));
                 head.send_if_modified(|known| {
                     let later = now.position > *known;
                     *known = now.position.max(*known);

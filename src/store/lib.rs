@@ -125,6 +125,7 @@ struct Inner {
     clock: Clock,
     jobs: mpsc::Sender<Job>,
     head: watch::Sender<i64>,
+    away: watch::Sender<bool>,
     aggregates: Cache<Kept>,
     data_keys: Cache<DataKey>,
     ear: Ear,
@@ -205,7 +206,14 @@ impl Store {
             let _ = ended.await;
         });
         let stop = stop.child_token();
-        let task = tasks.spawn(engine::listen(engine.clone(), head.clone(), options.poll, stop.clone()));
+        let (away, _) = watch::channel(false);
+        let task = tasks.spawn(engine::listen(
+            engine.clone(),
+            head.clone(),
+            away.clone(),
+            options.poll,
+            stop.clone(),
+        ));
         let ear = Ear {
             stop,
             task: std::sync::Mutex::new(Some(task)),
@@ -220,6 +228,7 @@ impl Store {
                 clock,
                 jobs,
                 head,
+                away,
                 aggregates: Cache::new(options.cache_entries),
                 data_keys: Cache::with_life(options.cache_entries, Duration::from_mins(1)),
                 ear,
@@ -249,6 +258,13 @@ impl Store {
     #[must_use]
     pub fn watch_head(&self) -> watch::Receiver<i64> {
         self.inner.head.subscribe()
+    }
+
+    /// Whether the database says nothing any more; changes wake whoever waits on it. One that refuses or is closed says so
+    /// to whoever asks.
+    #[must_use]
+    pub fn watch_away(&self) -> watch::Receiver<bool> {
+        self.inner.away.subscribe()
     }
 
     /// `sqlite` or `postgres`.

@@ -261,8 +261,9 @@ async fn without_its_database(wire: Wire) {
         slowest[0],
         slowest[1]
     );
-    // Twice the limits, for a machine that does other things.
-    assert!(slowest[0] < Duration::from_secs(6) && slowest[1] < Duration::from_secs(16));
+    // Three seconds, twice for a machine that does other things.
+    let slowest = slowest[0].max(slowest[1]);
+    assert!(slowest < Duration::from_secs(6), "{slowest:?}");
     line.is(Wire::Whole);
 }
 

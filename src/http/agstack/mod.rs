@@ -153,7 +153,8 @@ async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Resp
     } else {
         deadline::write(app.config())
     };
-    let answered = deadline::in_time(limit, request, |request| next.run(request)).await;
+    let away = app.registry().store().watch_away();
+    let answered = deadline::in_time(limit, away, request, |request| next.run(request)).await;
     let mut response = answered.unwrap_or_else(|| Problem::unavailable(2).into_response());
     heard.told().tell(&mut response);
     response

@@ -22,9 +22,6 @@ fn a_database_that_hangs_is_told_within_three_seconds_and_heals() {
     run(without_its_database(Wire::Dead));
 }
 
-/// Longest that a command may take, twice over for a machine that does other things: 8 s, and 2 s for its hash.
-const COMMAND: Duration = Duration::from_secs(20);
-
 #[test]
 fn a_command_that_hangs_on_a_connection_in_use_is_given_up() {
     run(async {
@@ -43,7 +40,8 @@ fn a_command_that_hangs_on_a_connection_in_use_is_given_up() {
             assert!(reply.header("retry-after").parse::<u32>().unwrap() > 0);
         }
         told!("both were answered after {:?}", asked.elapsed());
-        assert!(asked.elapsed() < COMMAND);
+        // Twice over, for a machine that does other things.
+        assert!(asked.elapsed() < ANSWERED * 2);
         line.is(Wire::Whole);
         heals(&app, &ada, Wire::Dead).await;
     });
