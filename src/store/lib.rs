@@ -82,8 +82,8 @@ pub use prepared::{
     StagedStream,
 };
 pub use read::{
-    AuthenticatedRow, CredentialRow, DomainFilter, EventFilter, EventRecord, OpenedEvent, SecretRow, UserFilter,
-    UserSort,
+    AuthenticatedRow, COUNTED, CredentialRow, DomainFilter, EventFilter, EventRecord, OpenedEvent, SecretRow,
+    UserFilter, UserSort,
 };
 pub use rebuild::{Difference, RebuildReport};
 pub use repair::{Skip, Skipped};

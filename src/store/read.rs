@@ -172,6 +172,9 @@ pub struct OpenedEvent {
     pub user_agent: Option<String>,
 }
 
+/// How many accounts of one domain are counted one by one.
+pub const COUNTED: i64 = 1_000;
+
 /// How many sign-ins of an account are listed.
 pub const MOST_SESSIONS: i64 = 200;
 
@@ -595,23 +598,54 @@ impl Store {
         })
     }
 
-    /// How many accounts have an address of each of these domains; a domain without any is left out.
+    /// How many accounts have an address of each of these domains; a domain without any is left out. More than
+    /// [`COUNTED`] are as many as the statistics know of, so that a page costs no more where everybody is at one
+    /// provider.
     pub async fn users_of_domains(&self, names: &[&str]) -> Result<HashMap<String, i64>, StoreError> {
         if names.is_empty() {
             return Ok(HashMap::new());
         }
-        let places: Vec<String> = (1..=names.len()).map(|place| format!("${place}")).collect();
+        let places: Vec<String> = (1..=names.len()).map(|place| format!("(${place})")).collect();
         let sql = format!(
-            "SELECT email_domain, count(*) AS users FROM users WHERE email_domain IN ({}) GROUP BY email_domain",
+            "WITH wanted (name) AS (VALUES {})
+             SELECT name,
+                    (SELECT count(*) FROM (SELECT 1 FROM users WHERE email_domain = name LIMIT {COUNTED} + 1) AS some) AS users,
+                    (SELECT number FROM statistics_counts WHERE dimension = 'domain' AND value = name) AS known
+             FROM wanted",
             places.join(", ")
         );
-        on_pool!(&self.inner.engine, pool => {
+        let counted: Vec<(String, i64, Option<i64>)> = on_pool!(&self.inner.engine, pool => {
             let mut query = sqlx::query(&sql);
             for name in names {
                 query = query.bind((*name).to_owned());
             }
             let rows = query.fetch_all(pool).await?;
-            rows.into_iter().map(|row| Ok((row.try_get("email_domain")?, row.try_get("users")?))).collect()
+            rows.into_iter()
+                .map(|row| Ok((row.try_get("name")?, row.try_get("users")?, row.try_get("known")?)))
+                .collect::<Result<_, sqlx::Error>>()?
+        });
+        let mut users = HashMap::with_capacity(counted.len());
+        for (name, found, known) in counted {
+            let number = match known {
+                _ if found <= COUNTED => found,
+                Some(known) => known.max(found),
+                // Nobody keeps statistics.
+                None => self.users_of_domain(&name).await?,
+            };
+            if number > 0 {
+                users.insert(name, number);
+            }
+        }
+        Ok(users)
+    }
+
+    async fn users_of_domain(&self, name: &str) -> Result<i64, StoreError> {
+        on_pool!(&self.inner.engine, pool => {
+            let row = sqlx::query("SELECT count(*) AS users FROM users WHERE email_domain = $1")
+                .bind(name)
+                .fetch_one(pool)
+                .await?;
+            Ok(row.try_get("users")?)
         })
     }
 

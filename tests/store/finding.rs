@@ -1,6 +1,6 @@
 //! Finding people: by words and filters, by place, in numbers. Held against what a plain walk over everybody finds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use aggregates::user::{ProfileChange, UserCommand, UserEvent};
@@ -11,11 +11,11 @@ use projections::{Status, UserRow, is_discoverable, words_asked, words_of};
 use serde_json::json;
 use user_registry::follow::{self, FollowOptions, Health, STATISTICS, StatisticsFollower, day};
 use user_registry::registry::{Seed, country_at};
-use user_registry::store::{AnyEvent, Circle, Store, UserFilter, UserSort};
+use user_registry::store::{AnyEvent, COUNTED, Circle, Store, UserFilter, UserSort};
 use uuid::Uuid;
 
 use crate::harness::{Database, Kind, LONG, until};
-use crate::people::{account_named, called, erase, person, sign_in, tell_user, try_register};
+use crate::people::{account, account_named, called, erase, person, sign_in, tell_user, try_register};
 
 const SORTS: [UserSort; 4] = [
     UserSort::CreatedAt { descending: false },
@@ -729,6 +729,33 @@ async fn stands(store: &Store) -> (BTreeMap<(String, String), i64>, BTreeMap<(St
         }
     }
     (periods, counts)
+}
+
+/// Few are counted one by one; of many nobody wants to wait for that, once somebody keeps statistics.
+pub async fn accounts_of_a_large_domain_are_counted_beforehand(database: Arc<Database>) {
+    let store = database.open().await;
+    let count = async |name: &str| store.users_of_domains(&[name, "nobody.example"]).await.unwrap();
+    for name in ["ada", "eve"] {
+        account(&store, &format!("{name}@small.example")).await;
+    }
+    let users = u64::try_from(COUNTED * 3 / 2).unwrap();
+    Seed { users, domains: 1 }.run(&store, |_| {}).await.unwrap();
+    let mut raw = database.raw().await;
+    let large = raw
+        .texts("SELECT email_domain FROM users GROUP BY email_domain ORDER BY count(*) DESC LIMIT 1")
+        .await
+        .remove(0);
+    let number = raw.count("users", &format!("email_domain = '{large}'")).await;
+    assert!(number > COUNTED, "{number} of {large}");
+    let is = |name: &str, number: i64| HashMap::from([(name.to_owned(), number)]);
+    assert_eq!(count(&large).await, is(&large, number));
+    follow_to_the_end(&store, "counts").await;
+    assert_eq!(count(&large).await, is(&large, number));
+    // What is told is what was counted beforehand, not one by one.
+    raw.execute("UPDATE statistics_counts SET number = number + 5000 WHERE dimension = 'domain'")
+        .await;
+    assert_eq!(count(&large).await, is(&large, number + 5_000));
+    assert_eq!(count("small.example").await, is("small.example", 2));
 }
 
 /// Runs the follower until it is done with everything.

@@ -147,6 +147,7 @@ conformance! {
         finding::a_list_holds_whom_a_walk_over_everybody_finds,
         finding::a_walk_that_meets_nobody_is_given_up,
         finding::no_search_reads_a_whole_table,
+        finding::accounts_of_a_large_domain_are_counted_beforehand,
         finding::what_somebody_is_found_by_follows_every_change_and_goes_with_them,
         finding::discovery_finds_whom_a_walk_over_everybody_finds,
         finding::whoever_hides_meanwhile_does_not_end_the_list,

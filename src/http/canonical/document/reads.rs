@@ -101,7 +101,7 @@ fn domains() -> Vec<Operation> {
             .query("q", "The start of the name.", search(), "farm")
             .query("standing", "", of::<StandingKind>(), "blocked")
             .paged()
-            .answers::<Listed<DomainBody, String>>(200, "A page of them, by name."),
+            .answers::<Listed<DomainBody, String>>(200, "A page of them, by name. More than 1,000 `users` of one are as many as the statistics have counted so far."),
         Operation::get("/v1/domains/check", DOMAINS, "Whether an address may register")
             .needed("address", "", of::<Email>(), "joe.smith@example.com")
             .answers::<VerdictBody>(200, "The verdict, and the rule it rests on."),
