@@ -324,7 +324,8 @@ async fn each_event_names_the_api_it_came_through(engine: Engine) {
     assert_eq!(call.json(&change).send().await.status, 200);
     let body = json!({ "msisdn": "84932466" });
     assert_eq!(app.ask("PUT", "/api/v1/users/forget_password", &body).await.status, 200);
-    let code = app.phones().nth_to("84932466", 2).await.code();
+    // The second told of the new password.
+    let code = app.phones().nth_to("84932466", 3).await.code();
     let body = json!({ "msisdn": "84932466", "code": code, "password": STRONG, "password_confirmation": STRONG });
     assert_eq!(
         app.ask("PUT", "/api/v1/users/recover_password", &body).await.status,
