@@ -609,8 +609,9 @@ impl Store {
         let sql = format!(
             "WITH wanted (name) AS (VALUES {})
              SELECT name,
-                    (SELECT count(*) FROM (SELECT 1 FROM users WHERE email_domain = name LIMIT {COUNTED} + 1) AS some) AS users,
-                    (SELECT number FROM statistics_counts WHERE dimension = 'domain' AND value = name) AS known
+                    (SELECT count(*) FROM
+                         (SELECT 1 FROM users WHERE email_domain = wanted.name LIMIT {COUNTED} + 1) AS found) AS users,
+                    (SELECT number FROM statistics_counts WHERE dimension = 'domain' AND value = wanted.name) AS known
              FROM wanted",
             places.join(", ")
         );

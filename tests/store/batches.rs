@@ -13,7 +13,7 @@ use projections::{NameKind, Status};
 use user_registry::clock::Clock;
 use user_registry::store::{Appended, StoreError, Unit};
 
-use crate::harness::{Database, Instance, Kind, Raw, soon};
+use crate::harness::{Database, Instance, Kind, Raw, soon, until};
 use crate::people::{account_named, called, fresh_id, person, registration, staged, tell_user};
 
 type Call = Pin<Box<dyn Future<Output = Result<Appended, StoreError>> + Send>>;
@@ -158,6 +158,15 @@ pub async fn a_unit_the_database_refuses_fails_alone(database: Arc<Database>) {
     assert_eq!(raw.count("subject_keys", &format!("subject = '{}'", ids[11])).await, 0);
 }
 
+/// A metric of this text.
+fn value(text: &str, name: &str) -> f64 {
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(name))
+        .unwrap_or_else(|| panic!("no {name} in {text}"));
+    line.rsplit_once(' ').unwrap().1.parse().unwrap()
+}
+
 pub async fn thirty_two_callers_share_batches_of_at_least_four(database: Arc<Database>) {
     // On a thread and a runtime of its own: the recorder of a thread hears nothing of other tests.
     let options = database.options();
@@ -180,6 +189,9 @@ pub async fn thirty_two_callers_share_batches_of_at_least_four(database: Arc<Dat
                 }
             });
             soon("the callers", join_all(callers)).await;
+            // A batch is measured after its callers have their answers.
+            let commands = async || value(&metrics.render(), "registry_append_batch_commands_sum");
+            until("the last batch to be measured", async || commands().await > 639.5).await;
             (metrics.render(), store.engine_name())
         })
     };
@@ -187,16 +199,9 @@ pub async fn thirty_two_callers_share_batches_of_at_least_four(database: Arc<Dat
         .await
         .unwrap()
         .unwrap();
-    let value = |name: &str| -> f64 {
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(name))
-            .unwrap_or_else(|| panic!("no {name} in {text}"));
-        line.rsplit_once(' ').unwrap().1.parse().unwrap()
-    };
     let (commands, batches) = (
-        value("registry_append_batch_commands_sum"),
-        value("registry_append_batch_commands_count"),
+        value(&text, "registry_append_batch_commands_sum"),
+        value(&text, "registry_append_batch_commands_count"),
     );
     told!(
         "{engine}: 32 callers, {commands} commands in {batches} batches: {:.1} each",
