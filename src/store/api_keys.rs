@@ -122,7 +122,7 @@ impl Store {
     }
 
     /// The API keys of an account, newest first: all that work, of which there are never many, and of those that were
-    /// revoked or have expired the newest [`MOST_ENDED_KEYS`].
+    /// revoked or have expired the newest hundred.
     pub async fn api_keys(&self, user: Uuid) -> Result<Vec<ApiKeyRecord>, StoreError> {
         let sql = format!(
             "SELECT {}, x.last_used_at FROM api_keys AS k LEFT JOIN api_key_uses AS x ON x.key_id = k.id

@@ -554,7 +554,7 @@ impl Store {
         })
     }
 
-    /// The live sign-ins of an account, newest first: at most [`MOST_SESSIONS`] of them.
+    /// The live sign-ins of an account, newest first: at most 200 of them.
     pub async fn sessions(&self, user: Uuid) -> Result<Vec<SessionRow>, StoreError> {
         let sql = format!(
             "SELECT {} FROM sessions
